@@ -1,0 +1,13 @@
+"""Errors meant for people: what is wrong, where, and what to do about it."""
+
+
+class PromptAVideoError(Exception):
+    """Base class of every error this project raises on purpose."""
+
+
+class InputError(PromptAVideoError):
+    """Something the user gave (configuration, prompts, a file) cannot be used as it is."""
+
+
+class ScoreError(PromptAVideoError):
+    """A video or its reward is unusable: it cannot be decoded, or a score is not a finite number."""

@@ -1,0 +1,106 @@
+"""The tables that steps hand to each other: their columns, checked on write and on read."""
+
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+
+from promptavideo.errors import InputError
+from promptavideo.files import atomic_path
+
+DIMENSIONS = ("VQ", "TC", "DD", "TVA", "FC", "AES", "MPS")
+"""The seven reward dimensions, in the paper's order."""
+
+TO_FIVE = {"VQ": 1.0, "TC": 1.0, "DD": 1.0, "TVA": 1.0, "FC": 1.0, "AES": 5 / 8, "MPS": 1 / 4}
+"""Factors from a raw reward to the 0-5 scale on which the paper shows it (authors' code: AES * 5/8, MPS / 4)."""
+
+_text = pa.Column(str, pa.Check.str_length(min_value=1))
+_count = pa.Column(int, pa.Check.ge(0))
+
+
+def _table(columns: dict[str, pa.Column], unique: list[str]) -> pa.DataFrameSchema:
+    return pa.DataFrameSchema(columns, strict=True, ordered=True, unique=unique)
+
+
+PROMPT_SET = _table({"prompt_id": _text, "prompt": _text}, ["prompt_id"])
+"""Short user prompts. `prompt_id` is derived from the text, so it survives reordering the file."""
+
+PROMPTS = _table(
+    {
+        "prompt_id": _text,
+        "prompt": _text,
+        "candidate": _count,
+        "refined": _text,
+        "replicate": _count,
+        "seed": _count,
+    },
+    ["prompt_id", "candidate", "replicate"],
+)
+"""What a batch films, one row a video: the original prompt, the refined text to film, and the video's own seed.
+
+`candidate` numbers the refined texts of one prompt; in evolution 0 is the original itself.
+"""
+
+_raw = {dimension: pa.Column(float, nullable=False) for dimension in DIMENSIONS}
+_five = {f"{dimension}_5": pa.Column(float, nullable=False) for dimension in DIMENSIONS}
+
+REWARDS = _table(
+    {"prompt_id": _text, "candidate": _count, "replicate": _count, "key": _text, **_raw},
+    ["prompt_id", "candidate", "replicate"],
+)
+"""One shard's raw rewards, one row a video; `key` names the video in the store."""
+
+SCORES = _table(
+    {**PROMPTS.columns, "key": _text, **_raw, **_five},
+    ["prompt_id", "candidate", "replicate"],
+)
+"""A batch's videos with raw rewards (`VQ` ... `MPS`) and the paper's 0-5 scale (`VQ_5` ... `MPS_5`)."""
+
+PAIRS = _table({"prompt_id": _text, "prompt": _text, "refined": _text, "total": pa.Column(float)}, ["prompt_id"])
+"""SFT data: each prompt with its best evolved text, and that text's total."""
+
+TRIPLES = _table(
+    {
+        "prompt_id": _text,
+        "prompt": _text,
+        "chosen": _text,
+        "rejected": _text,
+        "chosen_total": pa.Column(float),
+        "rejected_total": pa.Column(float),
+    },
+    ["prompt_id", "chosen", "rejected"],
+)
+"""DPO data: a better and a worse refined text of one prompt, with their totals."""
+
+
+def write_table(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> None:
+    """Check `table` against `schema` and write it to `path` (parquet) in one step.
+
+    Raises:
+        InputError: A column, a type or a row breaks the schema; the message names the first few.
+    """
+    _check(table, path, schema)
+    with atomic_path(path) as partial:
+        table.to_parquet(partial, index=False)
+
+
+def read_table(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """Read a parquet table and check it against `schema`.
+
+    Raises:
+        InputError: The file is missing, is not parquet, or breaks the schema.
+    """
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as a parquet table ({error}); delete it and run again") from error
+    _check(table, path, schema)
+    return table
+
+
+def _check(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> None:
+    try:
+        schema.validate(table, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        cases = error.failure_cases.head(3)[["column", "check", "failure_case", "index"]]
+        raise InputError(f"{path}: the table breaks its schema: {cases.to_dict('records')}") from error
