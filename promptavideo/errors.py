@@ -1,6 +1,11 @@
 """Errors meant for people: what is wrong, where, and what to do about it."""
 
 
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
 class PromptAVideoError(Exception):
     """Base class of every error this project raises on purpose."""
 
@@ -11,3 +16,10 @@ class InputError(PromptAVideoError):
 
 class ScoreError(PromptAVideoError):
     """A video or its reward is unusable: it cannot be decoded, or a score is not a finite number."""
+
+
+def require(value: T | None, what: str) -> T:
+    """`value`, or an InputError that says what is missing."""
+    if value is None:
+        raise InputError(what)
+    return value

@@ -1,0 +1,92 @@
+"""Refiners: `original` as it is, `llm` one shot by an operator, `booster` by a trained booster."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from promptavideo.boosters.config import BoosterConfig
+from promptavideo.errors import require
+from promptavideo.operators import OperatorConfig, load_operator
+from promptavideo.operators.base import TextLimits
+from promptavideo.refiners.base import Refiner
+from promptavideo.settings import Section
+
+__all__ = ["BoosterRefinerConfig", "LlmRefinerConfig", "OriginalConfig", "RefinerConfig", "load_refiner"]
+
+
+class OriginalConfig(Section):
+    """The user's prompt, unchanged."""
+
+    kind: Literal["original"]
+
+
+class LlmRefinerConfig(Section):
+    """One rewrite by an operator that has seen no scores."""
+
+    kind: Literal["llm"]
+    operator: str
+    template: str = "templates/refine.txt"
+    limits: TextLimits = TextLimits()
+
+
+class BoosterRefinerConfig(Section):
+    """A booster of this project."""
+
+    kind: Literal["booster"]
+    stage: str
+    """`sft`, `dpo-1`, `dpo-2`, ..."""
+
+
+RefinerConfig = Annotated[OriginalConfig | LlmRefinerConfig | BoosterRefinerConfig, Field(discriminator="kind")]
+"""The configuration of any refiner, told apart by `kind`."""
+
+
+class Original(Refiner):
+    """Leaves every prompt as the user wrote it."""
+
+    def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:
+        """The prompts themselves."""
+        return list(prompts)
+
+
+def load_refiner(
+    config: RefinerConfig,
+    *,
+    seed: int,
+    operator: OperatorConfig | None = None,
+    booster: BoosterConfig | None = None,
+    base: Path | None = None,
+    folder: Path | None = None,
+) -> Refiner:
+    """Load the refiner of a configuration entry.
+
+    Args:
+        config: Its entry.
+        seed: The run's seed.
+        operator: The operator's entry, for an `llm` refiner.
+        booster: The booster's settings, for a `booster` refiner.
+        base: The base model's folder, likewise.
+        folder: The booster's folder, likewise.
+
+    Raises:
+        InputError: What the refiner's kind needs is not given, or cannot be loaded.
+    """
+    match config:
+        case OriginalConfig():
+            return Original()
+        case LlmRefinerConfig():
+            from promptavideo.refiners.llm import LlmRefiner
+
+            chosen = load_operator(require(operator, "an llm refiner needs an operator"))
+            return LlmRefiner(chosen, Path(config.template), config.limits, seed)
+        case BoosterRefinerConfig():
+            from promptavideo.refiners.booster import BoosterRefiner
+
+            return BoosterRefiner(
+                require(booster, "a booster refiner needs the booster's settings"),
+                require(base, "a booster refiner needs the base model's folder"),
+                require(folder, "a booster refiner needs the booster's folder"),
+                seed,
+            )

@@ -1,0 +1,65 @@
+"""Boosters on disk: a chain of LoRA adapters over one base model."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptavideo.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+CARD = "booster.json"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A base model's folder and the adapters to merge into it, first trained first."""
+
+    base: Path
+    adapters: tuple[Path, ...]
+
+
+def read_chain(base: Path, booster: Path | None) -> Chain:
+    """The chain that ends in a booster's folder; the bare base model when `booster` is None.
+
+    Raises:
+        InputError: A card in the chain is missing, unreadable, or points at itself.
+    """
+    adapters: list[Path] = []
+    while booster is not None:
+        try:
+            card = json.loads((booster / CARD).read_text(encoding="utf-8"))
+            previous = card["previous"]
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{booster}: is no booster ({error})") from error
+        if booster / "adapter" in adapters:
+            raise InputError(f"{booster}: its chain of previous boosters returns to itself")
+        adapters.insert(0, booster / "adapter")
+        booster = (booster / previous).resolve() if previous else None
+    return Chain(base, tuple(adapters))
+
+
+def load_chain(chain: Chain, dtype: str) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+    """Load the base model and merge every adapter, in float32; then cast to `dtype`.
+
+    Raises:
+        InputError: The base model cannot be loaded, or its tokenizer has no chat template.
+    """
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(chain.base)
+        model: Any = AutoModelForCausalLM.from_pretrained(chain.base, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{chain.base}: cannot be loaded as a causal language model ({error})") from error
+    if not tokenizer.chat_template:
+        raise InputError(f"{chain.base}: its tokenizer has no chat template; a booster's base must be a chat model")
+    for adapter in chain.adapters:
+        model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model.to(getattr(torch, dtype)), tokenizer

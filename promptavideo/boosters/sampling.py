@@ -1,0 +1,119 @@
+"""Draw refined prompts from a booster, in large batches, each row with its own seed."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from promptavideo.boosters.chat import Instruction, clean_answer
+from promptavideo.boosters.config import SamplingSettings
+from promptavideo.boosters.load import Chain, load_chain
+from promptavideo.errors import InputError
+from promptavideo.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+class GumbelNoise(LogitsProcessor):
+    """Adds each row's own Gumbel noise, so that the arg max is a draw from the softmax (the Gumbel-max trick).
+
+    `generate` draws a whole batch from one random stream, which ties a row to its neighbours; with its own noise a row
+    depends on its own seed alone.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self._generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """`scores` [B, V] plus noise; tokens that were ruled out (-inf) stay out."""
+        uniform = torch.stack([torch.rand(scores.shape[-1], generator=row) for row in self._generators])
+        noise = -torch.log(-torch.log(uniform.clamp_(1e-20, 1 - 1e-7)))
+        return scores + noise.to(scores.device)  # type: ignore[return-value]
+
+
+class Sampler:
+    """A loaded booster that rewrites prompts.
+
+    Every call of the model has one shape: `batch_size` rows of `max_prompt_tokens` tokens, padded. Floating-point sums
+    depend on shapes, so this is what makes a row's text independent of its neighbours and of the number of rows.
+    """
+
+    def __init__(
+        self, chain: Chain, instruction: Instruction, settings: SamplingSettings, threads: int, device: str
+    ) -> None:
+        torch.set_num_threads(threads)
+        model, tokenizer = load_chain(chain, "bfloat16")
+        self._device = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu"
+        self._model: Any = model.to(self._device).eval()
+        self._tokenizer: Any = tokenizer
+        self._instruction, self._settings = instruction, settings
+
+    def rewrite(self, prompts: Sequence[str], seeds: Sequence[int], stage: str) -> list[str]:
+        """One refined text for each prompt and its seed, in order.
+
+        An answer that is empty once cleaned falls back to the prompt itself, with a warning that counts them.
+
+        Raises:
+            InputError: A prompt with its instruction is longer than `max_prompt_tokens`.
+        """
+        progress = Progress(stage, len(prompts), "candidates")
+        answers: list[str] = []
+        for start in range(0, len(prompts), self._settings.batch_size):
+            rows = slice(start, start + self._settings.batch_size)
+            answers += self._draw(prompts[rows], seeds[rows])
+            progress.advance(len(prompts[rows]))
+        cleaned = [clean_answer(answer, self._settings.max_words) for answer in answers]
+        if empty := sum(not text for text in cleaned):
+            log.warning("%s: %d of %d answers were empty; the prompt itself stands in", stage, empty, len(cleaned))
+        return [text or prompt for text, prompt in zip(cleaned, prompts, strict=True)]
+
+    def _draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[str]:
+        settings, tokenizer = self._settings, self._tokenizer
+        rows = [
+            tokenizer.apply_chat_template(
+                self._instruction.ask(prompt), tokenize=True, add_generation_prompt=True, return_dict=False
+            )
+            for prompt in prompts
+        ]
+        for prompt, row in zip(prompts, rows, strict=True):
+            if len(row) > settings.max_prompt_tokens:
+                raise InputError(
+                    f"prompt {prompt[:80]!r} takes {len(row)} tokens with its instruction, more than "
+                    f"booster.sampling.max_prompt_tokens = {settings.max_prompt_tokens}"
+                )
+        spare = settings.batch_size - len(rows)
+        rows += [rows[-1]] * spare
+        tokens = torch.full((len(rows), settings.max_prompt_tokens), tokenizer.pad_token_id)
+        mask = torch.zeros_like(tokens)
+        for place, row in enumerate(rows):
+            tokens[place, -len(row) :] = torch.tensor(row)
+            mask[place, -len(row) :] = 1
+        processors = LogitsProcessorList([TemperatureLogitsWarper(float(settings.temperature))])
+        if settings.top_k:
+            processors.append(TopKLogitsWarper(settings.top_k))
+        if settings.top_p < 1:
+            processors.append(TopPLogitsWarper(settings.top_p))
+        processors.append(GumbelNoise([*seeds, *[0] * spare]))
+        with torch.inference_mode():
+            output = self._model.generate(
+                input_ids=tokens.to(self._device),
+                attention_mask=mask.to(self._device),
+                logits_processor=processors,
+                generation_config=GenerationConfig(
+                    do_sample=False,
+                    max_new_tokens=settings.max_new_tokens,
+                    pad_token_id=tokenizer.pad_token_id,
+                    eos_token_id=tokenizer.eos_token_id,
+                ),
+            )
+        answers = output[: len(prompts), settings.max_prompt_tokens :]
+        return tokenizer.batch_decode(answers, skip_special_tokens=True)

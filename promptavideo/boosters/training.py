@@ -1,0 +1,231 @@
+"""Train a booster's next LoRA adapter with trl: SFT on pairs, DPO on triples."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import TrainerCallback
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+from promptavideo.boosters.chat import Instruction
+from promptavideo.boosters.config import DpoSettings, LoraSettings, TrainSettings
+from promptavideo.boosters.load import CARD, Chain, load_chain
+from promptavideo.errors import InputError
+from promptavideo.files import atomic_path, sha256
+from promptavideo.models import check_model
+from promptavideo.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+def train_sft(
+    pairs: pd.DataFrame, chain: Chain, instruction: Instruction, settings: TrainSettings, run: "Run"
+) -> None:
+    """Supervised fine-tuning on (prompt, refined) pairs; the loss counts the answer's tokens only.
+
+    Args:
+        pairs: A `schemas.PAIRS` table.
+        chain: The model to start from.
+        instruction: Asks for the refined prompt, as in use.
+        settings: Epochs, batch, learning rate, adapter.
+        run: Where the booster goes, its seed and its place in the chain.
+    """
+    data = Dataset.from_list(
+        [
+            {"prompt": instruction.ask(row.prompt), "completion": instruction.answer(row.refined)}
+            for row in pairs.itertuples()
+        ]
+    )
+
+    def build(model: Any, tokenizer: Any, arguments: dict[str, Any], adapter: LoraConfig) -> SFTTrainer:
+        return SFTTrainer(
+            model=model,
+            args=SFTConfig(max_length=settings.max_length, completion_only_loss=True, **arguments),
+            train_dataset=data,
+            processing_class=tokenizer,
+            peft_config=adapter,
+        )
+
+    _train("sft", pairs, chain, instruction, settings, run, build)
+
+
+def train_dpo(
+    triples: pd.DataFrame, chain: Chain, instruction: Instruction, settings: DpoSettings, run: "Run"
+) -> None:
+    """Direct preference optimisation on (prompt, chosen, rejected) triples (Rafailov et al. 2023, sigmoid loss).
+
+    The adapter trains over the merged chain, so that model without the adapter is the reference; its log-probabilities
+    are computed once.
+
+    Args:
+        triples: A `schemas.TRIPLES` table.
+        chain: The model to start from, the previous booster's.
+        instruction: Asks for the refined prompt, as in use.
+        settings: Epochs, batch, learning rate, adapter, beta.
+        run: Where the booster goes, its seed and its place in the chain.
+    """
+    data = Dataset.from_list(
+        [
+            {
+                "prompt": instruction.ask(row.prompt),
+                "chosen": instruction.answer(row.chosen),
+                "rejected": instruction.answer(row.rejected),
+            }
+            for row in triples.itertuples()
+        ]
+    )
+
+    def build(model: Any, tokenizer: Any, arguments: dict[str, Any], adapter: LoraConfig) -> DPOTrainer:
+        return DPOTrainer(
+            model=model,
+            args=DPOConfig(
+                max_length=settings.max_length,
+                beta=settings.beta,
+                precompute_ref_log_probs=True,
+                precompute_ref_batch_size=settings.micro_batch_size,
+                **arguments,
+            ),
+            train_dataset=data,
+            processing_class=tokenizer,
+            peft_config=adapter,
+        )
+
+    _train("dpo", triples, chain, instruction, settings, run, build)
+
+
+class Run:
+    """Where one training happens.
+
+    Attributes:
+        output: The booster's folder; gets `adapter/`, `log.csv` and its card.
+        checkpoints: Root of the checkpoints, outside the declared outputs, so that a killed run resumes.
+        previous: The booster it starts from, relative to `output`, or None for the base model.
+        seed: Seeds the adapter's weights, the order of examples and the dropout.
+        threads: Torch threads; sums depend on it.
+    """
+
+    def __init__(self, output: Path, checkpoints: Path, previous: str | None, seed: int, threads: int) -> None:
+        self.output, self.checkpoints, self.previous, self.seed, self.threads = (
+            output, checkpoints, previous, seed, threads,
+        )  # fmt: skip
+
+
+class _Report(TrainerCallback):
+    """Turns the trainer's steps into progress lines."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+        self._progress: Progress | None = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._progress is None:
+            self._progress = Progress(self._stage, state.max_steps, "steps", done=state.global_step - 1)
+        self._progress.advance(1)
+
+
+def _train(
+    stage: str,
+    table: pd.DataFrame,
+    chain: Chain,
+    instruction: Instruction,
+    settings: TrainSettings,
+    run: Run,
+    build: Callable[[Any, Any, dict[str, Any], LoraConfig], SFTTrainer | DPOTrainer],
+) -> None:
+    torch.set_num_threads(run.threads)
+    on_gpu = torch.cuda.is_available()
+    model, tokenizer = load_chain(chain, "bfloat16" if on_gpu else "float32")
+    identity = {
+        "stage": stage,
+        "base": check_model(chain.base).digest,
+        "adapters": [sha256(adapter / "adapter_model.safetensors") for adapter in chain.adapters],
+        "data": hashlib.sha256(table.to_csv(index=False).encode()).hexdigest(),
+        "examples": len(table),
+        "instruction": instruction.template.template,
+        "settings": settings.model_dump(),
+        "seed": run.seed,
+    }
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    checkpoints = run.checkpoints / f"{run.output.name}-{digest}"
+    arguments = _arguments(settings, run, checkpoints, len(table), on_gpu)
+    trainer = build(model, tokenizer, arguments, _lora(settings.lora))
+    trainer.add_callback(_Report(f"train {run.output.name}"))
+    trainer.train(resume_from_checkpoint=_last_complete(checkpoints))
+    _write(trainer, run, identity)
+    shutil.rmtree(checkpoints)
+
+
+def _arguments(
+    settings: TrainSettings, run: Run, checkpoints: Path, examples: int, on_gpu: bool
+) -> dict[str, Any]:
+    devices = int(os.environ.get("WORLD_SIZE", "1"))
+    parallel = settings.micro_batch_size * devices
+    if settings.batch_size % parallel:
+        raise InputError(
+            f"batch_size {settings.batch_size} is no multiple of micro_batch_size {settings.micro_batch_size} x "
+            f"{devices} devices"
+        )
+    steps = max(1, round(-(-examples // settings.batch_size) * settings.epochs))
+    return {
+        "output_dir": str(checkpoints),
+        "per_device_train_batch_size": settings.micro_batch_size,
+        "gradient_accumulation_steps": settings.batch_size // parallel,
+        "num_train_epochs": settings.epochs,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": round(settings.warmup_ratio * steps),
+        "seed": run.seed % 2**31,
+        "data_seed": run.seed % 2**31,
+        "bf16": True,
+        "use_cpu": not on_gpu,
+        "gradient_checkpointing": on_gpu,
+        "logging_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": settings.checkpoint_steps,
+        "save_total_limit": 2,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": on_gpu,
+    }
+
+
+def _lora(settings: LoraSettings) -> LoraConfig:
+    return LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=list(settings.targets),
+        task_type="CAUSAL_LM",
+    )
+
+
+def _last_complete(checkpoints: Path) -> str | None:
+    """The newest checkpoint that was written to its end; the trainer writes `trainer_state.json` last."""
+    for folder in sorted(checkpoints.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1])):
+        try:
+            json.loads((folder / "trainer_state.json").read_text())
+        except (OSError, ValueError):
+            shutil.rmtree(folder)
+            continue
+        log.info("resuming from %s", folder)
+        return str(folder)
+    return None
+
+
+def _write(trainer: SFTTrainer | DPOTrainer, run: Run, identity: dict[str, Any]) -> None:
+    run.output.mkdir(parents=True, exist_ok=True)
+    trainer.model.save_pretrained(run.output / "adapter")
+    steps = pd.DataFrame([entry for entry in trainer.state.log_history if "loss" in entry])
+    with atomic_path(run.output / "log.csv") as partial:
+        steps[["step", *(column for column in steps if column != "step")]].to_csv(partial, index=False)
+    with atomic_path(run.output / CARD) as partial:
+        partial.write_text(json.dumps({**identity, "previous": run.previous}, indent=2) + "\n")

@@ -1,0 +1,68 @@
+"""What the workflow needs to know before anything runs: names, shards, dependencies between batches."""
+
+import json
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+
+from promptavideo.config import Config
+from promptavideo.prompts import count_prompts
+from promptavideo.shards import shard_count
+
+
+class Plan:
+    """Answers the rules' questions about a checked configuration."""
+
+    def __init__(self, config: Config, root: Path) -> None:
+        self.config, self.root = config, root
+        self._raw = config.model_dump(mode="json")
+        self._count = cache(lambda name: count_prompts(config.prompt_sets[name], root, name))
+        rounds = "|".join(str(number) for number in range(config.evolution.rounds + 1))
+        self.batch_pattern = (
+            rf"evolution/round-(?:{rounds})|dpo-\d+|"
+            rf"evaluation/(?:{self.pattern('evaluation.sets')})/(?:{self.pattern('refiners')})"
+        )
+
+    def section(self, path: str) -> str:
+        """A part of the configuration, e.g. `generators.mini-t2v`, as JSON."""
+        part = self._raw
+        for name in _split(path):
+            part = part[name]
+        return json.dumps(part, sort_keys=True)
+
+    @staticmethod
+    def options(**values: str) -> str:
+        """Command-line options `--name value`, quoted for the shell."""
+        return " ".join(f"--{name} {shlex.quote(value)}" for name, value in values.items())
+
+    def pattern(self, path: str) -> str:
+        """A regular expression for the names declared in a part of the configuration."""
+        part = self._raw
+        for name in _split(path):
+            part = part[name]
+        return "|".join(re.escape(name) for name in sorted(part, key=len, reverse=True))
+
+    def prompt_set(self, batch: str) -> str:
+        """The prompt set that a batch films."""
+        stage, *rest = batch.split("/")
+        if stage == "evolution":
+            return self.config.evolution.prompts
+        if stage == "evaluation":
+            return self.config.evaluation.sets[rest[0]].prompts
+        return self.config.preference.prompts
+
+    def shards(self, batch: str) -> list[str]:
+        """The names of a batch's shards."""
+        count = shard_count(self._count(self.prompt_set(batch)), self.config.shard_size)
+        return [f"{number:04}" for number in range(count)]
+
+    def previous(self, stage: str) -> str | None:
+        """The booster that a stage starts from; None for the first."""
+        place = self.config.stages.index(stage)
+        return self.config.stages[place - 1] if place else None
+
+
+def _split(path: str) -> list[str]:
+    """Cut a section's path at its first dot only: names may hold dots themselves."""
+    return path.split(".", 1)

@@ -1,0 +1,42 @@
+"""The booster as a refiner, and as the source of DPO candidates."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from promptavideo.boosters.chat import Instruction
+from promptavideo.boosters.config import BoosterConfig
+from promptavideo.boosters.load import read_chain
+from promptavideo.boosters.sampling import Sampler
+from promptavideo.refiners.base import Refiner
+from promptavideo.seeds import derive
+
+
+class BoosterRefiner(Refiner):
+    """A loaded booster; every text has a seed of its own."""
+
+    def __init__(self, config: BoosterConfig, base: Path, folder: Path, run_seed: int) -> None:
+        """Load the base model and merge the booster's chain of adapters."""
+        self._run_seed, self._stage = run_seed, folder.name
+        self._sampler = Sampler(
+            read_chain(base, folder), Instruction(Path(config.instruction)), config.sampling, config.threads, config.device
+        )
+
+    def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:
+        """One refined text a prompt."""
+        seeds = [derive(self._run_seed, "refine", prompt_id) for prompt_id in prompt_ids]
+        return self._sampler.rewrite(prompts, seeds, f"refine with {self._stage}")
+
+    def candidates(
+        self, prompt_ids: Sequence[str], prompts: Sequence[str], count: int, round_: int
+    ) -> dict[str, list[str]]:
+        """`count` refined texts of each prompt, by prompt id; `round_` makes each DPO round draw afresh."""
+        seeds = [
+            derive(self._run_seed, "candidate", round_, prompt_id, place)
+            for prompt_id in prompt_ids
+            for place in range(count)
+        ]
+        repeated = [prompt for prompt in prompts for _ in range(count)]
+        texts = self._sampler.rewrite(repeated, seeds, f"draw candidates from {self._stage}")
+        return {
+            prompt_id: texts[place * count : (place + 1) * count] for place, prompt_id in enumerate(prompt_ids)
+        }

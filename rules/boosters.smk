@@ -1,0 +1,119 @@
+# Boosters: SFT on pairs, then rounds of DPO on triples of candidates drawn from the round before.
+
+
+def booster(stage):
+    return f"results/{{generator}}/boosters/{stage}/booster.json"
+
+
+rule sft:
+    message:
+        "Train the SFT booster of {wildcards.generator}"
+    input:
+        data="results/{generator}/pairs.parquet",
+        base=manifest(CONFIG.booster.base),
+        instruction=CONFIG.booster.instruction,
+    output:
+        card=booster("sft"),
+        adapter=directory("results/{generator}/boosters/sft/adapter"),
+        log="results/{generator}/boosters/sft/log.csv",
+    log:
+        "logs/boosters/{generator}/sft.log",
+    benchmark:
+        "benchmarks/boosters/{generator}/sft.tsv"
+    params:
+        settings=section("booster"),
+        base=lambda wildcards, input: Path(input.base).parent,
+        output=lambda wildcards, output: Path(output.card).parent,
+        seed=CONFIG.seed,
+    conda:
+        "../envs/booster.yaml"
+    threads: CONFIG.booster.threads
+    resources:
+        mem_mb=6000,
+    shell:
+        "python scripts/train_booster.py sft --data {input.data} --settings {params.settings:q} --base {params.base} "
+        "--checkpoints {STORE:q}/{wildcards.generator}/checkpoints --seed {params.seed} --output {params.output} "
+        "--log {log}"
+
+
+rule candidates:
+    message:
+        "Draw the candidates of dpo-{wildcards.round} for {wildcards.generator}"
+    input:
+        prompt_set=f"results/prompt_sets/{CONFIG.preference.prompts}.parquet",
+        base=manifest(CONFIG.booster.base),
+        instruction=CONFIG.booster.instruction,
+        booster=lambda wildcards: booster(PLAN.previous(f"dpo-{wildcards.round}")),
+    output:
+        "results/{generator}/dpo-{round}/prompts.parquet",
+    log:
+        "logs/candidates/{generator}/dpo-{round}.log",
+    benchmark:
+        "benchmarks/candidates/{generator}/dpo-{round}.tsv"
+    params:
+        settings=section("booster"),
+        count=CONFIG.preference.candidates,
+        base=lambda wildcards, input: Path(input.base).parent,
+        booster=lambda wildcards, input: Path(input.booster).parent,
+        seed=CONFIG.seed,
+    conda:
+        "../envs/booster.yaml"
+    threads: CONFIG.booster.threads
+    resources:
+        mem_mb=4000,
+    shell:
+        "python scripts/candidates.py --prompt-set {input.prompt_set} --settings {params.settings:q} "
+        "--base {params.base} --booster {params.booster} --count {params.count} --round {wildcards.round} "
+        "--seed {params.seed} --output {output} --log {log}"
+
+
+rule triples:
+    message:
+        "Select the triples of dpo-{wildcards.round} for {wildcards.generator}"
+    input:
+        "results/{generator}/dpo-{round}/scores.parquet",
+    output:
+        "results/{generator}/dpo-{round}/triples.parquet",
+    log:
+        "logs/triples/{generator}/dpo-{round}.log",
+    benchmark:
+        "benchmarks/triples/{generator}/dpo-{round}.tsv"
+    params:
+        settings=section("preference"),
+    conda:
+        "../envs/workflow.yaml"
+    shell:
+        "python scripts/triples.py --scores {input} --settings {params.settings:q} --output {output} --log {log}"
+
+
+rule dpo:
+    message:
+        "Train the dpo-{wildcards.round} booster of {wildcards.generator}"
+    input:
+        data="results/{generator}/dpo-{round}/triples.parquet",
+        base=manifest(CONFIG.booster.base),
+        instruction=CONFIG.booster.instruction,
+        previous=lambda wildcards: booster(PLAN.previous(f"dpo-{wildcards.round}")),
+    output:
+        card=booster("dpo-{round}"),
+        adapter=directory("results/{generator}/boosters/dpo-{round}/adapter"),
+        log="results/{generator}/boosters/dpo-{round}/log.csv",
+    log:
+        "logs/boosters/{generator}/dpo-{round}.log",
+    benchmark:
+        "benchmarks/boosters/{generator}/dpo-{round}.tsv"
+    params:
+        settings=section("booster"),
+        base=lambda wildcards, input: Path(input.base).parent,
+        previous=lambda wildcards, input: Path(input.previous).parent,
+        output=lambda wildcards, output: Path(output.card).parent,
+        seed=CONFIG.seed,
+    conda:
+        "../envs/booster.yaml"
+    threads: CONFIG.booster.threads
+    resources:
+        mem_mb=6000,
+    shell:
+        "python scripts/train_booster.py dpo --data {input.data} --settings {params.settings:q} --base {params.base} "
+        "--previous {params.previous} --checkpoints {STORE:q}/{wildcards.generator}/checkpoints --seed {params.seed} "
+        "--output {params.output} --log {log}"

@@ -1,0 +1,49 @@
+# Reward-guided evolution: round 0 films the originals, each later round what the operator made of all scores so far.
+
+
+rule propose:
+    message:
+        "Propose the prompts of evolution round {wildcards.round} for {wildcards.generator}"
+    input:
+        prompt_set=f"results/prompt_sets/{CONFIG.evolution.prompts}.parquet",
+        scores=lambda wildcards: expand(
+            "results/{{generator}}/evolution/round-{earlier}/scores.parquet", earlier=range(int(wildcards.round))
+        ),
+        template=CONFIG.evolution.template,
+    output:
+        "results/{generator}/evolution/round-{round}/prompts.parquet",
+    log:
+        "logs/propose/{generator}/round-{round}.log",
+    benchmark:
+        "benchmarks/propose/{generator}/round-{round}.tsv"
+    params:
+        settings=section("evolution"),
+        operator=section(f"operators.{CONFIG.evolution.operator}"),
+        seed=CONFIG.seed,
+    conda:
+        "../envs/workflow.yaml"
+    shell:
+        "python scripts/propose.py --prompt-set {input.prompt_set} --scores {input.scores} --round {wildcards.round} "
+        "--generator {wildcards.generator} --settings {params.settings:q} --operator {params.operator:q} "
+        "--seed {params.seed} --output {output} --log {log}"
+
+
+rule pairs:
+    message:
+        "Select the SFT pairs of {wildcards.generator}"
+    input:
+        expand(
+            "results/{{generator}}/evolution/round-{round}/scores.parquet", round=range(CONFIG.evolution.rounds + 1)
+        ),
+    output:
+        "results/{generator}/pairs.parquet",
+    log:
+        "logs/pairs/{generator}.log",
+    benchmark:
+        "benchmarks/pairs/{generator}.tsv"
+    params:
+        settings=section("evolution"),
+    conda:
+        "../envs/workflow.yaml"
+    shell:
+        "python scripts/pairs.py --scores {input} --settings {params.settings:q} --output {output} --log {log}"

@@ -1,0 +1,35 @@
+"""Draw several refined texts a prompt from a booster, to be filmed and compared."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from promptavideo import cli
+from promptavideo.boosters.config import BoosterConfig
+from promptavideo.refiners.table import candidate_table
+from promptavideo.schemas import PROMPT_SET, PROMPTS, read_table, write_table
+
+parser = cli.parser(__doc__)
+parser.add_argument("--prompt-set", type=Path, required=True)
+parser.add_argument("--settings", type=cli.settings(BoosterConfig), required=True)
+parser.add_argument("--base", type=Path, required=True, help="the base model's folder")
+parser.add_argument("--booster", type=Path, required=True)
+parser.add_argument("--count", type=int, required=True, help="candidates a prompt")
+parser.add_argument("--round", type=int, required=True, help="the DPO round they are for")
+parser.add_argument("--seed", type=int, required=True)
+parser.add_argument("--output", type=Path, required=True)
+
+
+def main(options: Namespace) -> None:
+    """Load the booster once and draw every candidate."""
+    from promptavideo.refiners.booster import BoosterRefiner
+
+    prompt_set = read_table(options.prompt_set, PROMPT_SET)
+    booster = BoosterRefiner(options.settings, options.base, options.booster, options.seed)
+    texts = booster.candidates(
+        prompt_set["prompt_id"].tolist(), prompt_set["prompt"].tolist(), options.count, options.round
+    )
+    write_table(candidate_table(prompt_set, texts, options.seed), options.output, PROMPTS)
+
+
+if __name__ == "__main__":
+    cli.run(parser.parse_args(), main)

@@ -1,0 +1,33 @@
+"""Film one shard of a prompts table."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from promptavideo import cli
+from promptavideo.filming import film_shard
+from promptavideo.generators import GeneratorConfig, load_generator
+from promptavideo.schemas import PROMPTS, read_table
+from promptavideo.shards import shard_rows
+from promptavideo.store import Store
+
+parser = cli.parser(__doc__)
+parser.add_argument("--prompts", type=Path, required=True)
+parser.add_argument("--shard", type=int, required=True)
+parser.add_argument("--shard-size", type=int, required=True, help="prompts in a shard")
+parser.add_argument("--generator", required=True)
+parser.add_argument("--settings", type=cli.settings(GeneratorConfig), required=True)
+parser.add_argument("--model", type=Path, required=True, help="the model's folder")
+parser.add_argument("--store", type=Path, required=True)
+parser.add_argument("--manifest", type=Path, required=True)
+parser.add_argument("--stage", required=True, help="name of this work in progress lines")
+
+
+def main(options: Namespace) -> None:
+    """Load the generator once and film what the store does not hold."""
+    rows = shard_rows(read_table(options.prompts, PROMPTS), options.shard, options.shard_size)
+    generator = load_generator(options.settings, options.model)
+    film_shard(rows, generator, Store(options.store, options.generator), options.manifest, options.stage)
+
+
+if __name__ == "__main__":
+    cli.run(parser.parse_args(), main)

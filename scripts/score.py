@@ -1,0 +1,35 @@
+"""Score the videos of one shard with every reward."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from promptavideo import cli
+from promptavideo.rewards import RewardConfig, load_rewards
+from promptavideo.schemas import PROMPTS, REWARDS, read_table, write_table
+from promptavideo.scoring import score_shard
+from promptavideo.shards import shard_rows
+from promptavideo.store import Store
+
+parser = cli.parser(__doc__)
+parser.add_argument("--prompts", type=Path, required=True)
+parser.add_argument("--shard", type=int, required=True)
+parser.add_argument("--shard-size", type=int, required=True, help="prompts in a shard")
+parser.add_argument("--manifest", type=Path, required=True)
+parser.add_argument("--generator", required=True)
+parser.add_argument("--rewards", type=cli.settings(dict[str, RewardConfig]), required=True)
+parser.add_argument("--store", type=Path, required=True)
+parser.add_argument("--output", type=Path, required=True)
+parser.add_argument("--stage", required=True, help="name of this work in progress lines")
+
+
+def main(options: Namespace) -> None:
+    """Load the rewards once and score every video the manifest names."""
+    rows = shard_rows(read_table(options.prompts, PROMPTS), options.shard, options.shard_size)
+    rewards = load_rewards(options.rewards)
+    store = Store(options.store, options.generator)
+    table = score_shard(rows, options.manifest, rewards, store, options.stage)
+    write_table(table, options.output, REWARDS)
+
+
+if __name__ == "__main__":
+    cli.run(parser.parse_args(), main)
