@@ -1,0 +1,258 @@
+"""Whether a generator of the synthetic world obeys wording well enough to learn from: the miniature's acceptance."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.figure
+import numpy as np
+import pandas as pd
+
+from promptavideo.errors import InputError
+from promptavideo.files import atomic_path
+from promptavideo.miniature.world import (
+    BACKGROUND_WORDS,
+    MOTION_WORDS,
+    QUALITIES,
+    QUALITY_WORDS,
+    SHAPE_WORDS,
+    random_scene,
+)
+from promptavideo.rewards.detector import detect
+from promptavideo.rewards.pixels import PixelReward
+from promptavideo.schemas import DIMENSIONS, TO_FIVE
+from promptavideo.seeds import derive
+from promptavideo.video import Clip
+
+Film = Callable[[list[str], list[int]], list[Clip]]
+"""Films texts with their video seeds: one clip a text, in order."""
+
+WORDINGS = ("short", "good", "bad")
+LEAST_SHARE = {"colour": 0.95, "background": 0.85, "motion": 0.70, "shape": 0.60, "good beats short": 0.85}
+LEAST_NOISES, LEAST_DIMENSIONS = 2.0, 4  # so many dimensions must move by more than so many times their seed noise
+EXAMPLE_PROMPTS = 5
+
+
+@dataclass(frozen=True)
+class Wordings:
+    """One prompt's content and its three texts."""
+
+    colour: str
+    shape: str
+    motion: str
+    background: str
+    short: str
+    good: str
+    bad: str
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One acceptance criterion: what was measured, and the least that is accepted."""
+
+    name: str
+    value: float
+    least: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the measured value reaches the least accepted one."""
+        return self.value >= self.least
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `measure` found.
+
+    `detected` has a row a content factor and the columns `short`, `good`, `bad` and `asked` (short and good together):
+    the fraction of clips that show what was asked. `rewards` has a row a dimension and the columns `short`, `good`,
+    `bad` (mean raw scores), `noise` (standard deviation over the seeds of a prompt, good wording) and `effect`
+    ((good - bad) / noise). `examples` are captions and clips for a contact sheet.
+    """
+
+    seed: int
+    prompts: int
+    seeds: int
+    detected: pd.DataFrame
+    rewards: pd.DataFrame
+    good_beats_short: float
+    criteria: tuple[Criterion, ...]
+    examples: tuple[tuple[str, Clip], ...]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether every criterion holds."""
+        return all(criterion.holds for criterion in self.criteria)
+
+
+def draw_wordings(seed: int, prompts: int) -> list[Wordings]:
+    """Fresh prompts: content alone, and the same with a good or a bad word for every quality factor."""
+    drawn = []
+    for index in range(prompts):
+        rng = np.random.default_rng(derive("acceptance", seed, index))
+        scene = random_scene(rng)
+        content = " ".join(
+            (
+                f"a {scene.colour}",
+                str(rng.choice(SHAPE_WORDS[scene.shape])),
+                str(rng.choice(MOTION_WORDS[scene.motion])),
+                str(rng.choice(BACKGROUND_WORDS[scene.background])),
+            )
+        )
+        order = rng.permutation(QUALITIES)
+        good, bad = (", ".join(str(rng.choice(QUALITY_WORDS[quality][end])) for quality in order) for end in (0, 1))
+        drawn.append(
+            Wordings(
+                colour=scene.colour,
+                shape=scene.shape,
+                motion=scene.motion,
+                background=scene.background,
+                short=f"{content}.",
+                good=f"{content}. {good.capitalize()}.",
+                bad=f"{content}. {bad.capitalize()}.",
+            )
+        )
+    return drawn
+
+
+def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3) -> Report:
+    """Film fresh prompts in three wordings with the same video seeds, and check the acceptance criteria.
+
+    Args:
+        film: The generator under test; called once a wording, with `prompts * seeds` texts.
+        seed: Draws the prompts and the video seeds.
+        prompts: Number of prompts.
+        seeds: Videos a prompt and wording, at least 2 (their spread is the seed noise).
+
+    Raises:
+        InputError: Fewer than one prompt or two seeds, or `film` gave another number of clips.
+        ScoreError: A clip cannot be scored.
+    """
+    if prompts < 1 or seeds < 2:
+        raise InputError(f"acceptance needs prompts >= 1 and seeds >= 2, not {prompts} and {seeds}")
+    drawn = draw_wordings(seed, prompts)
+    jobs = [(asked, derive("acceptance", seed, i, k)) for i, asked in enumerate(drawn) for k in range(seeds)]
+    clips = {wording: _film(film, [getattr(asked, wording) for asked, _ in jobs], [s for _, s in jobs])
+             for wording in WORDINGS}  # fmt: skip
+    detected = _detected([asked for asked, _ in jobs], clips)
+    originals = [asked.short for asked, _ in jobs]
+    scores = {wording: pd.DataFrame(PixelReward().score(clips[wording], originals)) for wording in WORDINGS}
+    rewards = _rewards(scores, seeds)
+    total = {wording: table.mul(pd.Series(TO_FIVE)).sum(axis=1) for wording, table in scores.items()}
+    good_beats_short = float((total["good"] > total["short"]).mean())
+    moved = int((rewards["effect"] > LEAST_NOISES).sum())
+    shares = {**detected["asked"].to_dict(), "good beats short": good_beats_short}
+    return Report(
+        seed=seed,
+        prompts=prompts,
+        seeds=seeds,
+        detected=detected,
+        rewards=rewards,
+        good_beats_short=good_beats_short,
+        criteria=(
+            *(Criterion(name, float(shares[name]), least) for name, least in LEAST_SHARE.items()),
+            Criterion(f"dimensions moved by more than {LEAST_NOISES:g} x seed noise", moved, LEAST_DIMENSIONS),
+        ),
+        examples=tuple(
+            (getattr(drawn[i], wording), clips[wording][i * seeds])
+            for i in range(min(EXAMPLE_PROMPTS, prompts))
+            for wording in WORDINGS
+        ),
+    )
+
+
+def _film(film: Film, texts: list[str], seeds: list[int]) -> list[Clip]:
+    clips = film(texts, seeds)
+    if len(clips) != len(texts):
+        raise InputError(f"the generator gave {len(clips)} clips for {len(texts)} texts")
+    return clips
+
+
+def _detected(asked: Sequence[Wordings], clips: dict[str, list[Clip]]) -> pd.DataFrame:
+    factors = ("colour", "background", "motion", "shape")
+    rates: dict[str, list[float]] = {}
+    for wording, filmed in clips.items():
+        seen = [detect(clip.frames) for clip in filmed]
+        rates[wording] = [
+            float(np.mean([getattr(a, factor) == getattr(s, factor) for a, s in zip(asked, seen, strict=True)]))
+            for factor in factors
+        ]
+    table = pd.DataFrame(rates, index=pd.Index(factors, name="factor"))
+    table["asked"] = table[["short", "good"]].mean(axis=1)
+    return table
+
+
+def _rewards(scores: dict[str, pd.DataFrame], seeds: int) -> pd.DataFrame:
+    """`scores` holds rows prompt by prompt, `seeds` rows each."""
+    table = pd.DataFrame({wording: scores[wording].mean() for wording in WORDINGS}).loc[list(DIMENSIONS)]
+    prompt = np.arange(len(scores["good"])) // seeds
+    table["noise"] = np.sqrt(scores["good"].groupby(prompt).var(ddof=1).mean())
+    gain = table["good"] - table["bad"]
+    table["effect"] = (gain / table["noise"]).fillna(0.0)  # 0 / 0: nothing moved
+    return table.rename_axis("dimension")
+
+
+def write_card(report: Report, path: Path) -> None:
+    """Write a report as a Markdown card."""
+    verdict = "accepted" if report.accepted else "NOT accepted"
+    lines = [
+        "# Acceptance of the miniature generator",
+        "",
+        f"{report.prompts} fresh prompts x {report.seeds} seeds x 3 wordings, seed {report.seed}: **{verdict}**.",
+        "",
+        "| criterion | measured | at least | holds |",
+        "|---|---|---|---|",
+        *(f"| {c.name} | {c.value:.3g} | {c.least:g} | {'yes' if c.holds else 'no'} |" for c in report.criteria),
+        "",
+        "## Content detected as asked (fraction of clips)",
+        "",
+        "| factor | short | good | bad | short and good |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {factor} | {row['short']:.3f} | {row['good']:.3f} | {row['bad']:.3f} | {row['asked']:.3f} |"
+            for factor, row in report.detected.iterrows()
+        ),
+        "",
+        "## Rewards by wording",
+        "",
+        "Mean raw scores; the seed noise is the standard deviation over the seeds of a prompt (good wording);",
+        "the effect is (good - bad) in units of it.",
+        "",
+        "| dimension | short | good | bad | seed noise | effect |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {name} | {row['short']:.2f} | {row['good']:.2f} | {row['bad']:.2f} | {row['noise']:.2f} "
+            f"| {row['effect']:.1f} |"
+            for name, row in report.rewards.iterrows()
+        ),
+        "",
+    ]
+    with atomic_path(path) as partial:
+        partial.write_text("\n".join(lines), encoding="utf-8")
+
+
+def contact_sheet(clips: Sequence[Clip], captions: Sequence[str], path: Path) -> None:
+    """Write a PNG with one row a clip: its frames side by side under its caption.
+
+    Raises:
+        InputError: No clips, or another number of captions.
+    """
+    if not clips or len(clips) != len(captions):
+        raise InputError(f"a contact sheet needs a caption a clip, not {len(captions)} captions for {len(clips)} clips")
+    columns = max(len(clip.frames) for clip in clips)
+    figure = matplotlib.figure.Figure(figsize=(1.2 * columns, 1.5 * len(clips)), dpi=100, layout="constrained")
+    rows = figure.subfigures(len(clips), 1, squeeze=False)[:, 0]
+    for row, clip, text in zip(rows, clips, captions, strict=True):
+        row.suptitle(_plain(text), fontsize=8, wrap=True)
+        for axis, frame in zip(row.subplots(1, columns, squeeze=False)[0], clip.frames, strict=False):
+            axis.imshow(frame, interpolation="nearest")
+        for axis in row.axes:
+            axis.set_axis_off()
+    with atomic_path(path) as partial:
+        figure.savefig(partial)
+
+
+def _plain(text: str, limit: int = 200) -> str:
+    """Bounded printable text in which matplotlib finds no formula."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    return (shown if len(shown) <= limit else shown[: limit - 3] + "...").replace("$", r"\$")
