@@ -1,0 +1,393 @@
+"""Figures: how evolution and training went, how the refiners compare, and what the videos look like.
+
+Every function takes tables or clips and writes one PNG. The same input gives the same bytes. Text is drawn as it is,
+never as mathematics, and characters that the font lacks are drawn as a box.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil, log
+from pathlib import Path
+
+import cv2
+import matplotlib.style
+import numpy as np
+import pandas as pd
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from promptavideo.errors import InputError
+from promptavideo.files import atomic_path
+from promptavideo.tables import BASELINE, PAPER_SET, BootstrapConfig, bootstrap_interval
+from promptavideo.text import clean
+from promptavideo.video import Clip
+
+DPI = 150  # of the plots; the contact sheet is laid out in pixels
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+)  # Okabe and Ito, safe for colour-blind eyes
+MARKERS = "osD^vP"
+GRAY, PALE = "#555555", "#BBBBBB"
+MAX_PROMPT_LINES = 60  # thin lines in the evolution figure; more would be a blot
+STYLE = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so it is the same everywhere
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "text.parse_math": False,
+    "text.usetex": False,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SheetRow:
+    """A row of the contact sheet: the user's prompt and (refiner, refined text, clip) of each video shown for it."""
+
+    prompt: str
+    videos: Sequence[tuple[str, str, Clip]]
+
+
+def evolution_curve(
+    rounds: Mapping[int, pd.DataFrame],
+    totals: Callable[[pd.DataFrame], pd.Series],
+    path: Path,
+    bootstrap: BootstrapConfig | None = None,
+) -> None:
+    """Draw the best total so far and the mean total of each round, over prompts, with 95 % bootstrap intervals.
+
+    A candidate's total is the mean over its replicates. Thin lines are single prompts (at most 60, evenly picked). The
+    best of several noisy totals rises even where nothing improves, so the round's mean is drawn beside it.
+
+    Args:
+        rounds: Scores (`schemas.SCORES`) by round number; round 0 is usually the original prompts.
+        totals: Maps scores to one total a row, on the same index.
+        path: Target, `.png`.
+        bootstrap: Resampling settings; the defaults of `BootstrapConfig` when None.
+
+    Raises:
+        InputError: There is no round, or a round has no scores.
+    """
+    if not rounds or any(scores.empty for scores in rounds.values()):
+        raise InputError("the evolution figure needs at least one round, and scores in each round")
+    settings = bootstrap or BootstrapConfig()
+    mean, best = _by_round(rounds, totals)
+    numbers = mean.columns.to_numpy()
+    with _figure(path, (6.4, 4.4)) as figure:
+        axes = figure.subplots()
+        picked = np.unique(np.linspace(0, len(best) - 1, min(len(best), MAX_PROMPT_LINES)).round().astype(int))
+        axes.plot(numbers, best.iloc[picked].to_numpy().T, color=PALE, linewidth=0.6, alpha=0.6, zorder=1)
+        axes.plot([], [], color=PALE, linewidth=1, label="best so far, each prompt")
+        series = (("best so far", best, -0.03), ("mean of the round", mean, 0.03))  # apart, so that both bars show
+        for (label, values, shift), colour, marker in zip(series, COLOURS, MARKERS, strict=False):
+            shifted = numbers + shift
+            ends = [bootstrap_interval(values[n].dropna().to_numpy(), settings, label, str(n)) for n in numbers]
+            axes.vlines(shifted, *np.transpose(ends), color=colour, linewidth=2, zorder=2)
+            axes.plot(shifted, values.mean(), color=colour, marker=marker, linewidth=2, label=label, zorder=3)
+        axes.set(xlabel="round (0: the original prompts)" if 0 in rounds else "round", ylabel="total")
+        axes.set_title(f"Evolution of {len(mean)} prompts: mean and 95 % interval", loc="left")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        figure.legend(loc="outside lower center", ncols=3)
+
+
+def stage_scores(table: pd.DataFrame, path: Path) -> None:
+    """Draw `avg` by refiner with its 95 % interval, one panel for each generator and set; beside it its value and gain.
+
+    The paper's rows get panels of their own, with hollow markers and without intervals, which the paper does not give.
+    Panels have their own scales: numbers of different generators or sets are not to be compared.
+
+    Args:
+        table: As `tables.videoscore_table` or `tables.with_paper_rows` returns it.
+        path: Target, `.png`.
+
+    Raises:
+        InputError: The table has no row.
+    """
+    if table.empty:
+        raise InputError("the figure of scores by refiner needs a table with at least one row")
+    panels = list(table.groupby(["generator", "set"], sort=False))
+    columns = min(2, len(panels))
+    tallest = max(len(rows) for _, rows in panels)
+    size = (4.8 * columns, (0.34 * tallest + 1.1) * ceil(len(panels) / columns))
+    with _figure(path, size) as figure:
+        grid = figure.subplots(ceil(len(panels) / columns), columns, squeeze=False).ravel()
+        for spare in grid[len(panels) :]:
+            spare.remove()
+        for axes, ((generator, name), rows) in zip(grid, panels, strict=False):
+            printed = name == PAPER_SET
+            _stage_panel(axes, rows, printed)
+            label = "paper, Table 1" if printed else _drawable(str(name), 20)
+            axes.set_title(f"{_drawable(str(generator), 24)} · {label}", loc="left")
+
+
+def training_curves(logs: Mapping[str, pd.DataFrame], path: Path) -> None:
+    """Draw the loss of SFT and DPO, and DPO's reward margins and accuracies, by optimiser step.
+
+    Dotted lines mark a model that has not learned: DPO loss ln 2, margin 0, accuracy one half.
+
+    Args:
+        logs: Training logs by stage, with the columns `step` and `loss` and, for DPO, `rewards/margins` and
+            `rewards/accuracies`; empty cells are skipped.
+        path: Target, `.png`.
+
+    Raises:
+        InputError: There is no log, or a log lacks `step` or `loss`.
+    """
+    if not logs:
+        raise InputError("the figure of training curves needs at least one training log")
+    for name, log_table in logs.items():
+        missing = [column for column in ("step", "loss") if column not in log_table]
+        if missing:
+            raise InputError(f"training log {name!r} lacks the columns {', '.join(missing)}; train that stage again")
+    dpo = {name: log_table for name, log_table in logs.items() if "rewards/margins" in log_table}
+    sft = {name: log_table for name, log_table in logs.items() if name not in dpo}
+    panels: list[tuple[str, str, Mapping[str, pd.DataFrame], float | None]] = []
+    if sft:
+        panels.append(("SFT: loss", "loss", sft, None))
+    if dpo:
+        panels.append(("DPO: loss", "loss", dpo, log(2)))
+        panels.append(("DPO: reward margin", "rewards/margins", dpo, 0.0))
+        panels.append(("DPO: reward accuracy", "rewards/accuracies", dpo, 0.5))
+    columns = min(2, len(panels))
+    rows = ceil(len(panels) / columns)
+    looks = {name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(logs)}
+    with _figure(path, (4.8 * columns, 3.1 * rows)) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for spare in grid[len(panels) :]:
+            spare.remove()
+        for axes, (title, column, shown, untrained) in zip(grid, panels, strict=False):
+            if untrained is not None:
+                axes.axhline(untrained, color=GRAY, linestyle=":", linewidth=1.2)
+            for name, log_table in shown.items():
+                if column in log_table:
+                    points = log_table[["step", column]].dropna()
+                    colour, marker = looks[name]
+                    every = max(1, len(points) // 15)
+                    line = axes.plot(points["step"], points[column], color=colour, marker=marker, markevery=every)[0]
+                    line.set(label=_drawable(name, 24), markersize=4, linewidth=1.5)
+            axes.set(xlabel="step")
+            axes.set_title(title, loc="left")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+            if column == "rewards/accuracies":
+                axes.set_ylim(-0.03, 1.03)
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend()
+
+
+def contact_sheet(rows: Sequence[SheetRow], path: Path, frames: int = 4) -> None:
+    """Show the videos of several refiners side by side, with the text that each was filmed from below it.
+
+    Small frames are enlarged by a whole factor (nearest neighbour, so pixels stay pixels), large ones are shrunk.
+
+    Args:
+        rows: One row a prompt.
+        path: Target, `.png`.
+        frames: How many evenly spaced frames to show of each video.
+
+    Raises:
+        InputError: There is nothing to show, a clip has no frame, or the sheet would be too tall for one image.
+    """
+    if not any(row.videos for row in rows):
+        raise InputError("the contact sheet needs at least one row with a video")
+    strips = []
+    for row in rows:
+        for refiner, _, clip in row.videos:
+            if not len(clip.frames):
+                raise InputError(f"contact sheet: the video of {refiner!r} for {row.prompt[:60]!r} has no frame")
+        strips.append([_strip(clip, frames) for _, _, clip in row.videos])
+    layout = _Sheet(rows, strips)
+    if max(layout.width, layout.height) >= 2**16:
+        raise InputError(f"a contact sheet of {len(rows)} rows is too large for one image; show fewer prompts")
+    with _figure(path, (layout.width / _Sheet.DPI, layout.height / _Sheet.DPI), dpi=_Sheet.DPI, layout=None) as figure:
+        layout.draw(figure)
+
+
+@contextmanager
+def _figure(
+    path: Path, size: tuple[float, float], dpi: int = DPI, layout: str | None = "constrained"
+) -> Iterator[Figure]:
+    """A figure of its own (no pyplot, no global backend) in the project's style, saved to `path` on success."""
+    with matplotlib.style.context(["default", STYLE]):
+        figure = Figure(figsize=size, dpi=dpi, layout=layout)  # type: ignore[arg-type]
+        canvas = FigureCanvasAgg(figure)
+        if layout:
+            figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr,call-arg]
+        yield figure
+        with atomic_path(path) as partial:
+            canvas.print_png(str(partial), metadata={"Software": None})
+
+
+def _by_round(
+    rounds: Mapping[int, pd.DataFrame], totals: Callable[[pd.DataFrame], pd.Series]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The round's mean total and the best total so far, each [prompt_id, round], both sorted."""
+    means, bests = {}, {}
+    for number in sorted(rounds):
+        scores = rounds[number].sort_values(["prompt_id", "candidate", "replicate"])
+        candidates = totals(scores).groupby([scores["prompt_id"], scores["candidate"]]).mean()
+        by_prompt = candidates.groupby(level="prompt_id")
+        means[number], bests[number] = by_prompt.mean(), by_prompt.max()
+    # a prompt without candidates in a round keeps its best
+    best = pd.DataFrame(bests).sort_index().cummax(axis=1).ffill(axis=1)
+    return pd.DataFrame(means).sort_index(), best
+
+
+def _stage_panel(axes: Axes, rows: pd.DataFrame, printed: bool) -> None:
+    places = np.arange(len(rows))
+    averages = rows["avg"].to_numpy(float)
+    is_baseline = (rows["refiner"] == BASELINE).to_numpy()
+    colours = [GRAY if baseline else COLOURS[0] for baseline in is_baseline]
+    if is_baseline.any():
+        axes.axvline(averages[is_baseline][0], color=GRAY, linestyle=":", linewidth=1.2)
+    axes.hlines(places, rows["avg_ci_low"].to_numpy(float), rows["avg_ci_high"].to_numpy(float), colors=colours, lw=2.5)
+    faces = ["white"] * len(rows) if printed else colours
+    axes.scatter(averages, places, s=45, c=faces, edgecolors=colours, linewidths=1.5, zorder=3)
+    for place, value, gain in zip(places, averages, rows["gain"].to_numpy(float), strict=True):
+        text = f"{value:.2f}" + ("" if np.isnan(gain) else f" ({gain:+.2f})")
+        axes.annotate(text, (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=GRAY)
+    axes.set_yticks(places, [_drawable(str(name), 24) for name in rows["refiner"]])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel("avg of VQ, TC, DD, TVA, FC (0-5)")
+    axes.margins(x=0.1)
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.grid(False, axis="y")
+
+
+def _drawable(text: str, longest: int | None = None) -> str:
+    """One line that the font can draw; longer than `longest` characters is cut with an ellipsis."""
+    known = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
+    line = "".join(character if ord(character) in known else "\N{WHITE SQUARE}" for character in clean(text))
+    return line if longest is None or len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _strip(clip: Clip, count: int) -> NDArray[np.uint8]:
+    """Evenly spaced frames side by side on white, uint8 RGB [h, w, 3]."""
+    length, height, width = clip.frames.shape[:3]
+    picked = clip.frames[np.linspace(0, length - 1, min(count, length)).round().astype(int)]
+    side = max(height, width)
+    if side <= _Sheet.SMALL:
+        factor = _Sheet.SMALL // side
+        shown = picked.repeat(factor, axis=1).repeat(factor, axis=2)
+    else:
+        scale = min(1.0, _Sheet.LARGE / side)
+        target = (max(1, round(width * scale)), max(1, round(height * scale)))
+        shown = np.stack([cv2.resize(frame, target, interpolation=cv2.INTER_AREA) for frame in picked])
+    gap = np.full((shown.shape[1], _Sheet.FRAME_GAP, 3), 255, np.uint8)
+    parts = [part for frame in shown for part in (gap, frame)][1:]
+    return np.concatenate(parts, axis=1)
+
+
+class _Sheet:
+    """The layout of a contact sheet, in pixels from the top left corner."""
+
+    DPI = 100
+    SMALL, LARGE = 128, 192  # the longest side of a frame, for clips that are enlarged and for those that are shrunk
+    MARGIN, FRAME_GAP, COLUMN_GAP, ROW_GAP, PAD = 28, 4, 32, 26, 8
+    PROMPT_LINES, TEXT_LINES = 3, 9
+    PROMPT, LABEL, TEXT = (12.0, "bold"), (10.0, "bold"), (9.5, "normal")  # (points, weight)
+
+    def __init__(self, rows: Sequence[SheetRow], strips: Sequence[Sequence[NDArray[np.uint8]]]) -> None:
+        """Wrap every text and find the size of the sheet."""
+        self._rows, self._strips = rows, strips
+        self._renderer = FigureCanvasAgg(Figure(figsize=(1, 1), dpi=self.DPI)).get_renderer()
+        columns = max(len(strip_row) for strip_row in strips)
+        self._column = max([260, *(strip.shape[1] for strip_row in strips for strip in strip_row)])
+        self.width = 2 * self.MARGIN + columns * self._column + (columns - 1) * self.COLUMN_GAP
+        inner = self.width - 2 * self.MARGIN
+        self._prompts = [self._wrap(row.prompt, self.PROMPT, inner, self.PROMPT_LINES) for row in rows]
+        self._texts = [
+            [self._wrap(text, self.TEXT, self._column, self.TEXT_LINES) for _, text, _ in row.videos] for row in rows
+        ]
+        self._heights = [self._row_height(index) for index in range(len(rows))]
+        self.height = 2 * self.MARGIN + sum(self._heights) + self.ROW_GAP * (len(rows) - 1)
+
+    def draw(self, figure: Figure) -> None:
+        """Put texts and frames onto a figure of exactly `width` by `height` pixels."""
+        top = self.MARGIN
+        shades = self._shades()
+        for index, row in enumerate(self._rows):
+            if index:
+                line = 1 - (top - self.ROW_GAP / 2) / self.height
+                edges = [self.MARGIN / self.width, 1 - self.MARGIN / self.width]
+                figure.add_artist(Line2D(edges, [line, line], color=PALE, linewidth=0.8))
+            below = self._lines(figure, self._prompts[index], self.PROMPT, self.MARGIN, top, "black") + self.PAD
+            for place, (refiner, _, _) in enumerate(row.videos):
+                left = self.MARGIN + place * (self._column + self.COLUMN_GAP)
+                label = self._wrap(refiner, self.LABEL, self._column, 1)
+                under = self._lines(figure, label, self.LABEL, left, below, shades[refiner]) + self.PAD // 2
+                strip = self._strips[index][place]
+                figure.figimage(strip, left, self.height - under - strip.shape[0])
+                under += strip.shape[0] + self.PAD
+                self._lines(figure, self._texts[index][place], self.TEXT, left, under, "#222222")
+            top += self._heights[index] + self.ROW_GAP
+
+    def _shades(self) -> dict[str, str]:
+        """A colour for each refiner, in order of appearance; the original prompt's is gray."""
+        names = dict.fromkeys(refiner for row in self._rows for refiner, _, _ in row.videos if refiner != BASELINE)
+        return {BASELINE: GRAY, **{name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}}
+
+    def _row_height(self, index: int) -> int:
+        cells = [
+            strip.shape[0] + len(text) * self._line_height(self.TEXT)
+            for strip, text in zip(self._strips[index], self._texts[index], strict=True)
+        ]
+        fixed = len(self._prompts[index]) * self._line_height(self.PROMPT) + self.PAD
+        return fixed + self._line_height(self.LABEL) + self.PAD // 2 + self.PAD + max(cells, default=0)
+
+    def _line_height(self, font: tuple[float, str]) -> int:
+        return round(font[0] * self.DPI / 72 * 1.35)
+
+    def _lines(
+        self, figure: Figure, lines: Sequence[str], font: tuple[float, str], left: int, top: int, colour: str
+    ) -> int:
+        """Draw lines downward from `top`; returns where they end."""
+        step = self._line_height(font)
+        for number, line in enumerate(lines):
+            baseline = top + number * step + 0.78 * step
+            figure.text(left / self.width, 1 - baseline / self.height, line, size=font[0], weight=font[1], color=colour)
+        return top + len(lines) * step
+
+    def _wrap(self, text: str, font: tuple[float, str], width: int, most: int) -> list[str]:
+        """Break a text into at most `most` lines that fit into `width`; one that is too long ends in an ellipsis."""
+        properties = font_manager.FontProperties(family="DejaVu Sans", size=font[0], weight=font[1])
+
+        def fits(line: str) -> bool:
+            return self._renderer.get_text_width_height_descent(line, properties, False)[0] <= width
+
+        words = _drawable(text[:4000]).split(" ")
+        lines = [""]
+        for word in words:
+            if fits(f"{lines[-1]} {word}".strip()):
+                lines[-1] = f"{lines[-1]} {word}".strip()
+                continue
+            if lines[-1]:
+                lines.append("")
+            for character in word:  # a word wider than the column is broken anywhere
+                if not fits(lines[-1] + character):
+                    lines.append("")
+                if len(lines) > most:
+                    break
+                lines[-1] += character
+            if len(lines) > most:
+                break
+        if len(lines) > most or len(text) > 4000:
+            lines = lines[:most]
+            while lines[-1] and not fits(lines[-1] + "…"):
+                lines[-1] = lines[-1][:-1]
+            lines[-1] += "…"
+        return lines

@@ -1,0 +1,116 @@
+"""The report: tables, figures and their origin in one HTML file that needs nothing else."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from promptavideo.errors import InputError
+from promptavideo.files import atomic_path
+from promptavideo.tables import PAPER_SET, as_text, is_numeric
+from promptavideo.text import clean
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, eq=False)
+class ReportTable:
+    """A table with its title and the notes below it; rows whose `set` is "paper" are set apart."""
+
+    title: str
+    table: pd.DataFrame
+    notes: Sequence[str] = field(default=())
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """A PNG file with its title and caption."""
+
+    title: str
+    path: Path
+    caption: str = ""
+
+
+def write_report(
+    path: Path,
+    title: str,
+    tables: Sequence[ReportTable],
+    figures: Sequence[ReportFigure],
+    notes: Sequence[str],
+    provenance: Mapping[str, object],
+) -> None:
+    """Write one self-contained HTML file, images embedded. The same input gives the same bytes.
+
+    Every text is escaped, and the page forbids scripts and any access to the network, so prompts may hold anything.
+
+    Args:
+        path: Target, `.html`.
+        title: Heading of the report.
+        tables: Shown rounded, as in the Markdown files.
+        figures: Shown in order.
+        notes: Paragraphs below the heading.
+        provenance: Where the numbers come from, by name; what is not a plain value is shown as JSON, folded.
+
+    Raises:
+        InputError: A figure is missing or is not a PNG, or a provenance value cannot be written as JSON.
+    """
+    environment = Environment(
+        loader=PackageLoader("promptavideo"),
+        autoescape=True,  # the file is called .j2, which select_autoescape would leave unescaped
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    html = environment.get_template("report.html.j2").render(
+        title=clean(title),
+        notes=[clean(note) for note in notes],
+        tables=[_table(table) for table in tables],
+        figures=[_figure(figure) for figure in figures],
+        provenance=[_origin(name, value) for name, value in provenance.items()],
+    )
+    with atomic_path(path) as partial:
+        partial.write_text(html, encoding="utf-8", errors="replace")  # JSON may carry lone surrogates
+
+
+def _table(table: ReportTable) -> dict[str, object]:
+    numeric = is_numeric(table.table)
+    sets = table.table["set"].tolist() if "set" in table.table else [None] * len(table.table)
+    cells = as_text(table.table).itertuples(index=False, name=None)
+    return {
+        "title": clean(table.title),
+        "notes": [clean(note) for note in table.notes],
+        "columns": list(zip(map(str, table.table.columns), numeric, strict=True)),
+        "rows": [
+            {"from_paper": name == PAPER_SET, "cells": list(zip(map(clean, row), numeric, strict=True))}
+            for row, name in zip(cells, sets, strict=True)
+        ],
+    }
+
+
+def _figure(figure: ReportFigure) -> dict[str, str]:
+    try:
+        data = figure.path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{figure.path}: the figure cannot be read ({error}); draw it before the report") from error
+    if not data.startswith(PNG_SIGNATURE):
+        raise InputError(f"{figure.path}: is not a PNG image; draw it again")
+    return {
+        "title": clean(figure.title),
+        "caption": clean(figure.caption),
+        "base64": base64.b64encode(data).decode("ascii"),
+    }
+
+
+def _origin(name: str, value: object) -> tuple[str, str, bool]:
+    """A provenance entry as (name, text, whether the text is folded JSON)."""
+    if isinstance(value, str | int | float | Path):
+        return clean(name), clean(str(value)), False
+    try:
+        return clean(name), json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False), True
+    except (TypeError, ValueError) as error:
+        raise InputError(f"provenance {name!r}: cannot be written as JSON ({error})") from error

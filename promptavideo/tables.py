@@ -1,0 +1,385 @@
+"""From scores to the tables that people read: means, intervals, paired gains, and files in three formats."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy import stats
+
+from promptavideo.errors import InputError, ScoreError
+from promptavideo.files import atomic_path
+from promptavideo.schemas import DIMENSIONS
+from promptavideo.seeds import derive
+from promptavideo.settings import Section
+from promptavideo.text import clean
+
+VIDEOSCORE = DIMENSIONS[:5]
+"""The five dimensions of VideoScore; `avg` is their mean."""
+
+BASELINE = "original"
+"""The refiner against which gains are measured: the user's prompt as it stands."""
+
+PAPER_SET = "paper"
+"""What stands in the `set` column of rows that the paper printed."""
+
+TEXT_COLUMNS = ("generator", "set", "refiner")
+NUMBER_COLUMNS = (*DIMENSIONS[:5], "avg", *DIMENSIONS[5:])
+INTERVAL_COLUMNS = ("avg_ci_low", "avg_ci_high", "gain", "gain_ci_low", "gain_ci_high", "p_value")
+COLUMNS = (*TEXT_COLUMNS, "videos", *NUMBER_COLUMNS, *INTERVAL_COLUMNS)
+"""The columns of the VideoScore table, in order."""
+
+METHOD_NOTE = (
+    "All scores are on a 0-5 scale; avg is the mean of VQ, TC, DD, TVA and FC. Intervals are 95 % bootstrap intervals "
+    "over prompts. gain is the paired difference of avg to the original prompts; p_value is a two-sided paired "
+    "permutation test, not corrected for the number of rows."
+)
+PAPER_NOTE = (
+    'Rows with set "paper" are the numbers printed in Table 1 of Prompt-A-Video (arXiv 2412.15156), at the scale of '
+    "that paper; cells that nobody published are empty."
+)
+LAPTOP_NOTE = (
+    "All other numbers are laptop-scale numbers of a miniature generator, scored by measurements of pixels: they are "
+    "not comparable with the paper's."
+)
+
+
+class BootstrapConfig(Section):
+    """How intervals and p-values are resampled."""
+
+    resamples: int = Field(default=9999, ge=99, le=1_000_000)
+    method: Literal["BCa", "percentile"] = "BCa"
+    seed: int = Field(default=0, ge=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """One row to be: a refiner's scores (`schemas.SCORES`, candidate 0 only) for a generator and a prompt set."""
+
+    generator: str
+    set: str
+    refiner: str
+    scores: pd.DataFrame
+
+    def __str__(self) -> str:
+        return f"{self.generator}/{self.set}/{self.refiner}"
+
+
+def videoscore_table(arms: Sequence[Arm], bootstrap: BootstrapConfig) -> pd.DataFrame:
+    """Mean scores of each arm with intervals, and its paired gain over `original` of the same generator and set.
+
+    Every mean is over prompts, after the mean over a prompt's replicates, so `gain` is exactly the difference of two
+    `avg` cells. Intervals are those of `bootstrap_interval`, p-values those of `paired_p_value`; both are seeded by the
+    arm's names, so a row does not depend on the other rows or on the order of the scores.
+
+    Args:
+        arms: The rows, in the order wanted.
+        bootstrap: Resampling settings.
+
+    Returns:
+        One row an arm with the columns `COLUMNS`. The gain cells are empty for `original`, and where no `original` of
+        the same generator and set is given; interval and p-value cells are empty where the data cannot carry one.
+
+    Raises:
+        InputError: An arm is given twice, is empty, holds more than one refined text a prompt, or was not filmed for
+            the same prompts and replicates as its `original`.
+        ScoreError: A score is not a finite number.
+    """
+    by_name: dict[tuple[str, str, str], Arm] = {}
+    for arm in arms:
+        name = (arm.generator, arm.set, arm.refiner)
+        if name in by_name:
+            raise InputError(f"arm {arm} is given twice; a table has one row for each generator, set and refiner")
+        by_name[name] = arm
+        _check(arm)
+    rows = []
+    for arm in arms:
+        baseline = by_name.get((arm.generator, arm.set, BASELINE))
+        rows.append(_row(arm, None if baseline is arm else baseline, bootstrap))
+    return _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def bootstrap_interval(values: NDArray[np.float64], bootstrap: BootstrapConfig, *key: str) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean (`scipy.stats.bootstrap`).
+
+    Args:
+        values: One value a prompt [P], in an order that does not depend on the input files.
+        bootstrap: Resampling settings.
+        key: Names what the values are; the resampling's seed is derived from it.
+
+    Returns:
+        The low and the high end; both NaN for fewer than two values or values without any spread.
+    """
+    if len(values) < 2 or np.ptp(values) < 1e-9:
+        return float("nan"), float("nan")
+    interval = stats.bootstrap(
+        (values,),
+        np.mean,
+        vectorized=True,
+        n_resamples=bootstrap.resamples,
+        batch=1000,  # bounds the memory: 1000 resamples of P values at a time
+        confidence_level=0.95,
+        method=bootstrap.method,
+        rng=np.random.default_rng(derive(bootstrap.seed, "interval", *key)),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def paired_p_value(differences: NDArray[np.float64], bootstrap: BootstrapConfig, *key: str) -> float:
+    """Two-sided p-value of a mean paired difference, by `scipy.stats.permutation_test` (sign flips within prompts).
+
+    Chosen over the Wilcoxon test because it tests the very number that the table shows, the mean, keeps prompts whose
+    difference is zero, and is exact as long as all sign patterns fit into `bootstrap.resamples`.
+
+    Args:
+        differences: One difference a prompt [P].
+        bootstrap: Resampling settings.
+        key: Names what the values are; the resampling's seed is derived from it.
+
+    Returns:
+        The p-value; NaN for fewer than two prompts.
+    """
+    if len(differences) < 2:
+        return float("nan")
+    test = stats.permutation_test(
+        (differences,),
+        lambda sample, axis: np.mean(sample, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=bootstrap.resamples,
+        batch=1000,
+        rng=np.random.default_rng(derive(bootstrap.seed, "p-value", *key)),
+    )
+    return float(test.pvalue)
+
+
+def with_paper_rows(table: pd.DataFrame, paper_dir: Path) -> pd.DataFrame:
+    """The table with the paper's own rows (Table 1) below ours: `set` is "paper", names as printed, the rest empty.
+
+    Args:
+        table: As `videoscore_table` returns it.
+        paper_dir: Folder that holds `table1_videoscore.csv`.
+
+    Raises:
+        InputError: The CSV is missing or lacks a column, or a prompt set of ours is itself called "paper".
+    """
+    if (table["set"] == PAPER_SET).any():
+        raise InputError(f'a prompt set is called "{PAPER_SET}", which marks rows of the paper; rename the set')
+    path = paper_dir / "table1_videoscore.csv"
+    try:
+        printed = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); restore it from the repository") from error
+    needed = ["generator", "refiner", *VIDEOSCORE, "avg"]
+    missing = [column for column in needed if column not in printed]
+    if missing:
+        raise InputError(f"{path}: lacks the columns {', '.join(missing)}; restore it from the repository")
+    paper = printed[needed].assign(set=PAPER_SET).reindex(columns=list(COLUMNS))
+    return pd.concat([_typed(table), _typed(paper)], ignore_index=True)
+
+
+def footnotes(table: pd.DataFrame, scale: Literal["laptop", "paper"]) -> list[str]:
+    """The notes that belong under a VideoScore table, for `write` and for the report.
+
+    Args:
+        table: The table, with or without the paper's rows.
+        scale: The configuration's scale.
+    """
+    notes = [METHOD_NOTE]
+    if (table["set"] == PAPER_SET).any():
+        notes.append(PAPER_NOTE)
+    if scale == "laptop":
+        notes.append(LAPTOP_NOTE)
+    return notes
+
+
+def as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Every cell as the text to show: three decimals (four for `p_value`), an empty string where there is no value."""
+
+    def show(value: object, column: str) -> str:
+        if value is None or value is pd.NA or value != value:
+            return ""
+        if isinstance(value, float):
+            return f"{value:z.4f}" if column == "p_value" else f"{value:z.3f}"
+        return str(value)
+
+    cells = {name: [show(value, str(name)) for value in table[name].tolist()] for name in table}
+    return pd.DataFrame(cells, columns=table.columns, dtype=object)
+
+
+def is_numeric(table: pd.DataFrame) -> list[bool]:
+    """For each column, whether it holds numbers and is therefore set flush right."""
+    return [pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]
+
+
+def write(table: pd.DataFrame, stem: Path, title: str, notes: Sequence[str]) -> None:
+    """Write `stem`.csv (full precision), .md and .tex (rounded, with title and notes), each whole or not at all.
+
+    Titles, notes, column names and cells may hold any text. The LaTeX needs the packages booktabs and graphicx.
+
+    Args:
+        table: Any table with unique column names.
+        stem: Target path without a suffix.
+        title: One line above the table.
+        notes: Lines below it, see `footnotes`.
+    """
+    with atomic_path(_beside(stem, ".csv")) as partial:
+        table.to_csv(partial, index=False, float_format="%.10g", lineterminator="\n")
+    for suffix, text in {".md": _markdown(table, title, notes), ".tex": _latex(table, stem, title, notes)}.items():
+        _write_text(_beside(stem, suffix), text)
+
+
+def write_provenance(stem: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write `stem`.provenance.json beside a table: a list with one object for each of its rows, in order.
+
+    Args:
+        stem: The stem given to `write`, whose .csv must exist.
+        rows: Where each row comes from; values that JSON can carry.
+
+    Raises:
+        InputError: The table is missing, has another number of rows, or an entry cannot be written as JSON.
+    """
+    path = _beside(stem, ".csv")
+    try:
+        expected = len(pd.read_csv(path, skip_blank_lines=False, dtype=str))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); write the table before its provenance") from error
+    if len(rows) != expected:
+        raise InputError(f"{path} has {expected} rows, but {len(rows)} provenance entries are given; give one for each")
+    try:
+        text = json.dumps([dict(row) for row in rows], indent=2, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{stem}: a provenance entry cannot be written as JSON ({error})") from error
+    _write_text(_beside(stem, ".provenance.json"), text + "\n")
+
+
+def _check(arm: Arm) -> None:
+    """Refuse scores from which no honest row can be made."""
+    if arm.scores.empty:
+        raise InputError(f"arm {arm}: there are no scores; film and score its batch first")
+    several = arm.scores.loc[arm.scores["candidate"] != 0, "prompt_id"]
+    if len(several):
+        raise InputError(f"arm {arm}: prompt {several.min()} has more than one refined text; evaluation films only one")
+    columns = [f"{dimension}_5" for dimension in DIMENSIONS]
+    finite = np.isfinite(arm.scores[columns].to_numpy(float)).all(axis=1)
+    if not finite.all():
+        first = arm.scores.loc[~finite, "prompt_id"].min()
+        raise ScoreError(f"arm {arm}: a score of prompt {first} is not a finite number; score its videos again")
+
+
+def _row(arm: Arm, baseline: Arm | None, bootstrap: BootstrapConfig) -> dict[str, object]:
+    means = _prompt_means(arm)
+    key = (arm.generator, arm.set, arm.refiner)
+    row: dict[str, object] = {"generator": arm.generator, "set": arm.set, "refiner": arm.refiner}
+    row["videos"] = len(arm.scores)
+    row.update({str(name): float(value) for name, value in means.mean().items()})
+    row["avg_ci_low"], row["avg_ci_high"] = bootstrap_interval(means["avg"].to_numpy(), bootstrap, *key, "avg")
+    if baseline is not None:
+        _check_same_videos(arm, baseline)
+        differences = (means["avg"] - _prompt_means(baseline)["avg"]).to_numpy()
+        row["gain"] = float(differences.mean())
+        row["gain_ci_low"], row["gain_ci_high"] = bootstrap_interval(differences, bootstrap, *key, "gain")
+        row["p_value"] = paired_p_value(differences, bootstrap, *key)
+    return row
+
+
+def _prompt_means(arm: Arm) -> pd.DataFrame:
+    """Means over replicates on the 0-5 scale, indexed by sorted prompt_id, columns `NUMBER_COLUMNS`."""
+    scores = arm.scores.sort_values(["prompt_id", "replicate"])
+    five = scores[[f"{dimension}_5" for dimension in DIMENSIONS]].set_axis(list(DIMENSIONS), axis=1)
+    means = five.groupby(scores["prompt_id"]).mean()
+    means["avg"] = means[list(VIDEOSCORE)].mean(axis=1)
+    return means[list(NUMBER_COLUMNS)]
+
+
+def _check_same_videos(arm: Arm, baseline: Arm) -> None:
+    """A paired gain needs the same prompts and replicates on both sides."""
+    filmed, wanted = (
+        set(zip(side.scores["prompt_id"], side.scores["replicate"], strict=True)) for side in (arm, baseline)
+    )
+    for lacking, other, gap in ((arm, baseline, wanted - filmed), (baseline, arm, filmed - wanted)):
+        if gap:
+            prompt_id, replicate = min(gap)
+            raise InputError(
+                f"arm {lacking} lacks {len(gap)} videos that {other} has, first prompt {prompt_id} "
+                f"replicate {replicate}; film and score the missing ones, or make both batches from the same prompts"
+            )
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    kinds = {"videos": "Int64", **dict.fromkeys((*NUMBER_COLUMNS, *INTERVAL_COLUMNS), "float64")}
+    return table.astype(kinds)
+
+
+def _markdown(table: pd.DataFrame, title: str, notes: Sequence[str]) -> str:
+    cells = as_text(table).map(_markdown_escape).set_axis([_markdown_escape(str(name)) for name in table], axis=1)
+    align = ["right" if number else "left" for number in is_numeric(table)]
+    grid = cells.to_markdown(index=False, tablefmt="pipe", disable_numparse=True, colalign=align)
+    return "\n\n".join([f"# {_markdown_escape(title)}", grid, *map(_markdown_escape, notes)]) + "\n"
+
+
+def _markdown_escape(text: str) -> str:
+    """Text that GitHub-flavoured Markdown shows as it is; underscores inside a word need no escape there."""
+    text = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"[\\`*\[\]|$~#!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
+
+
+def _latex(table: pd.DataFrame, stem: Path, title: str, notes: Sequence[str]) -> str:
+    numeric = is_numeric(table)
+    cells = as_text(table).map(_latex_escape).set_axis([_latex_escape(str(name)) for name in table], axis=1)
+    for name, number in zip(cells.columns, numeric, strict=True):
+        if number:
+            cells[name] = cells[name].str.replace(r"^-", r"\\textminus{}", regex=True)
+    grid = cells.to_latex(
+        index=False, escape=False, column_format="".join("r" if number else "l" for number in numeric)
+    )
+    label = re.sub(r"[^A-Za-z0-9]+", "-", stem.name).strip("-")
+    below = [rf"\par\smallskip{{\footnotesize {_latex_escape(note)}}}" for note in notes]
+    lines = [
+        "% needs the packages booktabs and graphicx",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_latex_escape(title)}}}",
+        rf"\label{{tab:{label}}}",
+        r"\resizebox{\linewidth}{!}{%",
+        grid.rstrip("\n") + "%",
+        "}",
+        *below,
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "[": "{[}",  # after a row's end, a bare bracket or star would be taken for an argument of \\
+        "*": "{*}",
+        **{character: f"\\{character}" for character in "%&#$_{}"},
+    }
+)
+
+
+def _latex_escape(text: str) -> str:
+    """Text that LaTeX sets as it is. Unlike pandas' own escape it covers brackets, bars and line breaks."""
+    return clean(text).translate(_LATEX)
+
+
+def _beside(stem: Path, suffix: str) -> Path:
+    return stem.with_name(stem.name + suffix)  # with_suffix would cut a stem that holds a dot
+
+
+def _write_text(path: Path, text: str) -> None:
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -1,0 +1,93 @@
+import base64
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from promptavideo.errors import InputError
+from promptavideo.report import ReportFigure, ReportTable, write_report
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "{{ 7*7 }} $x^2$ | 100% \\input{a}",
+    "a\u202eb",
+]
+
+
+class Page(HTMLParser):
+    """Tags, attributes and texts of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.texts: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        assert not any(name.startswith("on") for name, _ in attrs)
+        if tag == "img":
+            self.images.append(dict(attrs))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@pytest.fixture
+def png(tmp_path: Path) -> Path:
+    path = tmp_path / "figure.png"
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(path)
+    return path
+
+
+def test_everything_is_in_one_file_and_escaped(tmp_path: Path, png: Path) -> None:
+    table = pd.DataFrame({"set": [*HOSTILE[:3], "paper"], HOSTILE[1]: [0.12345, np.nan, -2.0, 3.0]})
+    path = tmp_path / "report.html"
+
+    def make() -> str:
+        write_report(
+            path,
+            HOSTILE[0],
+            [ReportTable(HOSTILE[1], table, HOSTILE)],
+            [ReportFigure(HOSTILE[1], png, HOSTILE[2])],
+            HOSTILE,
+            {"commit": "4ff54e6", HOSTILE[0]: [{"prompt": HOSTILE[0]}]},
+        )
+        return path.read_text(encoding="utf-8")
+
+    html = make()
+    page = Page(html)
+    assert "script" not in page.tags
+    assert [image["alt"] for image in page.images] == [HOSTILE[1]]
+    source = page.images[0]["src"] or ""
+    assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == png.read_bytes()
+    for text in (*HOSTILE[:3], "ab", "0.123", "-2.000", "4ff54e6"):
+        assert text in page.texts
+    assert "nan" not in page.texts
+    assert any('"prompt": "<script>alert(1)</script>"' in text for text in page.texts)
+    assert html.count('class="paper"') == 1
+    assert "default-src 'none'" in html and "http://" not in html and "https://" not in html
+    assert make() == html
+
+
+def test_a_report_without_anything_is_still_a_page(tmp_path: Path) -> None:
+    write_report(tmp_path / "r.html", "Nothing yet", [], [], [], {})
+    page = Page((tmp_path / "r.html").read_text())
+    assert page.texts.count("Nothing yet") == 2 and "h2" not in page.tags
+
+
+def test_bad_figures_and_provenance_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "r.html"
+    with pytest.raises(InputError, match=r"gone\.png.*draw it before"):
+        write_report(path, "t", [], [ReportFigure("f", tmp_path / "gone.png")], [], {})
+    (tmp_path / "fake.png").write_text("<svg onload=alert(1)>")
+    with pytest.raises(InputError, match=r"fake\.png.*not a PNG"):
+        write_report(path, "t", [], [ReportFigure("f", tmp_path / "fake.png")], [], {})
+    with pytest.raises(InputError, match="provenance 'x'"):
+        write_report(path, "t", [], [], [], {"x": {"y": object()}})
+    assert not path.exists()
