@@ -1,0 +1,214 @@
+"""Reward-guided prompt evolution (Prompt-A-Video, its first stage): rounds of prompts, then pairs."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from pydantic import Field
+
+from promptavideo.errors import InputError
+from promptavideo.operators.base import Operator, Scored, TextLimits, parse_variants, render_instruction
+from promptavideo.refiners.table import video_seed
+from promptavideo.schemas import DIMENSIONS, PROMPTS
+from promptavideo.settings import Section
+from promptavideo.text import text_key
+from promptavideo.totals import Selected, Thresholds, Weights, candidate_means, passes, rejections
+
+
+class EvolutionConfig(Section):
+    """How prompts evolve and which pairs become SFT data.
+
+    Defaults are the paper's. The authors' code runs 8 rounds and adds up with weights DD 0.5 and 1 for the others.
+    """
+
+    prompts: str
+    """Name of the prompt set."""
+    operator: str
+    """Name of the operator."""
+    template: str = "templates/evolution.txt"
+    """The instruction, relative to the repository root."""
+    rounds: int = Field(default=4, ge=1)
+    variants: int = Field(default=3, ge=1)
+    """New candidates a prompt and round."""
+    parents: int = Field(default=3, ge=1)
+    """Best candidates so far that the operator sees, besides the original as index 0."""
+    replicates: int = Field(default=1, ge=1)
+    """Videos a candidate, each with another seed; scores are averaged over them."""
+    weights: Weights = Weights()
+    """For the total, on the 0-5 scale."""
+    thresholds: Thresholds = Thresholds()
+    """On the 0-5 scale; a pair exceeds them all. The paper does not publish its values."""
+    min_gain: float | None = 0.0
+    """A pair's total exceeds the original's by more than this; null also takes pairs worse than the original."""
+    limits: TextLimits = TextLimits()
+
+
+def first_round(prompt_set: pd.DataFrame, config: EvolutionConfig, run_seed: int) -> pd.DataFrame:
+    """Round 0: the originals themselves, as candidate 0.
+
+    Args:
+        prompt_set: A `schemas.PROMPT_SET` table.
+        config: Says how many replicates to film.
+        run_seed: The run's seed.
+
+    Returns:
+        A `schemas.PROMPTS` table sorted by prompt_id.
+
+    Raises:
+        InputError: The prompt set is empty.
+    """
+    if prompt_set.empty:
+        raise InputError("the prompt set of the evolution is empty")
+    prompts = dict(zip(prompt_set["prompt_id"], prompt_set["prompt"], strict=True))
+    texts = [(prompt_id, prompt, 0, prompt) for prompt_id, prompt in prompts.items()]
+    return _table(texts, config, run_seed)
+
+
+def next_round(
+    number: int,
+    prompt_set: pd.DataFrame,
+    scores: Sequence[pd.DataFrame],
+    operator: Operator,
+    template: str,
+    config: EvolutionConfig,
+    generator: str,
+    run_seed: int,
+) -> Selected:
+    """Ask the operator for the candidates of round `number`.
+
+    It sees the original and the best candidates of all earlier rounds with their scores (the top ones advance directly,
+    ties go to the lower number). Candidates get the numbers 1 + (number - 1) * variants + i, unique over the rounds.
+
+    Args:
+        number: The round, from 1.
+        prompt_set: A `schemas.PROMPT_SET` table.
+        scores: `schemas.SCORES` tables of rounds 0 ... number - 1, in any order.
+        operator: Writes the variants.
+        template: The instruction template's text, from `operators.base.read_template`.
+        config: The evolution's settings.
+        generator: The generator's name, part of the request's key.
+        run_seed: The run's seed.
+
+    Returns:
+        A `schemas.PROMPTS` table sorted by prompt_id, candidate and replicate, and a line for each prompt of which
+        variants were dropped or that got fewer than wanted. A prompt without a usable variant has no row.
+
+    Raises:
+        InputError: The scores do not fit the prompt set or the round, or no prompt got any usable variant.
+        ScoreError: A score is not a finite number.
+    """
+    if number < 1:
+        raise InputError(f"round {number}: rounds that need an operator are numbered from 1")
+    first = 1 + (number - 1) * config.variants
+    candidates = candidate_means(pd.concat(scores, ignore_index=True), config.weights)
+    _check_candidates(candidates, prompt_set, first, number)
+    prompts = dict(sorted(zip(prompt_set["prompt_id"], prompt_set["prompt"], strict=True)))
+    filmed = {str(prompt_id): group for prompt_id, group in candidates.groupby("prompt_id")}
+    requests = [
+        (
+            render_instruction(template, prompt, _history(filmed[prompt_id], config.parents), config.variants),
+            (generator, run_seed, prompt_id, number),
+        )
+        for prompt_id, prompt in prompts.items()
+    ]
+    texts, report = [], []
+    for (prompt_id, prompt), answer in zip(prompts.items(), operator.answer_all(requests), strict=True):
+        parsed = parse_variants(answer, config.variants, config.limits, prompt, filmed[prompt_id]["refined"].tolist())
+        texts += [(prompt_id, prompt, first + index, text) for index, text in enumerate(parsed.variants)]
+        if parsed.dropped or len(parsed.variants) < config.variants:
+            reasons = f"; dropped: {', '.join(parsed.dropped)}" if parsed.dropped else ""
+            report.append(f"round {number}, {prompt_id}: {len(parsed.variants)} of {config.variants} variants{reasons}")
+    if not texts:
+        raise InputError(
+            f"round {number}: the operator gave no usable variant for any of {len(prompts)} prompts; {report[0]}"
+        )
+    return Selected(_table(texts, config, run_seed), tuple(report))
+
+
+def select_pairs(scores: Sequence[pd.DataFrame], config: EvolutionConfig) -> Selected:
+    """SFT data: of each prompt the candidate of highest total among those over every threshold (paper).
+
+    The original is never a pair, nor is a text that equals it; ties go to the lower candidate number.
+
+    Args:
+        scores: `schemas.SCORES` tables of all rounds, in any order.
+        config: Thresholds, weights and minimal gain.
+
+    Returns:
+        A `schemas.PAIRS` table sorted by prompt_id, and lines that count what was rejected and why.
+
+    Raises:
+        InputError: A prompt has no scored original, or there is no pair at all; then the message holds the counts.
+        ScoreError: A score is not a finite number.
+    """
+    candidates = candidate_means(pd.concat(scores, ignore_index=True), config.weights)
+    originals = candidates[candidates["candidate"] == 0].set_index("prompt_id")
+    _check_originals(candidates["prompt_id"], originals.index)
+    keys = candidates[["prompt", "refined"]].map(text_key)
+    refined = candidates[(candidates["candidate"] > 0) & (keys["prompt"] != keys["refined"])]
+    passed = passes(refined, config.thresholds)
+    over = refined[passed.all(axis=1)]
+    best = over.sort_values(["prompt_id", "total", "candidate"], ascending=[True, False, True])
+    best = best.drop_duplicates("prompt_id")
+    gain = best["total"] - best["prompt_id"].map(originals["total"])
+    pairs = best if config.min_gain is None else best[gain > config.min_gain]
+    report = [
+        f"{len(pairs)} pairs from {len(originals)} prompts with {len(refined)} candidates besides the originals",
+        *rejections(passed, config.thresholds),
+        f"no candidate exceeds every threshold for {len(originals) - len(best)} prompts",
+    ]
+    if config.min_gain is not None:
+        report.append(
+            f"the best candidate does not exceed the original's total by more than {config.min_gain:g} "
+            f"for {len(best) - len(pairs)} prompts"
+        )
+    if pairs.empty:
+        raise InputError(
+            "evolution gives no pair to learn from: " + "; ".join(report) + "; lower evolution.thresholds or min_gain"
+        )
+    return Selected(pairs[["prompt_id", "prompt", "refined", "total"]].reset_index(drop=True), tuple(report))
+
+
+def _history(candidates: pd.DataFrame, parents: int) -> list[Scored]:
+    """The original, then the best others, best first."""
+    ranked = candidates.sort_values(["total", "candidate"], ascending=[False, True])
+    shown = pd.concat([ranked[ranked["candidate"] == 0], ranked[ranked["candidate"] > 0].head(parents)])
+    return [
+        Scored(row["refined"], {dimension: row[dimension] for dimension in DIMENSIONS})
+        for row in shown.to_dict("records")
+    ]
+
+
+def _check_candidates(candidates: pd.DataFrame, prompt_set: pd.DataFrame, first: int, number: int) -> None:
+    known = prompt_set.set_index("prompt_id")["prompt"]
+    strange = candidates[candidates["prompt"] != candidates["prompt_id"].map(known)]
+    if len(strange):
+        raise InputError(
+            f"the scores hold the prompt {strange['prompt_id'].iloc[0]}, which the prompt set has not or has with "
+            "another text: they are of another prompt set"
+        )
+    late = candidates[candidates["candidate"] >= first]
+    if len(late):
+        raise InputError(
+            f"the scores given for round {number} hold candidate {late['candidate'].iloc[0]} of "
+            f"{late['prompt_id'].iloc[0]}, but earlier rounds number below {first}: they are of a later round, or of "
+            "another setting of evolution.variants"
+        )
+    _check_originals(prompt_set["prompt_id"], candidates.loc[candidates["candidate"] == 0, "prompt_id"])
+
+
+def _check_originals(prompt_ids: pd.Series, scored: pd.Series | pd.Index) -> None:
+    lost = sorted(set(prompt_ids) - set(scored))
+    if lost:
+        raise InputError(f"{len(lost)} prompts have no scored original (candidate 0), first {lost[0]}: score round 0")
+
+
+def _table(texts: list[tuple[str, str, int, str]], config: EvolutionConfig, run_seed: int) -> pd.DataFrame:
+    """A `schemas.PROMPTS` table of (prompt_id, prompt, candidate, refined), `replicates` rows each."""
+    return pd.DataFrame(
+        [
+            (*text, replicate, video_seed(run_seed, text[0], replicate))
+            for text in sorted(texts)
+            for replicate in range(config.replicates)
+        ],
+        columns=list(PROMPTS.columns),
+    )

@@ -1,0 +1,242 @@
+"""What an operator is, what it is asked, and how its answer is read."""
+
+import html
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from pydantic import Field
+
+from promptavideo.errors import InputError
+from promptavideo.schemas import DIMENSIONS
+from promptavideo.settings import Section
+from promptavideo.text import clean, clean_lines, text_key
+
+Key = tuple[str | int, ...]
+"""Names a request, e.g. (generator, run seed, prompt id, round): the seed and the cache entry of its answer."""
+
+EVOLUTION_PLACEHOLDERS = ("history", "variants")
+"""What a template of the evolution must contain."""
+
+REFINE_PLACEHOLDERS = ("prompt",)
+"""What a template of a rewrite without scores must contain."""
+
+_PLACEHOLDERS = ("prompt", "history", "variants")
+
+
+class Operator(ABC):
+    """Something that reads an instruction and writes prompts: a language model, or a stand-in for one."""
+
+    @abstractmethod
+    def answer(self, instruction: str, key: Key) -> str:
+        """The answer to one instruction, as free text.
+
+        Args:
+            instruction: The whole instruction, as `render_instruction` fills it.
+            key: Names the request. The same key and instruction give the same answer, as far as the operator can.
+        """
+
+    def answer_all(self, requests: Sequence[tuple[str, Key]]) -> list[str]:
+        """The answers to many (instruction, key) requests, in order; a subclass may ask for several at once."""
+        return [self.answer(instruction, key) for instruction, key in requests]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An earlier prompt with its seven scores on the 0-5 scale, {dimension: score}."""
+
+    prompt: str
+    scores: Mapping[str, float]
+
+
+def read_template(path: Path, required: Collection[str]) -> str:
+    """Read an instruction template (`string.Template` style: `$prompt`, `$history`, `$variants`, `$$` for a dollar).
+
+    Args:
+        path: A UTF-8 text file.
+        required: The placeholders that it must contain.
+
+    Raises:
+        InputError: The file cannot be read, lacks a required placeholder, or has an unknown one.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: the instruction template cannot be read ({error})") from error
+    _check_template(text, required, str(path))
+    return text
+
+
+def render_instruction(template: str, prompt: str, history: Sequence[Scored] = (), variants: int = 1) -> str:
+    """Fill a template.
+
+    Substituted texts are never scanned again, so prompts may hold braces and dollars; each is put on one line, so a
+    prompt cannot forge a line of the history.
+
+    Args:
+        template: The template's text, as `read_template` returns it.
+        prompt: The original prompt, for `$prompt`.
+        history: Earlier prompts for `$history`, the original first: it gets index 0.
+        variants: How many paraphrases to ask for, for `$variants`.
+
+    Raises:
+        InputError: The template has an unknown placeholder, or none that would carry the prompt.
+    """
+    _check_template(template, ["history"] if history else ["prompt"], "the instruction template")
+    return Template(template).substitute(prompt=clean(prompt), history=_render_history(history), variants=variants)
+
+
+def _check_template(text: str, required: Collection[str], where: str) -> None:
+    template = Template(text)
+    if not template.is_valid():
+        raise InputError(f"{where}: a lone $ is not a placeholder; write $$ for a dollar sign")
+    found = template.get_identifiers()
+    listed = ", ".join(f"${name}" for name in _PLACEHOLDERS)
+    for name in found:
+        if name not in _PLACEHOLDERS:
+            raise InputError(f"{where}: unknown placeholder ${name}; known are {listed}; write $$ for a dollar sign")
+    for name in required:
+        if name not in found:
+            raise InputError(f"{where}: the placeholder ${name} is missing")
+
+
+def _render_history(history: Sequence[Scored]) -> str:
+    lines = []
+    for index, scored in enumerate(history):
+        values = ", ".join(f"{dimension} {scored.scores[dimension]:.2f}" for dimension in DIMENSIONS)
+        lines += [f"Prompt {index}: {clean(scored.prompt)}", f"Scores {index}: {values}"]
+    return "\n".join(lines)
+
+
+class TextLimits(Section):
+    """Bounds on the texts taken from an operator's answer."""
+
+    max_characters: int = Field(default=1000, ge=1)
+    """A longer variant is dropped."""
+    max_words: int = Field(default=150, ge=1)
+    """A variant of more words is dropped."""
+    max_answer_characters: int = Field(default=20_000, ge=1)
+    """What an answer holds beyond this is not read."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The usable variants of an answer, in its order, and short reasons for what was dropped."""
+
+    variants: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+
+# Every quantifier is bounded, so that no text makes these slow.
+_TAG = re.compile(r"<\s{0,3}(/?)\s{0,3}prompt(?:[\s_#-]{0,2}\d{1,3}|\s[^<>]{0,40})?\s{0,3}>", re.IGNORECASE)
+_MARKUP = re.compile(r"<[^<>]{1,40}>|\*{2,3}|`{1,3}")
+_LIST_MARK = re.compile(r"(?:\d{1,2}[.)]|[-*•])\s")
+_LONG_REFERENCE = re.compile(r"&#[xX]?[0-9a-fA-F]{8,}")  # html.unescape raises on thousands of digits
+_QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
+_SENTENCE_ENDS = tuple(".!?\"'\u201d\u2019)")
+
+
+def parse_variants(
+    answer: str, wanted: int, limits: TextLimits, original: str = "", filmed: Collection[str] = ()
+) -> Parsed:
+    """Read the texts between `<PROMPT>` and `</PROMPT>` in what a language model sent.
+
+    An unclosed text is taken up to the next tag or blank line; the last one only if it ends as a sentence does, for
+    else it was cut off. Of nested texts the innermost counts. Nothing is guessed from an answer without tags. Takes
+    time linear in the length of `answer` and never raises on it.
+
+    Args:
+        answer: The operator's answer, any text.
+        wanted: Keep at most this many variants.
+        limits: Bounds on lengths.
+        original: The original prompt; a variant equal to it is dropped.
+        filmed: Texts already filmed for this prompt; a variant equal to one is dropped.
+    """
+    dropped: Counter[str] = Counter()
+    if len(answer) > limits.max_answer_characters:
+        dropped[f"answer cut at {limits.max_answer_characters} characters"] += 1
+        answer = answer[: limits.max_answer_characters]
+    lines = clean_lines(html.unescape(_LONG_REFERENCE.sub(" ", answer)))
+    blocks = _blocks("\n".join(lines))
+    if not blocks:
+        dropped["no <PROMPT> tags"] += 1
+    original_key, filmed_keys = text_key(original), {text_key(text) for text in filmed}
+    variants: dict[str, str] = {}
+    for content, fault in blocks:
+        text = _trim(content)
+        key = text_key(text)
+        if not any(char.isalnum() for char in text):
+            dropped["empty"] += 1
+        elif fault:
+            dropped[fault] += 1
+        elif len(text) > limits.max_characters:
+            dropped[f"longer than {limits.max_characters} characters"] += 1
+        elif len(text.split()) > limits.max_words:
+            dropped[f"longer than {limits.max_words} words"] += 1
+        elif key == original_key:
+            dropped["equal to the original"] += 1
+        elif key in filmed_keys:
+            dropped["already filmed"] += 1
+        elif key in variants:
+            dropped["repeated"] += 1
+        elif len(variants) == wanted:
+            dropped["more than wanted"] += 1
+        else:
+            variants[key] = text
+    return Parsed(
+        tuple(variants.values()),
+        tuple(reason if count == 1 else f"{reason} ({count} times)" for reason, count in dropped.items()),
+    )
+
+
+@dataclass
+class _Block:
+    """A tagged text: where it starts, where its first inner or closing tag stands, and what became of it."""
+
+    start: int
+    end: int | None = None
+    nested: bool = False
+    closed: bool = False
+
+
+def _blocks(text: str) -> list[tuple[str, str]]:
+    """The tagged texts in order, each with the fault that makes it unusable or ""."""
+    blocks: list[_Block] = []
+    open_blocks: list[_Block] = []
+    for tag in _TAG.finditer(text):
+        inner = open_blocks[-1] if open_blocks else None
+        if inner and inner.end is None:
+            inner.end = tag.start()
+        if tag[1]:
+            if inner:
+                inner.closed = True
+                open_blocks.pop()
+        else:
+            if inner:
+                inner.nested = True
+            open_blocks.append(_Block(tag.end()))
+            blocks.append(open_blocks[-1])
+    found = []
+    for block in blocks:
+        content, fault = text[block.start : block.end], ""
+        if block.closed and block.nested:
+            fault = "tags inside it"
+        elif not block.closed:
+            content = content.strip().split("\n\n", 1)[0]
+            if block.end is None and not content.endswith(_SENTENCE_ENDS):
+                fault = "cut off"
+        found.append((content, fault))
+    return found
+
+
+def _trim(content: str) -> str:
+    """One line without markup, list mark and enclosing quotes."""
+    text = clean(_MARKUP.sub(" ", content))
+    text = _LIST_MARK.sub("", text, count=1) if _LIST_MARK.match(text) else text
+    if len(text) > 1 and _QUOTES.get(text[0]) == text[-1] and not {text[0], text[-1]} & set(text[1:-1]):
+        text = text[1:-1]
+    return clean(text)
