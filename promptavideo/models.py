@@ -164,6 +164,9 @@ def fetch(name: str, entry: ModelEntry, folder: Path, models: Mapping[str, Path]
         manifest = Manifest(name=name, kind=entry.kind, source=origin.source, revision=origin.revision, files=files)
         with atomic_path(partial / MANIFEST) as path:
             path.write_text(json.dumps(manifest.model_dump(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        for file in files:
+            if not (partial / file).is_symlink():
+                shutil.copymode(partial / MANIFEST, partial / file)  # safetensors are written for their owner alone
 
 
 def check_model(folder: Path, digests: bool = False) -> Manifest:

@@ -1,0 +1,73 @@
+"""A Llama of some twenty thousand weights that stands in for a chat model in fast tests."""
+
+import re
+from itertools import chain
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from promptavideo.miniature import world
+
+PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+CHAT_TEMPLATE = (
+    "{%- for turn in messages -%}<|im_start|>{{ turn['role'] + '\n' + turn['content'] }}<|im_end|>{{ '\n' }}"
+    "{%- endfor -%}{%- if add_generation_prompt -%}<|im_start|>assistant{{ '\n' }}{%- endif -%}"
+)
+
+
+def tiny_llama(folder: Path, seed: int = 0) -> Path:
+    """Save a random Llama with a byte-level ChatML tokenizer into `folder`, to be used as a `local` model.
+
+    The tokenizer carries any text; what `generate` writes by default is made of whole words of the miniature's world.
+    """
+    banks = chain(
+        world.COLOURS,
+        *world.SHAPE_WORDS.values(),
+        *world.MOTION_WORDS.values(),
+        *world.BACKGROUND_WORDS.values(),
+        *chain.from_iterable(world.QUALITY_WORDS.values()),
+    )
+    words = sorted({word for phrase in banks for word in re.findall(r"[a-z]+", phrase.lower())})
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=4000,
+        special_tokens=[PAD, START, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator([f" {word}" for word in words], trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, pad_token=PAD, unk_token=PAD, bos_token=START, eos_token=END, model_max_length=4096
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            max_position_embeddings=4096,
+            tie_word_embeddings=True,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+    spoken = {f"Ġ{word}" for word in words} | {END}  # Ġ is byte-level BPE's space
+    model.generation_config = GenerationConfig(
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        suppress_tokens=sorted(index for token, index in tokenizer.get_vocab().items() if token not in spoken),
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
