@@ -235,6 +235,21 @@ def write(table: pd.DataFrame, stem: Path, title: str, notes: Sequence[str]) -> 
         _write_text(_beside(stem, suffix), text)
 
 
+def read_videoscore_table(path: Path) -> pd.DataFrame:
+    """Read a VideoScore table that `write` wrote (.csv), with the column types of `videoscore_table`.
+
+    Raises:
+        InputError: The file is missing, or is not such a table.
+    """
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, "str"), keep_default_na=False, na_values=[""])
+        if list(table.columns) != list(COLUMNS):
+            raise ValueError(f"its columns are {', '.join(map(str, table.columns))}")
+        return _typed(table)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: is not a VideoScore table ({error}); delete it and run again") from error
+
+
 def write_provenance(stem: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write `stem`.provenance.json beside a table: a list with one object for each of its rows, in order.
 

@@ -20,6 +20,7 @@ from promptavideo.tables import (
     bootstrap_interval,
     footnotes,
     paired_p_value,
+    read_videoscore_table,
     videoscore_table,
     with_paper_rows,
     write,
@@ -255,6 +256,19 @@ def test_files_carry_the_numbers(tmp_path: Path) -> None:
     assert f"{table['avg'][0]:.3f}" in latex and r"p\_value" in latex
     for text in (markdown, latex):
         assert "arXiv 2412.15156" in text and "laptop-scale" in text
+
+
+def test_a_written_table_is_read_back_with_its_types(tmp_path: Path) -> None:
+    arms = [Arm("1.20", "null", "original", random_scores(1))]  # names that pandas would take for numbers or gaps
+    table = with_paper_rows(videoscore_table(arms, FAST), PAPER)
+    write(table, tmp_path / "t", "t", [])
+    pd.testing.assert_frame_equal(read_videoscore_table(tmp_path / "t.csv"), table)
+    (tmp_path / "t.csv").write_text("generator,set\na,b\n")
+    with pytest.raises(InputError, match=r"t\.csv.*its columns are generator, set"):
+        read_videoscore_table(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text(",".join(COLUMNS) + "\n" + "x," * 17 + "x\n")
+    with pytest.raises(InputError, match="not a VideoScore table"):
+        read_videoscore_table(tmp_path / "t.csv")
 
 
 def unescape_markdown(text: str) -> str:
