@@ -100,8 +100,9 @@ def evolution_curve(
             axes.vlines(shifted, *np.transpose(ends), color=colour, linewidth=2, zorder=2)
             axes.plot(shifted, values.mean(), color=colour, marker=marker, linewidth=2, label=label, zorder=3)
         axes.set(xlabel="round (0: the original prompts)" if 0 in rounds else "round", ylabel="total")
-        axes.set_title(f"Evolution of {len(mean)} prompts: mean and 95 % interval", loc="left")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        axes.set_title(f"Evolution: mean and 95 % interval (prompts: {len(mean)})", loc="left")
+        axes.set_xlim(numbers[0] - 0.25, numbers[-1] + 0.25)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
         figure.legend(loc="outside lower center", ncols=3)
 
 
