@@ -20,16 +20,19 @@ include: "rules/report.smk"
 include: "rules/miniature.smk"
 
 
+
 rule all:
     default_target: True
     input:
         "results/report.html",
 
 
-rule only:
-    message:
-        "Tables of {wildcards.generator} are done"
-    input:
-        "results/{generator}/tables/videoscore.csv",
-    output:
-        touch("results/{generator}/.done"),
+# `snakemake NAME` builds all tables and figures of one generator.
+for generator in CONFIG.generators:
+
+    rule:
+        name:
+            generator
+        input:
+            f"results/{generator}/tables/videoscore.csv",
+            f"results/{generator}/figures/contact_sheet.png",

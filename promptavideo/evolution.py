@@ -149,7 +149,7 @@ def select_pairs(scores: Sequence[pd.DataFrame], config: EvolutionConfig) -> Sel
     over = refined[passed.all(axis=1)]
     best = over.sort_values(["prompt_id", "total", "candidate"], ascending=[True, False, True])
     best = best.drop_duplicates("prompt_id")
-    gain = best["total"] - best["prompt_id"].map(originals["total"])
+    gain = best["total"] - originals["total"].reindex(best["prompt_id"]).to_numpy()
     pairs = best if config.min_gain is None else best[gain > config.min_gain]
     report = [
         f"{len(pairs)} pairs from {len(originals)} prompts with {len(refined)} candidates besides the originals",

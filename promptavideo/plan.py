@@ -8,6 +8,7 @@ from pathlib import Path
 
 from promptavideo.config import Config
 from promptavideo.prompts import count_prompts
+from promptavideo.refiners import BoosterRefinerConfig
 from promptavideo.shards import shard_count
 
 
@@ -61,6 +62,43 @@ class Plan:
         """The booster that a stage starts from; None for the first."""
         place = self.config.stages.index(stage)
         return self.config.stages[place - 1] if place else None
+
+    def arms(self, generators: list[str]) -> list[dict[str, str | None]]:
+        """The rows of a table: each generator's sets and refiners, with the files they come from."""
+        return [
+            {
+                "generator": generator,
+                "set": name,
+                "refiner": refiner,
+                "scores": self._scores(generator, name, refiner),
+                "prompts_file": self.config.prompt_sets[entry.prompts].file,
+                "model": f"resources/models/{self.config.generators[generator].model}",
+                "booster": self._booster(generator, refiner),
+            }
+            for generator in generators
+            for name, entry in self.config.evaluation.sets.items()
+            for refiner in self.config.evaluation.refiners
+        ]
+
+    def sheet(self, generator: str) -> dict[str, str]:
+        """The contact sheet's columns: the original prompts, the first booster and the last, on the first set."""
+        boosters = [name for name in self.config.evaluation.refiners if self._booster(generator, name)]
+        chosen = dict.fromkeys(["original", *boosters[:1], *boosters[-1:]])
+        first_set = next(iter(self.config.evaluation.sets))
+        return {refiner: self._scores(generator, first_set, refiner) for refiner in chosen}
+
+    @staticmethod
+    def as_json(value: object) -> str:
+        """A value for a command-line option."""
+        return json.dumps(value, sort_keys=True)
+
+    @staticmethod
+    def _scores(generator: str, name: str, refiner: str) -> str:
+        return f"results/{generator}/evaluation/{name}/{refiner}/scores.parquet"
+
+    def _booster(self, generator: str, refiner: str) -> str | None:
+        entry = self.config.refiners[refiner]
+        return f"results/{generator}/boosters/{entry.stage}" if isinstance(entry, BoosterRefinerConfig) else None
 
 
 def _split(path: str) -> list[str]:

@@ -52,7 +52,7 @@ rule candidates:
         "benchmarks/candidates/{generator}/dpo-{round}.tsv"
     params:
         settings=section("booster"),
-        count=CONFIG.preference.candidates,
+        candidates=CONFIG.preference.candidates,
         base=lambda wildcards, input: Path(input.base).parent,
         booster=lambda wildcards, input: Path(input.booster).parent,
         seed=CONFIG.seed,
@@ -63,7 +63,7 @@ rule candidates:
         mem_mb=4000,
     shell:
         "python scripts/candidates.py --prompt-set {input.prompt_set} --settings {params.settings:q} "
-        "--base {params.base} --booster {params.booster} --count {params.count} --round {wildcards.round} "
+        "--base {params.base} --booster {params.booster} --count {params.candidates} --round {wildcards.round} "
         "--seed {params.seed} --output {output} --log {log}"
 
 

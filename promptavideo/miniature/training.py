@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
+from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXVideoTransformer3DModel
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 FRAME_RATE = 8  # frames a second
 TEXT_TOKENS = 80  # every text is padded to this length before it is encoded, as LTXPipeline does
+SHIFT = 2.0  # the sampler spends its few steps at high noise, where content and motion are decided
 LATENT_CHANNELS, LATENT_SIZE = 16, 4  # a clip's latents are [16, 8, 4, 4]
 PART = 2048  # clips in one file of the cache
 
@@ -299,3 +300,15 @@ def train_transformer(folder: Path, plan: Plan) -> None:
             average.copy_to(model.parameters())
             model.save_pretrained(folder / "transformer")
             average.restore(model.parameters())
+
+
+def export(folder: Path, target: Path) -> None:
+    """Write what a repository ships: both models in half precision, and the sampler's settings.
+
+    Args:
+        folder: A training folder with `vae/` and `transformer/`.
+        target: Gets `vae/`, `transformer/` and `scheduler/`; the text encoder comes from its own package.
+    """
+    AutoencoderKLLTXVideo.from_pretrained(folder / "vae").half().save_pretrained(target / "vae")
+    LTXVideoTransformer3DModel.from_pretrained(folder / "transformer").half().save_pretrained(target / "transformer")
+    FlowMatchEulerDiscreteScheduler(shift=SHIFT).save_pretrained(target / "scheduler")

@@ -19,6 +19,7 @@ from promptavideo.miniature.world import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, 
 
 Floats = NDArray[np.float32]
 
+BLUR_WINDOW = 19  # px, of `blur_effect`; of 3 to 25 the one that told focus best after the miniature's VAE
 PATCH = 19  # px; holds the largest object with its blur
 HUE_FULL_DEG, HUE_NONE_DEG = (
     10.0,
@@ -52,7 +53,7 @@ class Detection:
     jitter: float
     """Root mean square distance of the centroids from the straight-line fit, px."""
     sharpness: float
-    """1 - skimage's `blur_effect` of the object's coverage, 0 (blurred) to 1 (sharp)."""
+    """skimage's `blur_effect` of the object's coverage, from the world's fully blurred (0) to its sharp renders (1)."""
     flicker: float
     """Standard deviation of the background's brightness over the frames, around its linear trend, over its mean."""
     exposure: float
@@ -118,7 +119,7 @@ def detect(frames: NDArray[np.uint8]) -> Detection:
         background_evidence=backgrounds,
         speed=float(np.hypot(*velocity)),
         jitter=jitter,
-        sharpness=_sharpness(coverage),
+        sharpness=_sharpness(coverage, _best(shapes)),
         flicker=_flicker(level),
         exposure=float(level.mean()),
         saturation=saturation,
@@ -239,18 +240,25 @@ def _patch(coverage: Floats) -> NDArray[np.float64]:
 
 
 @cache
+def _references(shape: str, focus: float) -> tuple[Floats, ...]:
+    """Coverages of a few of the world's own renders of a shape, blurred by `focus`."""
+    found = []
+    for index, motion in enumerate(MOTIONS):
+        scene = Scene("red", shape, motion, "wall").with_flaw("focus", focus)
+        coverage = object_coverage(*_float(render(scene, np.random.default_rng(index))))
+        assert coverage is not None, f"the world's own {shape} is not found"
+        found.append(coverage)
+    return tuple(found)
+
+
+@cache
 def _shape_templates() -> dict[str, NDArray[np.float64]]:
-    """Per shape, patches [K, PATCH * PATCH] of the world's own renders at rising blur."""
-    templates = {}
-    for shape in SHAPES:
-        rows = []
-        for focus in (0.0, 0.25, 0.5, 0.75, 1.0):
-            frames = render(Scene("red", shape, "right", "wall").with_flaw("focus", focus), np.random.default_rng(0))
-            coverage = object_coverage(*_float(frames))
-            assert coverage is not None, f"the world's own {shape} is not found"
-            rows.append(_patch(coverage))
-        templates[shape] = np.stack(rows)
-    return templates
+    """Per shape, patches [K, PATCH * PATCH] at rising blur."""
+    blurs = (0.0, 0.25, 0.5, 0.75, 1.0)
+    return {
+        shape: np.stack([_patch(coverage) for focus in blurs for coverage in _references(shape, focus)])
+        for shape in SHAPES
+    }
 
 
 def shape_correlations(coverage: Floats) -> dict[str, float]:
@@ -266,9 +274,22 @@ def _shape_evidence(coverage: Floats) -> dict[str, float]:
     return dict(zip(correlations, weights.tolist(), strict=True))
 
 
-def _sharpness(coverage: Floats) -> float:
-    column = np.pad(coverage, ((0, 0), (2, 2), (0, 0)), mode="edge").reshape(-1, SIZE)  # one call for all frames
-    return 1 - float(blur_effect(column))
+def _blur(coverage: Floats) -> float:
+    """skimage's `blur_effect` of all frames' coverage, stacked into one column; 0 (sharp) to 1."""
+    column = np.pad(coverage, ((0, 0), (2, 2), (0, 0)), mode="edge").reshape(-1, SIZE)
+    return float(blur_effect(column, h_size=BLUR_WINDOW))
+
+
+@cache
+def _blur_ends(shape: str) -> tuple[float, float]:
+    """Blur of the world's own sharp and fully blurred renders of a shape: outlines differ in it."""
+    sharp, blurred = (float(np.mean([_blur(coverage) for coverage in _references(shape, focus)])) for focus in (0, 1))
+    return sharp, blurred
+
+
+def _sharpness(coverage: Floats, shape: str) -> float:
+    sharp, blurred = _blur_ends(shape)
+    return (blurred - _blur(coverage)) / (blurred - sharp)
 
 
 @cache

@@ -24,7 +24,7 @@ RANGES = {name: {"AES": (1.0, 10.0), "MPS": (0.0, 20.0)}.get(name, (1.0, 4.0)) f
 
 # Each measure's (bad end, good end): just outside what true renders with bad (0.8-1) and good (0-0.1) flaws show, so
 # that few scores are clipped and the spread over seeds stays visible.
-SHARPNESS = (0.40, 0.76)
+SHARPNESS = (-0.1, 1.05)
 FLICKER = (0.26, 0.0)
 SPEED = (0.50, 2.45)
 JITTER = (2.1, 0.0)

@@ -1,0 +1,51 @@
+# The miniature generator from nothing, for those who doubt the shipped weights: `snakemake train_miniature`.
+# It writes to resources/retrained, never over what the repository ships.
+
+
+rule train_miniature:
+    message:
+        "Train the miniature generator (hours on two cores); a killed run resumes"
+    input:
+        manifest("minilm-l6") if "minilm-l6" in CONFIG.models else [],
+    output:
+        directory("resources/retrained/miniature"),
+    log:
+        "logs/train_miniature.log",
+    benchmark:
+        "benchmarks/train_miniature.tsv"
+    params:
+        checkpoints=f"{STORE}/train_miniature",
+        text_encoder=subpath(input[0], parent=True) if "minilm-l6" in CONFIG.models else "",
+    conda:
+        "../envs/generation.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+    shell:
+        "python scripts/train_miniature.py {params.checkpoints:q} --text-encoder {params.text_encoder} "
+        "--threads {threads} --export {output} --log {log}"
+
+
+rule miniature_card:
+    message:
+        "Measure how well {wildcards.generator} follows its prompts"
+    input:
+        lambda wildcards: manifest(CONFIG.generators[wildcards.generator].model),
+    output:
+        card="results/{generator}/card/card.md",
+        sheet="results/{generator}/card/contact_sheet.png",
+    log:
+        "logs/card/{generator}.log",
+    benchmark:
+        "benchmarks/card/{generator}.tsv"
+    params:
+        settings=lambda wildcards: section(f"generators.{wildcards.generator}"),
+        model=subpath(input[0], parent=True),
+        seed=CONFIG.seed,
+    conda:
+        "../envs/generation.yaml"
+    resources:
+        mem_mb=3000,
+    shell:
+        "python scripts/miniature_card.py --settings {params.settings:q} --model {params.model} --seed {params.seed} "
+        "--card {output.card} --sheet {output.sheet} --log {log}"
