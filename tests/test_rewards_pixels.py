@@ -55,7 +55,7 @@ def test_labels_are_right_on_true_renders_with_any_flaws():
 
 def test_labels_survive_a_lossy_file(tmp_path):
     pairs = []
-    for scene, clip in _scenes(60, 1):
+    for scene, clip in _scenes(40, 1):
         write_video(clip, tmp_path / "a.mp4", pixel_format="yuv444p")
         pairs.append((scene, read_video(tmp_path / "a.mp4").frames))
     accuracy = _accuracy(pairs)

@@ -21,10 +21,8 @@ Floats = NDArray[np.float32]
 
 BLUR_WINDOW = 19  # px, of `blur_effect`; of 3 to 25 the one that told focus best after the miniature's VAE
 PATCH = 19  # px; holds the largest object with its blur
-HUE_FULL_DEG, HUE_NONE_DEG = (
-    10.0,
-    45.0,
-)  # full agreement up to here, none from here on; the world's hues are >= 55 apart
+# Full agreement with a colour up to the first angle, none from the second on; the world's hues are >= 55 apart.
+HUE_FULL_DEG, HUE_NONE_DEG = 10.0, 45.0
 SHAPE_TEMPERATURE = 0.005  # of template correlations
 STILL_PX = 0.35  # px a frame; slower motion counts as a direction only in part
 PLAIN_CONTRAST = 0.08  # relative pattern amplitude at which a background is as much plain as patterned
