@@ -20,11 +20,15 @@ include: "rules/report.smk"
 include: "rules/miniature.smk"
 
 
-
 rule all:
     default_target: True
     input:
         "results/report.html",
+
+
+rule models:
+    input:
+        [manifest(model) for model in CONFIG.models],
 
 
 # `snakemake NAME` builds all tables and figures of one generator.

@@ -1,11 +1,15 @@
 """Writing files so that a killed process leaves either the old file or the whole new one."""
 
+import fcntl
 import hashlib
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+from promptavideo.errors import InputError
 
 
 @contextmanager
@@ -30,3 +34,19 @@ def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hold(path: Path) -> IO[str]:
+    """Hold an exclusive lock for as long as the returned file is open; the system frees it however the process ends.
+
+    Raises:
+        InputError: Another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stream = path.open("w")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        stream.close()
+        raise InputError(f"{path}: another run is at work in this folder; wait for it, or stop it first") from error
+    return stream

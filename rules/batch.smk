@@ -2,8 +2,6 @@
 
 
 rule film:
-    message:
-        "Film {wildcards.generator} {wildcards.batch}, shard {wildcards.shard}"
     input:
         prompts="results/{generator}/{batch}/prompts.parquet",
         model=lambda wildcards: manifest(CONFIG.generators[wildcards.generator].model),
@@ -13,24 +11,25 @@ rule film:
         "logs/film/{generator}/{batch}/{shard}.log",
     benchmark:
         "benchmarks/film/{generator}/{batch}/{shard}.tsv"
-    params:
-        settings=lambda wildcards: section(f"generators.{wildcards.generator}"),
-        model=lambda wildcards, input: Path(input.model).parent,
-        shard_size=CONFIG.shard_size,
     conda:
         "../envs/generation.yaml"
     threads: lambda wildcards: CONFIG.generators[wildcards.generator].threads
     resources:
         mem_mb=3000,
+    params:
+        settings=lambda wildcards: section(f"generators.{wildcards.generator}"),
+        model=lambda wildcards, input: Path(input.model).parent,
+        shard_size=CONFIG.shard_size,
+        store=CONFIG.store,
+    message:
+        "Film {wildcards.generator} {wildcards.batch}, shard {wildcards.shard}"
     shell:
         "python scripts/film.py --prompts {input.prompts} --shard {wildcards.shard} --shard-size {params.shard_size} "
-        "--generator {wildcards.generator} --settings {params.settings:q} --model {params.model} --store {STORE:q} "
+        "--generator {wildcards.generator} --settings {params.settings:q} --model {params.model} --store {params.store:q} "
         "--manifest {output} --stage 'film {wildcards.batch} shard {wildcards.shard}' --log {log}"
 
 
 rule score:
-    message:
-        "Score {wildcards.generator} {wildcards.batch}, shard {wildcards.shard}"
     input:
         prompts="results/{generator}/{batch}/prompts.parquet",
         videos="results/{generator}/{batch}/videos/{shard}.jsonl",
@@ -40,26 +39,28 @@ rule score:
         "logs/score/{generator}/{batch}/{shard}.log",
     benchmark:
         "benchmarks/score/{generator}/{batch}/{shard}.tsv"
-    params:
-        rewards=section("rewards"),
-        shard_size=CONFIG.shard_size,
     conda:
         "../envs/rewards.yaml"
     resources:
         mem_mb=2000,
+    params:
+        rewards=section("rewards"),
+        shard_size=CONFIG.shard_size,
+        store=CONFIG.store,
+    message:
+        "Score {wildcards.generator} {wildcards.batch}, shard {wildcards.shard}"
     shell:
         "python scripts/score.py --prompts {input.prompts} --shard {wildcards.shard} --shard-size {params.shard_size} "
-        "--manifest {input.videos} --generator {wildcards.generator} --rewards {params.rewards:q} --store {STORE:q} "
+        "--manifest {input.videos} --generator {wildcards.generator} --rewards {params.rewards:q} --store {params.store:q} "
         "--output {output} --stage 'score {wildcards.batch} shard {wildcards.shard}' --log {log}"
 
 
 rule gather:
-    message:
-        "Gather the scores of {wildcards.generator} {wildcards.batch}"
     input:
         prompts="results/{generator}/{batch}/prompts.parquet",
         rewards=lambda wildcards: expand(
-            "results/{{generator}}/{{batch}}/rewards/{shard}.parquet", shard=PLAN.shards(wildcards.batch)
+            "results/{{generator}}/{{batch}}/rewards/{shard}.parquet",
+            shard=PLAN.shards(wildcards.batch),
         ),
     output:
         "results/{generator}/{batch}/scores.parquet",
@@ -69,5 +70,7 @@ rule gather:
         "benchmarks/gather/{generator}/{batch}.tsv"
     conda:
         "../envs/workflow.yaml"
+    message:
+        "Gather the scores of {wildcards.generator} {wildcards.batch}"
     shell:
         "python scripts/gather.py --prompts {input.prompts} --rewards {input.rewards} --output {output} --log {log}"

@@ -1,13 +1,7 @@
 # Boosters: SFT on pairs, then rounds of DPO on triples of candidates drawn from the round before.
 
 
-def booster(stage):
-    return f"results/{{generator}}/boosters/{stage}/booster.json"
-
-
 rule sft:
-    message:
-        "Train the SFT booster of {wildcards.generator}"
     input:
         data="results/{generator}/pairs.parquet",
         base=manifest(CONFIG.booster.base),
@@ -20,25 +14,26 @@ rule sft:
         "logs/boosters/{generator}/sft.log",
     benchmark:
         "benchmarks/boosters/{generator}/sft.tsv"
-    params:
-        settings=section("booster"),
-        base=lambda wildcards, input: Path(input.base).parent,
-        output=lambda wildcards, output: Path(output.card).parent,
-        seed=CONFIG.seed,
     conda:
         "../envs/booster.yaml"
     threads: CONFIG.booster.threads
     resources:
         mem_mb=6000,
+    params:
+        settings=section("booster"),
+        base=lambda wildcards, input: Path(input.base).parent,
+        output=lambda wildcards, output: Path(output.card).parent,
+        checkpoints=f"{CONFIG.store}/{{generator}}/checkpoints",
+        seed=CONFIG.seed,
+    message:
+        "Train the SFT booster of {wildcards.generator}"
     shell:
         "python scripts/train_booster.py sft --data {input.data} --settings {params.settings:q} --base {params.base} "
-        "--checkpoints {STORE:q}/{wildcards.generator}/checkpoints --seed {params.seed} --output {params.output} "
+        "--checkpoints {params.checkpoints:q} --seed {params.seed} --output {params.output} "
         "--log {log}"
 
 
 rule candidates:
-    message:
-        "Draw the candidates of dpo-{wildcards.round} for {wildcards.generator}"
     input:
         prompt_set=f"results/prompt_sets/{CONFIG.preference.prompts}.parquet",
         base=manifest(CONFIG.booster.base),
@@ -50,17 +45,19 @@ rule candidates:
         "logs/candidates/{generator}/dpo-{round}.log",
     benchmark:
         "benchmarks/candidates/{generator}/dpo-{round}.tsv"
+    conda:
+        "../envs/booster.yaml"
+    threads: CONFIG.booster.threads
+    resources:
+        mem_mb=4000,
     params:
         settings=section("booster"),
         candidates=CONFIG.preference.candidates,
         base=lambda wildcards, input: Path(input.base).parent,
         booster=lambda wildcards, input: Path(input.booster).parent,
         seed=CONFIG.seed,
-    conda:
-        "../envs/booster.yaml"
-    threads: CONFIG.booster.threads
-    resources:
-        mem_mb=4000,
+    message:
+        "Draw the candidates of dpo-{wildcards.round} for {wildcards.generator}"
     shell:
         "python scripts/candidates.py --prompt-set {input.prompt_set} --settings {params.settings:q} "
         "--base {params.base} --booster {params.booster} --count {params.candidates} --round {wildcards.round} "
@@ -68,8 +65,6 @@ rule candidates:
 
 
 rule triples:
-    message:
-        "Select the triples of dpo-{wildcards.round} for {wildcards.generator}"
     input:
         "results/{generator}/dpo-{round}/scores.parquet",
     output:
@@ -78,17 +73,17 @@ rule triples:
         "logs/triples/{generator}/dpo-{round}.log",
     benchmark:
         "benchmarks/triples/{generator}/dpo-{round}.tsv"
-    params:
-        settings=section("preference"),
     conda:
         "../envs/workflow.yaml"
+    params:
+        settings=section("preference"),
+    message:
+        "Select the triples of dpo-{wildcards.round} for {wildcards.generator}"
     shell:
         "python scripts/triples.py --scores {input} --settings {params.settings:q} --output {output} --log {log}"
 
 
 rule dpo:
-    message:
-        "Train the dpo-{wildcards.round} booster of {wildcards.generator}"
     input:
         data="results/{generator}/dpo-{round}/triples.parquet",
         base=manifest(CONFIG.booster.base),
@@ -102,18 +97,21 @@ rule dpo:
         "logs/boosters/{generator}/dpo-{round}.log",
     benchmark:
         "benchmarks/boosters/{generator}/dpo-{round}.tsv"
-    params:
-        settings=section("booster"),
-        base=lambda wildcards, input: Path(input.base).parent,
-        previous=lambda wildcards, input: Path(input.previous).parent,
-        output=lambda wildcards, output: Path(output.card).parent,
-        seed=CONFIG.seed,
     conda:
         "../envs/booster.yaml"
     threads: CONFIG.booster.threads
     resources:
         mem_mb=6000,
+    params:
+        settings=section("booster"),
+        base=lambda wildcards, input: Path(input.base).parent,
+        previous=lambda wildcards, input: Path(input.previous).parent,
+        output=lambda wildcards, output: Path(output.card).parent,
+        checkpoints=f"{CONFIG.store}/{{generator}}/checkpoints",
+        seed=CONFIG.seed,
+    message:
+        "Train the dpo-{wildcards.round} booster of {wildcards.generator}"
     shell:
         "python scripts/train_booster.py dpo --data {input.data} --settings {params.settings:q} --base {params.base} "
-        "--previous {params.previous} --checkpoints {STORE:q}/{wildcards.generator}/checkpoints --seed {params.seed} "
+        "--previous {params.previous} --checkpoints {params.checkpoints:q} --seed {params.seed} "
         "--output {params.output} --log {log}"

@@ -2,12 +2,11 @@
 
 
 rule propose:
-    message:
-        "Propose the prompts of evolution round {wildcards.round} for {wildcards.generator}"
     input:
         prompt_set=f"results/prompt_sets/{CONFIG.evolution.prompts}.parquet",
         scores=lambda wildcards: expand(
-            "results/{{generator}}/evolution/round-{earlier}/scores.parquet", earlier=range(int(wildcards.round))
+            "results/{{generator}}/evolution/round-{earlier}/scores.parquet",
+            earlier=range(int(wildcards.round)),
         ),
         template=CONFIG.evolution.template,
     output:
@@ -16,12 +15,14 @@ rule propose:
         "logs/propose/{generator}/round-{round}.log",
     benchmark:
         "benchmarks/propose/{generator}/round-{round}.tsv"
+    conda:
+        "../envs/workflow.yaml"
     params:
         settings=section("evolution"),
         operator=section(f"operators.{CONFIG.evolution.operator}"),
         seed=CONFIG.seed,
-    conda:
-        "../envs/workflow.yaml"
+    message:
+        "Propose the prompts of evolution round {wildcards.round} for {wildcards.generator}"
     shell:
         "python scripts/propose.py --prompt-set {input.prompt_set} --scores {input.scores} --round {wildcards.round} "
         "--generator {wildcards.generator} --settings {params.settings:q} --operator {params.operator:q} "
@@ -29,11 +30,10 @@ rule propose:
 
 
 rule pairs:
-    message:
-        "Select the SFT pairs of {wildcards.generator}"
     input:
         expand(
-            "results/{{generator}}/evolution/round-{round}/scores.parquet", round=range(CONFIG.evolution.rounds + 1)
+            "results/{{generator}}/evolution/round-{round}/scores.parquet",
+            round=range(CONFIG.evolution.rounds + 1),
         ),
     output:
         "results/{generator}/pairs.parquet",
@@ -41,9 +41,11 @@ rule pairs:
         "logs/pairs/{generator}.log",
     benchmark:
         "benchmarks/pairs/{generator}.tsv"
-    params:
-        settings=section("evolution"),
     conda:
         "../envs/workflow.yaml"
+    params:
+        settings=section("evolution"),
+    message:
+        "Select the SFT pairs of {wildcards.generator}"
     shell:
         "python scripts/pairs.py --scores {input} --settings {params.settings:q} --output {output} --log {log}"

@@ -1,13 +1,7 @@
 # What comes from outside: models and prompt sets.
 
 
-def fetch_inputs(wildcards):
-    return [manifest(model) for model in requires(CONFIG.models[wildcards.model])]
-
-
 rule fetch:
-    message:
-        "Fetch model {wildcards.model}"
     input:
         fetch_inputs,
     output:
@@ -16,19 +10,19 @@ rule fetch:
         "logs/fetch/{model}.log",
     benchmark:
         "benchmarks/fetch/{model}.tsv"
-    params:
-        entry=lambda wildcards: section(f"models.{wildcards.model}"),
     conda:
         "../envs/workflow.yaml"
     resources:
         mem_mb=4000,
+    params:
+        entry=lambda wildcards: section(f"models.{wildcards.model}"),
+    message:
+        "Fetch model {wildcards.model}"
     shell:
         "python scripts/fetch_model.py {wildcards.model} --entry {params.entry:q} --models resources/models --log {log}"
 
 
 rule prompt_set:
-    message:
-        "Read prompt set {wildcards.prompt_set}"
     input:
         lambda wildcards: CONFIG.prompt_sets[wildcards.prompt_set].file,
     output:
@@ -37,10 +31,12 @@ rule prompt_set:
         "logs/prompt_sets/{prompt_set}.log",
     benchmark:
         "benchmarks/prompt_sets/{prompt_set}.tsv"
-    params:
-        settings=lambda wildcards: section(f"prompt_sets.{wildcards.prompt_set}"),
     conda:
         "../envs/workflow.yaml"
+    params:
+        settings=lambda wildcards: section(f"prompt_sets.{wildcards.prompt_set}"),
+    message:
+        "Read prompt set {wildcards.prompt_set}"
     shell:
         "python scripts/prompt_set.py {wildcards.prompt_set} --settings {params.settings:q} "
         "--output {output} --log {log}"

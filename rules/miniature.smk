@@ -3,8 +3,6 @@
 
 
 rule train_miniature:
-    message:
-        "Train the miniature generator (hours on two cores); a killed run resumes"
     input:
         manifest("minilm-l6") if "minilm-l6" in CONFIG.models else [],
     output:
@@ -13,22 +11,24 @@ rule train_miniature:
         "logs/train_miniature.log",
     benchmark:
         "benchmarks/train_miniature.tsv"
-    params:
-        checkpoints=f"{STORE}/train_miniature",
-        text_encoder=subpath(input[0], parent=True) if "minilm-l6" in CONFIG.models else "",
     conda:
         "../envs/generation.yaml"
     threads: 2
     resources:
         mem_mb=8000,
+    params:
+        checkpoints=f"{CONFIG.store}/train_miniature",
+        text_encoder=(
+            subpath(input[0], parent=True) if "minilm-l6" in CONFIG.models else ""
+        ),
+    message:
+        "Train the miniature generator (hours on two cores); a killed run resumes"
     shell:
         "python scripts/train_miniature.py {params.checkpoints:q} --text-encoder {params.text_encoder} "
         "--threads {threads} --export {output} --log {log}"
 
 
 rule miniature_card:
-    message:
-        "Measure how well {wildcards.generator} follows its prompts"
     input:
         lambda wildcards: manifest(CONFIG.generators[wildcards.generator].model),
     output:
@@ -38,14 +38,16 @@ rule miniature_card:
         "logs/card/{generator}.log",
     benchmark:
         "benchmarks/card/{generator}.tsv"
-    params:
-        settings=lambda wildcards: section(f"generators.{wildcards.generator}"),
-        model=subpath(input[0], parent=True),
-        seed=CONFIG.seed,
     conda:
         "../envs/generation.yaml"
     resources:
         mem_mb=3000,
+    params:
+        settings=lambda wildcards: section(f"generators.{wildcards.generator}"),
+        model=subpath(input[0], parent=True),
+        seed=CONFIG.seed,
+    message:
+        "Measure how well {wildcards.generator} follows its prompts"
     shell:
         "python scripts/miniature_card.py --settings {params.settings:q} --model {params.model} --seed {params.seed} "
         "--card {output.card} --sheet {output.sheet} --log {log}"

@@ -1,26 +1,22 @@
 # Tables, figures and the report.
 
 
-def arms(wildcards):
-    """The rows of a table: every set and refiner of one generator, or of all."""
-    generators = [wildcards.scope.split("/")[0]] if "/" in wildcards.scope else list(CONFIG.generators)
-    return PLAN.arms(generators)
-
-
 rule videoscore:
-    message:
-        "Compare the refiners in results/{wildcards.scope}/videoscore.csv"
     input:
         scores=lambda wildcards: [arm["scores"] for arm in arms(wildcards)],
         paper="resources/paper/table1_videoscore.csv",
     output:
-        multiext("results/{scope}/videoscore", ".csv", ".md", ".tex", ".provenance.json"),
-    wildcard_constraints:
-        scope=f"tables|(?:{PLAN.pattern('generators')})/tables",
+        multiext(
+            "results/{scope}/videoscore", ".csv", ".md", ".tex", ".provenance.json"
+        ),
     log:
         "logs/{scope}/videoscore.log",
     benchmark:
         "benchmarks/{scope}/videoscore.tsv"
+    wildcard_constraints:
+        scope=f"tables|(?:{PLAN.pattern('generators')})/tables",
+    conda:
+        "../envs/report.yaml"
     params:
         arms=lambda wildcards: PLAN.as_json(arms(wildcards)),
         bootstrap=PLAN.as_json(CONFIG.evaluation.bootstrap.model_dump()),
@@ -28,45 +24,54 @@ rule videoscore:
         paper=subpath(input.paper, parent=True),
         scale=CONFIG.scale,
         seed=CONFIG.seed,
-    conda:
-        "../envs/report.yaml"
+    message:
+        "Compare the refiners in results/{wildcards.scope}/videoscore.csv"
     shell:
         "python scripts/videoscore_table.py --arms {params.arms:q} --bootstrap {params.bootstrap:q} "
         "--paper {params.paper} --scale {params.scale} --seed {params.seed} --stem {params.stem} --log {log}"
 
 
 rule figures:
-    message:
-        "Draw the figures of {wildcards.generator}"
     input:
         rounds=rules.pairs.input,
-        logs=expand("results/{{generator}}/boosters/{stage}/log.csv", stage=CONFIG.stages),
+        logs=expand(
+            "results/{{generator}}/boosters/{stage}/log.csv", stage=CONFIG.stages
+        ),
         sheet=lambda wildcards: PLAN.sheet(wildcards.generator).values(),
     output:
-        multiext("results/{generator}/figures/", "evolution.png", "training.png", "contact_sheet.png"),
+        multiext(
+            "results/{generator}/figures/",
+            "evolution.png",
+            "training.png",
+            "contact_sheet.png",
+        ),
     log:
         "logs/figures/{generator}.log",
     benchmark:
         "benchmarks/figures/{generator}.tsv"
+    conda:
+        "../envs/report.yaml"
     params:
         evolution=section("evolution"),
         logs=lambda wildcards, input: PLAN.as_json(dict(zip(CONFIG.stages, input.logs))),
         sheet=lambda wildcards: PLAN.as_json(PLAN.sheet(wildcards.generator)),
         folder=subpath(output[0], parent=True),
-    conda:
-        "../envs/report.yaml"
+        store=CONFIG.store,
+    message:
+        "Draw the figures of {wildcards.generator}"
     shell:
         "python scripts/figures.py --rounds {input.rounds} --evolution {params.evolution:q} --logs {params.logs:q} "
-        "--sheet {params.sheet:q} --store {STORE:q} --generator {wildcards.generator} --folder {params.folder} --log {log}"
+        "--sheet {params.sheet:q} --store {params.store:q} --generator {wildcards.generator} --folder {params.folder} --log {log}"
 
 
 rule report:
-    message:
-        "Write results/report.html"
     input:
         table="results/tables/videoscore.csv",
         origin="results/tables/videoscore.provenance.json",
-        figures=expand("results/{generator}/figures/contact_sheet.png", generator=CONFIG.generators),
+        figures=expand(
+            "results/{generator}/figures/contact_sheet.png",
+            generator=CONFIG.generators,
+        ),
     output:
         html="results/report.html",
         stages="results/figures/stages.png",
@@ -74,11 +79,15 @@ rule report:
         "logs/report.log",
     benchmark:
         "benchmarks/report.tsv"
-    params:
-        figures=PLAN.as_json({name: f"results/{name}/figures" for name in CONFIG.generators}),
-        scale=CONFIG.scale,
     conda:
         "../envs/report.yaml"
+    params:
+        figures=PLAN.as_json(
+            {name: f"results/{name}/figures" for name in CONFIG.generators}
+        ),
+        scale=CONFIG.scale,
+    message:
+        "Write results/report.html"
     shell:
         "python scripts/report.py --table {input.table} --figures {params.figures:q} --scale {params.scale} "
         "--stages {output.stages} --output {output.html} --log {log}"

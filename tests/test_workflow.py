@@ -1,0 +1,175 @@
+"""The real Snakefile at smoke scale: through DPO-2 to the report, in one go, in other shards, and under kill -9."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny import tiny_llama
+
+from promptavideo.schemas import SCORES
+from promptavideo.store import read_manifest
+
+ROOT = Path(__file__).parents[1]
+LINKED = ("Snakefile", "config.yaml", "envs", "profiles", "promptavideo", "rules", "scripts", "templates")
+
+pytestmark = pytest.mark.workflow
+
+
+def workspace(folder: Path) -> Path:
+    """A folder in which the workflow can run: its code linked, its results and models its own."""
+    folder.mkdir()
+    for name in LINKED:
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "resources").mkdir()
+    for name in ("miniature", "paper", "prompts"):
+        (folder / "resources" / name).symlink_to(ROOT / "resources" / name)
+    tiny_llama(folder / "tests" / "tiny-llama")
+    return folder
+
+
+def command(*arguments: str) -> list[str]:
+    return ["snakemake", "--quiet", "rules", *arguments, "--configfile", "config.yaml", str(ROOT / "tests/smoke.yaml")]
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, timeout=1200)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which the whole workflow ran once, undisturbed."""
+    folder = workspace(tmp_path_factory.mktemp("finished") / "run")
+    run = snakemake(folder, "--cores", "2")
+    assert run.returncode == 0, run.stderr[-3000:]
+    return folder
+
+
+def test_the_run_ends_in_tables_figures_and_report(finished: Path) -> None:
+    table = pd.read_csv(finished / "results/tables/videoscore.csv")
+    ours = table[table["set"] == "heldout"].set_index("refiner")
+    assert list(ours.index) == ["original", "llm", "sft", "dpo-1", "dpo-2"]
+    scores = pd.read_parquet(finished / "results/mini-t2v/evaluation/heldout/dpo-2/scores.parquet")
+    SCORES.validate(scores)
+    assert ours.loc["dpo-2", "videos"] == len(scores) == 6
+    five = ["VQ_5", "TC_5", "DD_5", "TVA_5", "FC_5"]
+    assert ours.loc["dpo-2", "avg"] == pytest.approx(scores[five].to_numpy().mean(), abs=1e-6)
+    assert (table["set"] == "paper").sum() == 6
+    for suffix in (".md", ".tex", ".provenance.json"):
+        assert (finished / f"results/tables/videoscore{suffix}").stat().st_size > 0
+    assert "laptop" in (finished / "results/tables/videoscore.md").read_text()
+    for name in ("evolution", "training", "contact_sheet"):
+        assert (finished / f"results/mini-t2v/figures/{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "<script" not in (finished / "results/report.html").read_text()
+    margins = pd.read_csv(finished / "results/mini-t2v/boosters/dpo-2/log.csv")
+    assert {"step", "loss", "rewards/margins"} <= set(margins.columns)
+
+
+def test_a_second_run_does_nothing_and_takes_seconds(finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (finished / "results").rglob("*") if path.is_file()}
+    began = time.monotonic()
+    run = snakemake(finished, "--cores", "2")
+    assert run.returncode == 0
+    assert time.monotonic() - began < 15
+    assert before == {path: path.stat().st_mtime_ns for path in (finished / "results").rglob("*") if path.is_file()}
+
+
+def test_other_shards_one_core_and_kills_give_the_same(finished: Path, tmp_path: Path) -> None:
+    """Shards of one prompt on one core, killed while filming, scoring and training, against one smooth run."""
+    folder = workspace(tmp_path / "run")
+    shutil.copytree(finished / "resources/models", folder / "resources/models")
+    shards = ("--config", "shard_size=1")
+    store = folder / "store/mini-t2v"
+    moments: list[Callable[[], bool]] = [
+        lambda: any(store.glob("videos/*/*.mp4")),
+        lambda: any(store.glob("scores/*/*.json")),
+        lambda: any(store.glob("checkpoints/*/checkpoint-*")),
+    ]
+    filmed: dict[Path, int] = {}
+    for moment in moments:
+        kill_at(moment, folder, "--cores", "1", *shards)
+        filmed |= {path: path.stat().st_mtime_ns for path in store.glob("videos/*/*.mp4")}
+    run = snakemake(folder, "--cores", "1", *shards)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert filmed
+    assert filmed == {path: path.stat().st_mtime_ns for path in filmed}, "a finished video was filmed again"
+    assert_same_results(finished, folder)
+
+
+def kill_at(moment: Callable[[], bool], folder: Path, *arguments: str) -> None:
+    """Start the workflow and kill it with all its jobs as soon as `moment` holds."""
+    process = subprocess.Popen(
+        command(*arguments), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 600
+    while not moment():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def assert_same_results(one: Path, other: Path) -> None:
+    """The same prompts, the same videos byte for byte, the same scores and table."""
+    batches = [path.parent for path in sorted((one / "results/mini-t2v").rglob("scores.parquet"))]
+    assert len(batches) == 10
+    for batch in batches:
+        mirror = other / batch.relative_to(one)
+        ours, theirs = (pd.read_parquet(folder / "prompts.parquet") for folder in (batch, mirror))
+        pd.testing.assert_frame_equal(ours, theirs)
+        assert shas(batch) == shas(mirror), batch
+        ours, theirs = (pd.read_parquet(folder / "scores.parquet") for folder in (batch, mirror))
+        pd.testing.assert_frame_equal(ours, theirs, rtol=0, atol=1e-6)
+    tables = [pd.read_csv(folder / "results/tables/videoscore.csv") for folder in (one, other)]
+    pd.testing.assert_frame_equal(*tables, rtol=0, atol=1e-6)
+
+
+def shas(batch: Path) -> dict[tuple[str, int, int], str]:
+    entries = [entry for path in batch.glob("videos/*.jsonl") for entry in read_manifest(path)]
+    return {(entry.prompt_id, entry.candidate, entry.replicate): entry.sha256 for entry in entries}
+
+
+def test_a_damaged_video_is_named_and_filmed_again_by_the_next_run(finished: Path) -> None:
+    manifest = next((finished / "results/mini-t2v/evaluation/heldout/original/videos").glob("*.jsonl"))
+    entry = read_manifest(manifest)[0]
+    video = finished / "store/mini-t2v/videos" / entry.key[:2] / f"{entry.key}.mp4"
+    whole = video.read_bytes()
+    shutil.rmtree(finished / "store/mini-t2v/scores")
+    video.write_bytes(whole[: len(whole) // 2])
+    rewards = manifest.parents[1] / "rewards" / f"{manifest.stem}.parquet"
+    before = pd.read_parquet(rewards)
+    rewards.unlink()
+    target = "results/mini-t2v/evaluation/heldout/original/scores.parquet"
+    broken = snakemake(finished, "--cores", "2", target)
+    assert broken.returncode != 0
+    assert entry.prompt_id in broken.stderr
+    assert str(video.relative_to(finished)) in broken.stderr
+    healed = snakemake(finished, "--cores", "2", target)
+    assert healed.returncode == 0, healed.stderr[-3000:]
+    assert video.read_bytes() == whole
+    np.testing.assert_allclose(
+        before[["VQ", "MPS"]].to_numpy(), pd.read_parquet(rewards)[["VQ", "MPS"]].to_numpy(), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("shard_size=0", "shard_size"),
+        ("shard_sizes=3", "shard_sizes"),
+        ("seed=abc", "seed"),
+    ],
+)
+def test_a_bad_configuration_stops_before_any_job(tmp_path: Path, override: str, message: str) -> None:
+    folder = workspace(tmp_path / "run")
+    run = snakemake(folder, "--cores", "1", "--config", override)
+    assert run.returncode != 0
+    assert f"  {message}: " in run.stderr
+    assert not (folder / "results").exists()
