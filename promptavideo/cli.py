@@ -1,18 +1,15 @@
 """What every script shares: logging to a file and the terminal, JSON settings, and errors as one message."""
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from promptavideo.errors import PromptAVideoError
-
-T = TypeVar("T")
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -22,11 +19,11 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return result
 
 
-def settings(kind: type[T] | object) -> Callable[[str], T]:
-    """An argparse type that reads a configuration section from JSON."""
-    adapter: TypeAdapter[T] = TypeAdapter(kind)
+def settings(kind: Any) -> Callable[[str], Any]:
+    """An argparse type that reads a configuration section, or anything else that pydantic knows, from JSON."""
+    adapter = TypeAdapter(kind)
 
-    def read(text: str) -> T:
+    def read(text: str) -> Any:
         try:
             return adapter.validate_json(text)
         except ValidationError as error:
@@ -35,18 +32,15 @@ def settings(kind: type[T] | object) -> Callable[[str], T]:
     return read
 
 
-def folders(text: str) -> dict[str, Path]:
-    """An argparse type that reads {name: folder} from JSON."""
-    return {name: Path(folder) for name, folder in json.loads(text).items()}
-
-
 def run(options: argparse.Namespace, work: Callable[[argparse.Namespace], None]) -> None:
     """Set logging up and do the work; an error meant for people ends the script with its message and status 1."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if options.log:
         options.log.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(options.log, mode="w", encoding="utf-8"))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True
+    )
     for noisy in ("httpx", "diffusers", "transformers", "datasets", "accelerate"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:

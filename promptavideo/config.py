@@ -1,26 +1,33 @@
 """The whole configuration: every section put together, and every name in it checked against the others."""
 
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
+from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import BoosterConfig
 from promptavideo.errors import InputError
 from promptavideo.evolution import EvolutionConfig
 from promptavideo.generators import GeneratorConfig, check_pipeline
-from promptavideo.models import ModelEntry
+from promptavideo.models import MiniatureModel, ModelEntry, requires
 from promptavideo.operators import OperatorConfig
+from promptavideo.operators.base import EVOLUTION_PLACEHOLDERS, REFINE_PLACEHOLDERS, read_template
 from promptavideo.preference import PreferenceConfig
 from promptavideo.prompts import PromptSet, check_disjoint, load_prompt_set
-from promptavideo.refiners import RefinerConfig
+from promptavideo.refiners import LlmRefinerConfig, RefinerConfig
 from promptavideo.rewards import DIMENSIONS_OF, RewardConfig
 from promptavideo.schemas import DIMENSIONS
 from promptavideo.settings import Section
 from promptavideo.tables import BootstrapConfig
 
 Name = str
-NAME = r"^[a-z0-9][a-z0-9.-]*$"
+NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}")
 """Names become folders and wildcards, so they are lower case, without separators, and short."""
 
 
@@ -46,7 +53,7 @@ class Config(Section):
     scale: Literal["laptop", "paper"]
     """Tables made at laptop scale say so."""
     seed: int = Field(ge=0, lt=2**31)
-    store: str = "store"
+    store: str = Field("store", min_length=1)
     shard_size: int = Field(ge=1)
     """Prompts that one filming job takes; no result depends on it."""
     models: dict[Name, ModelEntry]
@@ -62,19 +69,35 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names(self) -> Self:
-        """Every name that is used is declared."""
-        import re
+        """Every name is well formed, and every name that is used is declared."""
+        problems = [*self._bad_names(), *self._unknown_names(), *self._bad_evaluation(), *self._bad_rewards()]
+        if problems:
+            raise ValueError("\n  ".join(problems))
+        return self
 
-        for group in ("models", "prompt_sets", "generators", "rewards", "operators", "refiners"):
-            for name in getattr(self, group):
-                if not re.fullmatch(NAME, name) or len(name) > 40:
-                    raise ValueError(f"{group}.{name}: a name holds a-z, 0-9, '.' and '-' only, 40 at most")
-        used: list[tuple[str, str, dict[str, Any]]] = [
+    def _bad_names(self) -> Iterator[str]:
+        groups: dict[str, Iterable[str]] = {
+            group: getattr(self, group)
+            for group in ("models", "prompt_sets", "generators", "rewards", "operators", "refiners")
+        }
+        for group, names in (groups | {"evaluation.sets": self.evaluation.sets}).items():
+            for name in names:
+                if not NAME.fullmatch(name):
+                    yield f"{group}.{name}: a name holds a-z, 0-9, '.' and '-' only, 40 at most"
+
+    def _unknown_names(self) -> Iterator[str]:
+        files = [name for name, entry in self.models.items() if not isinstance(entry, MiniatureModel)]
+        used: list[tuple[str, str, Iterable[str]]] = [
+            *(
+                (f"models.{name}.text_encoder", needed, files)
+                for name, entry in self.models.items()
+                for needed in requires(entry)
+            ),
+            *((f"generators.{name}.model", entry.model, self.models) for name, entry in self.generators.items()),
             ("evolution.prompts", self.evolution.prompts, self.prompt_sets),
             ("evolution.operator", self.evolution.operator, self.operators),
             ("preference.prompts", self.preference.prompts, self.prompt_sets),
-            ("booster.base", self.booster.base, self.models),
-            *((f"generators.{name}.model", entry.model, self.models) for name, entry in self.generators.items()),
+            ("booster.base", self.booster.base, files),
             *(
                 (f"evaluation.sets.{name}.prompts", entry.prompts, self.prompt_sets)
                 for name, entry in self.evaluation.sets.items()
@@ -85,16 +108,30 @@ class Config(Section):
             if refiner.kind == "llm":
                 used.append((f"refiners.{name}.operator", refiner.operator, self.operators))
             if refiner.kind == "booster":
-                used.append((f"refiners.{name}.stage", refiner.stage, dict.fromkeys(self.stages)))
+                used.append((f"refiners.{name}.stage", refiner.stage, self.stages))
         for where, name, declared in used:
             if name not in declared:
-                raise ValueError(f"{where}: there is no {name!r}; known are {', '.join(declared)}")
-        if "original" not in self.evaluation.refiners:
-            raise ValueError("evaluation.refiners: 'original' must be among them, gains are measured against it")
-        filled = [dimension for entry in self.rewards.values() for dimension in DIMENSIONS_OF[entry.kind]]
-        if sorted(filled) != sorted(DIMENSIONS):
-            raise ValueError(f"rewards: each of {', '.join(DIMENSIONS)} must be filled once, but these are: {filled}")
-        return self
+                yield f"{where}: there is no {name!r}; known are {', '.join(declared)}"
+
+    def _bad_evaluation(self) -> Iterator[str]:
+        listed = self.evaluation.refiners
+        if "original" not in listed:
+            yield "evaluation.refiners: 'original' must be among them, gains are measured against it"
+        if "original" in self.refiners and self.refiners["original"].kind != "original":
+            yield "refiners.original.kind: must be 'original', gains are measured against it"
+        for name in _repeated(listed):
+            yield f"evaluation.refiners: {name!r} is listed more than once"
+        for name, entry in self.evaluation.sets.items():
+            for learned in ("evolution", "preference"):
+                if entry.prompts == getattr(self, learned).prompts:
+                    yield f"evaluation.sets.{name}.prompts: boosters learn from {entry.prompts!r} ({learned}.prompts)"
+
+    def _bad_rewards(self) -> Iterator[str]:
+        filled = {name: DIMENSIONS_OF[entry.kind] for name, entry in self.rewards.items()}
+        for dimension in DIMENSIONS:
+            by = [f"rewards.{name}" for name, dimensions in filled.items() if dimension in dimensions]
+            if len(by) != 1:
+                yield f"rewards: {dimension} must be filled once, but is filled by {' and '.join(by) or 'none'}"
 
     @property
     def stages(self) -> list[str]:
@@ -115,24 +152,72 @@ def check(raw: dict[str, Any], root: Path) -> Config:
     try:
         config = TypeAdapter(Config).validate_python(raw)
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in problem['loc']) or 'configuration'}: "
-            f"{problem['msg'].removeprefix('Value error, ')}"
-            + (f" (found {problem['input']!r:.80})" if problem["type"] != "missing" and problem["loc"] else "")
-            for problem in error.errors()
-        ]
-        raise InputError("the configuration cannot be used:\n" + "\n".join(lines)) from error
+        raise InputError("the configuration cannot be used:\n  " + "\n  ".join(_lines(error, raw))) from error
+    for name, generator in config.generators.items():
+        check_pipeline(name, generator)
     sets = {name: load_prompt_set(name, entry, root) for name, entry in config.prompt_sets.items()}
     training = {config.evolution.prompts, config.preference.prompts}
     tests = {entry.prompts for entry in config.evaluation.sets.values()}
     check_disjoint(sets, [(learned, test) for learned in sorted(training) for test in sorted(tests)])
-    for path in (config.booster.instruction, config.evolution.template):
-        if not (root / path).is_file():
-            raise InputError(f"{path}: this template is named in the configuration but is not there")
+    _check_templates(config, root)
     return config
 
 
-def check_generators(config: Config) -> None:
-    """Check every generator's pipeline class and sampling settings (imports diffusers: seconds)."""
-    for name, entry in config.generators.items():
-        check_pipeline(name, entry)
+def _check_templates(config: Config, root: Path) -> None:
+    with _named("booster.instruction"):
+        Instruction(root / config.booster.instruction)
+    with _named("evolution.template"):
+        read_template(root / config.evolution.template, EVOLUTION_PLACEHOLDERS)
+    for name, refiner in config.refiners.items():
+        if isinstance(refiner, LlmRefinerConfig):
+            with _named(f"refiners.{name}.template"):
+                read_template(root / refiner.template, REFINE_PLACEHOLDERS)
+
+
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Say which key of the configuration an error is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{key}: {error}") from error
+
+
+def _lines(error: ValidationError, raw: object) -> list[str]:
+    """One line a key: what is wrong with it, and what stands there."""
+    problems: dict[str, list[ErrorDetails]] = {}
+    for problem in error.errors():
+        problems.setdefault(_key(problem, raw), []).append(problem)
+    lines = []
+    for key, found in problems.items():
+        what = " or ".join(dict.fromkeys(_message(problem) for problem in found))
+        given = found[0]["input"]
+        shown = found[0]["type"] != "missing" and not isinstance(given, dict)
+        lines.append((f"{key}: " if key else "") + what + (f" (found {given!r:.80})" if shown else ""))
+    return lines
+
+
+def _message(problem: ErrorDetails) -> str:
+    known = {"extra_forbidden": "there is no such key", "missing": "is missing"}
+    return known.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+
+
+def _key(problem: ErrorDetails, raw: object) -> str:
+    """The dotted key that a problem is about: pydantic's location without the union members that it tried."""
+    parts: list[str] = []
+    node: Any = raw
+    tagged = False
+    for place, part in enumerate(problem["loc"], 1):
+        last = place == len(problem["loc"])
+        if isinstance(node, dict) and part == node.get("kind") and not tagged and not last:
+            tagged = True  # the member of a union that `kind` chose; a key of that name may follow
+        elif part in (node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()):
+            parts.append(str(part))
+            node, tagged = node[part], False
+        elif last and problem["type"] == "missing":
+            parts.append(str(part))
+    return ".".join(parts)
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]

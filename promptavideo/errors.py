@@ -1,6 +1,5 @@
 """Errors meant for people: what is wrong, where, and what to do about it."""
 
-
 from typing import TypeVar
 
 T = TypeVar("T")

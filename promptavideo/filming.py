@@ -37,13 +37,13 @@ def film_shard(rows: pd.DataFrame, generator: Generator, store: Store, manifest:
         _film(batch, work, generator, store, attempts=2)
         progress.advance(len(batch))
     entries = []
-    for row, key in zip(rows.itertuples(), keys, strict=True):
+    for row, key in zip(rows.to_dict("records"), keys, strict=True):
         clip = read_video(store.video(key))
         entries.append(
             Entry(
-                prompt_id=row.prompt_id,
-                candidate=row.candidate,
-                replicate=row.replicate,
+                prompt_id=row["prompt_id"],
+                candidate=row["candidate"],
+                replicate=row["replicate"],
                 key=key,
                 sha256=sha256(store.video(key)),
                 frames=len(clip.frames),
@@ -53,9 +53,7 @@ def film_shard(rows: pd.DataFrame, generator: Generator, store: Store, manifest:
     write_manifest(entries, manifest)
 
 
-def _film(
-    keys: list[str], work: dict[str, tuple[str, int]], generator: Generator, store: Store, attempts: int
-) -> None:
+def _film(keys: list[str], work: dict[str, tuple[str, int]], generator: Generator, store: Store, attempts: int) -> None:
     """Film one batch; what cannot be read back is filmed again, `attempts` times in all."""
     clips = generator.film([work[key][0] for key in keys], [work[key][1] for key in keys])
     failed = []

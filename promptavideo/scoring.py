@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+from pydantic import TypeAdapter
 
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.files import atomic_path
@@ -20,6 +21,8 @@ from promptavideo.video import Clip
 log = logging.getLogger(__name__)
 
 KEY = ["prompt_id", "candidate", "replicate"]
+
+_VALUES = TypeAdapter(dict[str, float])
 
 
 def score_shard(
@@ -50,27 +53,35 @@ def score_shard(
         scored.append(_score(entry, prompt, manifest, rewards, store))
         progress.advance(1)
     table = rows[KEY].reset_index(drop=True)
-    table["key"] = [entry.key for entry in entries]
+    table["key"] = pd.Series([entry.key for entry in entries], dtype="str")  # typed even if there are none
     return table.join(pd.DataFrame(scored, columns=list(DIMENSIONS), dtype=float))
 
 
-def _score(
-    entry: Entry, prompt: str, manifest: Path, rewards: Mapping[str, Reward], store: Store
-) -> dict[str, float]:
+def _score(entry: Entry, prompt: str, manifest: Path, rewards: Mapping[str, Reward], store: Store) -> dict[str, float]:
     values: dict[str, float] = {}
     clip: Clip | None = None
     for identity, reward in rewards.items():
         key = hashlib.sha256(f"{entry.sha256}\n{identity}\n{prompt}".encode()).hexdigest()[:32]
         cached = store.scores(key)
-        if cached.exists():
-            values |= json.loads(cached.read_text())
-            continue
-        clip = clip or store.read(entry, manifest)
-        fresh = _finite(reward, clip, prompt, store.video(entry.key))
-        with atomic_path(cached) as partial:
-            partial.write_text(json.dumps(fresh))
+        fresh = _read(cached)
+        if fresh is None:
+            clip = clip or store.read(entry, manifest)
+            fresh = _finite(reward, clip, prompt, store.video(entry.key))
+            with atomic_path(cached) as partial:
+                partial.write_text(json.dumps(fresh))
         values |= fresh
     return values
+
+
+def _read(cached: Path) -> dict[str, float] | None:
+    """Cached rewards; None if there are none, or if the file was damaged."""
+    try:
+        return _VALUES.validate_json(cached.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        log.warning("%s: is no cached reward; scoring again", cached)
+        return None
 
 
 def _finite(reward: Reward, clip: Clip, prompt: str, path: Path) -> dict[str, float]:
@@ -79,7 +90,7 @@ def _finite(reward: Reward, clip: Clip, prompt: str, path: Path) -> dict[str, fl
         values = reward.score([clip], [prompt])[0]
         wrong = [name for name in reward.dimensions if not math.isfinite(values.get(name, math.nan))]
         if not wrong:
-            return values
+            return {name: float(values[name]) for name in reward.dimensions}
         log.warning("%s: %s of %s is not finite", path, ", ".join(wrong), type(reward).__name__)
     raise ScoreError(
         f"{path}: {', '.join(wrong)} is not a finite number, scored twice by {type(reward).__name__}; "

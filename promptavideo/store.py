@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.files import atomic_path, sha256
 from promptavideo.video import Clip, read_video, write_video
@@ -25,6 +27,9 @@ class Entry:
     sha256: str
     frames: int
     fps: float
+
+
+_ENTRY = TypeAdapter(Entry)
 
 
 class Store:
@@ -49,7 +54,7 @@ class Store:
         try:
             read_video(path)
         except ScoreError:
-            path.unlink()
+            path.unlink(missing_ok=True)
             return False
         return True
 
@@ -57,8 +62,10 @@ class Store:
         """Write a key's video and read it back.
 
         Raises:
-            ScoreError: What was written cannot be decoded.
+            ScoreError: The clip has no frames, or what was written cannot be decoded.
         """
+        if not len(clip.frames):
+            raise ScoreError(f"{self.video(key)}: the generator gave no frames")
         write_video(clip, self.video(key), crf=crf, pixel_format=pixel_format)
         read_video(self.video(key))
 
@@ -105,6 +112,6 @@ def read_manifest(path: Path) -> list[Entry]:
         InputError: The file is missing or a line is not an entry.
     """
     try:
-        return [Entry(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError, TypeError) as error:
+        return [_ENTRY.validate_json(line, strict=True) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: is no manifest of videos ({error}); delete it and run again") from error

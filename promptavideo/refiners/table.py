@@ -39,9 +39,9 @@ def candidate_table(prompt_set: pd.DataFrame, texts: dict[str, list[str]], run_s
     ordered = prompt_set.sort_values("prompt_id", ignore_index=True)
     return pd.DataFrame(
         [
-            (row.prompt_id, row.prompt, candidate, text, 0, video_seed(run_seed, row.prompt_id, 0))
-            for row in ordered.itertuples()
-            for candidate, text in enumerate(texts[row.prompt_id])
+            (prompt_id, prompt, candidate, text, 0, video_seed(run_seed, prompt_id, 0))
+            for prompt_id, prompt in zip(ordered["prompt_id"], ordered["prompt"], strict=True)
+            for candidate, text in enumerate(texts[prompt_id])
         ],
         columns=["prompt_id", "prompt", "candidate", "refined", "replicate", "seed"],
     )

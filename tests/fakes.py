@@ -1,0 +1,70 @@
+"""A generator and a reward without a model, for tests of what happens around them."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from promptavideo.generators.base import Generator
+from promptavideo.miniature.world import random_scene, render
+from promptavideo.rewards.base import Reward
+from promptavideo.schemas import DIMENSIONS, PROMPTS
+from promptavideo.seeds import derive, video_seed
+from promptavideo.video import Clip
+
+
+class Painter(Generator):
+    """Films scenes of the miniature's world that follow from text and seed, and remembers what it filmed."""
+
+    crf, pixel_format = 8, "yuv444p"
+
+    def __init__(self, batch_size: int = 2, revision: str = "1", videos: float = math.inf, blank: int = 0) -> None:
+        """Paint `videos` videos before dying; the first `blank` of them have no frames."""
+        self.batch_size, self.revision, self.videos, self.blank = batch_size, revision, videos, blank
+        self.filmed: list[tuple[str, int]] = []
+
+    def identity(self) -> dict[str, Any]:
+        return {"model": "painter", "revision": self.revision}
+
+    def film(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Clip]:
+        assert len(texts) == len(seeds) <= self.batch_size
+        clips = []
+        for text, seed in zip(texts, seeds, strict=True):
+            if len(self.filmed) >= self.videos:
+                raise KeyboardInterrupt
+            self.filmed.append((text, seed))
+            rng = np.random.default_rng(derive(text, seed))
+            frames = render(random_scene(rng), rng)
+            clips.append(Clip(frames[:0] if len(self.filmed) <= self.blank else frames, 8.0))
+        return clips
+
+
+class Judge(Reward):
+    """Scores a clip by its brightness and its prompt's length; the first `nans` scores are not numbers."""
+
+    def __init__(self, dimensions: tuple[str, ...] = DIMENSIONS, nans: float = 0) -> None:
+        self.dimensions, self.nans = dimensions, nans
+        self.prompts: list[str] = []
+
+    def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
+        self.prompts += prompts
+        scores = []
+        for clip, prompt in zip(clips, prompts, strict=True):
+            value = float(clip.frames.mean()) + len(prompt)
+            scores.append({name: value + place for place, name in enumerate(self.dimensions)})
+        if len(self.prompts) <= self.nans:
+            scores[0][self.dimensions[-1]] = math.nan
+        return scores
+
+
+def prompts_table(refined: dict[str, list[str]], replicates: int = 1) -> pd.DataFrame:
+    """A `schemas.PROMPTS` table from the refined texts of each prompt; a prompt's id is its text with a p before."""
+    rows = [
+        (f"p{prompt}", prompt, candidate, text, replicate, video_seed(1, f"p{prompt}", replicate))
+        for prompt, texts in refined.items()
+        for candidate, text in enumerate(texts)
+        for replicate in range(replicates)
+    ]
+    return pd.DataFrame(rows, columns=list(PROMPTS.columns))

@@ -1,0 +1,127 @@
+import hashlib
+import json
+import logging
+import re
+import subprocess
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fakes import prompts_table
+
+from promptavideo import cli, provenance
+from promptavideo.errors import InputError, ScoreError, require
+from promptavideo.models import LocalModel, fetch
+from promptavideo.prompts import PromptSet
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """`cli.run` sets logging up for the whole process."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.parametrize("error", [InputError("prompts.txt: holds no prompt"), ScoreError("x.mp4: cannot be decoded")])
+def test_an_error_for_people_is_one_message_and_status_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def work(options: Namespace) -> None:
+        logging.getLogger("promptavideo.x").info("film: 1/2 videos")
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        cli.run(cli.parser("Test.").parse_args(["--log", str(tmp_path / "new/x.log")]), work)
+    assert caught.value.code == 1
+    written = (tmp_path / "new/x.log").read_text()
+    for text in (capsys.readouterr().err, written):
+        assert "film: 1/2 videos" in text
+        assert text.endswith(f"{type(error).__name__}: {error}\n")
+        assert "Traceback" not in text
+
+
+def test_an_unexpected_error_leaves_its_traceback_in_the_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.run(Namespace(log=tmp_path / "x.log"), lambda options: [][0])
+    assert caught.value.code == 1
+    for text in (capsys.readouterr().err, (tmp_path / "x.log").read_text()):
+        assert "Traceback" in text and "IndexError" in text
+
+
+def test_work_that_succeeds_returns_and_a_log_is_begun_anew(tmp_path: Path) -> None:
+    (tmp_path / "x.log").write_text("of an earlier run\n")
+    done: list[Namespace] = []
+    options = cli.parser(None).parse_args(["--log", str(tmp_path / "x.log")])
+    cli.run(options, done.append)
+    assert done == [options]
+    assert (tmp_path / "x.log").read_text() == ""
+    cli.run(cli.parser(None).parse_args([]), done.append)
+    assert len(done) == 2
+
+
+def test_settings_are_read_from_json_and_checked() -> None:
+    read = cli.settings(dict[str, PromptSet])
+    assert read('{"a": {"file": "x.txt"}}')["a"].count is None
+    for text in ('{"a": {"file": "x.txt", "cuont": 3}}', "{", "[]"):
+        with pytest.raises(ArgumentTypeError):
+            read(text)
+
+
+def test_require_gives_the_value_or_says_what_is_missing() -> None:
+    assert require(0, "a number is needed") == 0
+    with pytest.raises(InputError, match="a number is needed"):
+        require(None, "a number is needed")
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_the_code_version_is_the_commit_and_tells_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert provenance.code_version(tmp_path) == "unknown"
+    git(tmp_path, "init")
+    (tmp_path / "a.txt").write_text("a")
+    git(tmp_path, "add", "a.txt")
+    git(tmp_path, "commit", "-m", "Add a")
+    assert re.fullmatch(r"[0-9a-f]{12}", provenance.code_version(tmp_path))
+    (tmp_path / "a.txt").write_text("b")
+    assert re.fullmatch(r"[0-9a-f]{12}-dirty", provenance.code_version(tmp_path))
+    assert provenance.code_version(tmp_path / "gone") == "unknown"
+
+
+def test_the_environment_names_versions_and_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "PACKAGES", ("pandas", "no-such-package"))
+    found = provenance.environment()
+    assert found["packages"] == {"pandas": pd.__version__, "no-such-package": "not installed"}
+    assert found["processor"]
+
+
+def test_a_row_tells_where_its_number_comes_from(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/config.json").write_text("{}")
+    (tmp_path / "source/model.safetensors").write_bytes(b"weights")
+    fetch("tiny", LocalModel(kind="local", path=str(tmp_path / "source")), tmp_path / "tiny", {})
+    (tmp_path / "prompts.txt").write_text("a red ball\n")
+    (tmp_path / "sft").mkdir()
+    (tmp_path / "sft/booster.json").write_text('{"stage": "sft"}')
+    scores = prompts_table({"a": ["x"], "b": ["y"]}, replicates=2)
+    arm = {"generator": "mini", "set": "heldout", "refiner": "sft"}
+    row = provenance.row(arm, scores, tmp_path / "prompts.txt", tmp_path / "tiny", tmp_path / "sft")
+    assert row.items() >= {**arm, "videos": 4, "prompts": 2, "booster": {"stage": "sft"}}.items()
+    assert row["video_seeds"] == sorted(scores["seed"])
+    assert row["prompts_file"]["sha256"] == hashlib.sha256(b"a red ball\n").hexdigest()
+    assert row["generator_model"]["name"] == "tiny" and row["generator_model"]["digest"]
+    assert json.loads(json.dumps(row)) == row
+    assert provenance.row(arm, scores, tmp_path / "prompts.txt", tmp_path / "tiny", None)["booster"] is None

@@ -1,0 +1,195 @@
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from fakes import Judge, Painter, prompts_table
+
+from promptavideo import store as store_module
+from promptavideo.errors import ScoreError
+from promptavideo.files import sha256
+from promptavideo.filming import film_shard
+from promptavideo.progress import Progress
+from promptavideo.schemas import PROMPTS, read_table, write_table
+from promptavideo.scoring import score_shard
+from promptavideo.shards import shard_count, shard_rows
+from promptavideo.store import Store, read_manifest
+from promptavideo.video import Clip, write_video
+
+TEXTS = {prompt: [f"{prompt} one", f"{prompt} two"] for prompt in ("d", "a", "c", "b", "e")}
+
+
+def contents(store: Store) -> dict[str, str]:
+    """Key and sha256 of every video."""
+    return {path.stem: sha256(path) for path in store.folder.glob("videos/*/*.mp4")}
+
+
+def test_the_manifest_names_every_row_in_order_with_what_was_filmed(tmp_path: Path) -> None:
+    rows, store, painter = prompts_table(TEXTS, replicates=2), Store(tmp_path, "painter"), Painter()
+    film_shard(rows, painter, store, tmp_path / "0000.jsonl", "film")
+    entries = read_manifest(tmp_path / "0000.jsonl")
+    keys = ["prompt_id", "candidate", "replicate"]
+    named = [(entry.prompt_id, entry.candidate, entry.replicate) for entry in entries]
+    assert named == list(rows[keys].itertuples(index=False, name=None))
+    assert [entry.key for entry in entries] == [painter.key(*row) for row in zip(rows.refined, rows.seed, strict=True)]
+    assert {entry.key: entry.sha256 for entry in entries} == contents(store)
+    assert {(entry.frames, entry.fps) for entry in entries} == {(8, 8.0)}
+
+
+def test_shard_size_row_order_and_batch_size_change_no_video(tmp_path: Path) -> None:
+    rows = prompts_table(TEXTS)
+    stores = []
+    for size, batch_size, table in ((5, 4, rows), (2, 3, rows.iloc[::-1]), (1, 1, rows.sample(frac=1, random_state=0))):
+        store = Store(tmp_path / str(size), "painter")
+        for shard in range(shard_count(len(TEXTS), size)):
+            part = shard_rows(table, shard, size)
+            film_shard(part, Painter(batch_size), store, tmp_path / f"{size}-{shard}.jsonl", "film")
+        stores.append(contents(store))
+    assert len(stores[0]) == len(rows)
+    assert stores[0] == stores[1] == stores[2]
+
+
+def test_shards_part_the_prompts_and_keep_each_whole() -> None:
+    rows = prompts_table(TEXTS)
+    assert [shard_count(prompts, 2) for prompts in (0, 1, 2, 3, 4)] == [1, 1, 1, 2, 2]
+    parts = [shard_rows(rows, shard, 2) for shard in range(4)]
+    assert [sorted(set(part["prompt_id"])) for part in parts] == [["pa", "pb"], ["pc", "pd"], ["pe"], []]
+    assert [len(part) for part in parts] == [4, 4, 2, 0]
+
+
+def test_a_killed_job_goes_on_with_what_is_missing(tmp_path: Path) -> None:
+    rows, store, manifest = prompts_table(TEXTS), Store(tmp_path, "painter"), tmp_path / "0000.jsonl"
+    killed = Painter(batch_size=2, videos=5)
+    with pytest.raises(KeyboardInterrupt):
+        film_shard(rows, killed, store, manifest, "film")
+    assert not manifest.exists()
+    kept = contents(store)
+    assert len(kept) == 4  # the fifth died with its batch
+    again = Painter(batch_size=2)
+    film_shard(rows, again, store, manifest, "film")
+    assert [again.key(*video) for video in again.filmed] == [
+        key for key in map(again.key, rows["refined"], rows["seed"]) if key not in kept
+    ]
+    assert contents(store).items() >= kept.items() and len(contents(store)) == len(rows)
+    done = Painter(videos=0)
+    film_shard(rows, done, store, manifest, "film")
+    assert not done.filmed
+
+
+def test_arms_share_the_video_of_one_text_and_seed(tmp_path: Path) -> None:
+    store = Store(tmp_path, "painter")
+    painter = Painter()
+    film_shard(prompts_table({"a": ["same", "same", "own"]}), painter, store, tmp_path / "one.jsonl", "film")
+    assert [text for text, _ in painter.filmed] == ["same", "own"]
+    film_shard(prompts_table({"a": ["same", "new"]}), painter, store, tmp_path / "two.jsonl", "film")
+    assert [text for text, _ in painter.filmed] == ["same", "own", "new"]
+    one, two = read_manifest(tmp_path / "one.jsonl"), read_manifest(tmp_path / "two.jsonl")
+    assert one[0].key == one[1].key == two[0].key
+    other = Painter(revision="2")
+    film_shard(prompts_table({"a": ["same"]}), other, store, tmp_path / "three.jsonl", "film")
+    assert len(other.filmed) == 1 and len(contents(store)) == 4
+
+
+def test_hostile_texts_never_become_file_names(tmp_path: Path) -> None:
+    texts = ["../../x", "$(rm -rf .)", "<script>alert(1)</script>", "'; touch x #", "a" * 5000]
+    film_shard(prompts_table({"a": texts}), Painter(), Store(tmp_path, "painter"), tmp_path / "0000.jsonl", "film")
+    names = [path.name for path in (tmp_path / "painter/videos").rglob("*.mp4")]
+    assert len(names) == len(texts)
+    assert all(len(name) == 36 and set(name[:32]) <= set("0123456789abcdef") for name in names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0000.jsonl", "painter"]
+
+
+def damage_writes(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Cut the next `times` videos short as they are written."""
+    left = [None] * times
+
+    def write(clip: Clip, path: Path, **settings: Any) -> None:
+        write_video(clip, path, **settings)
+        if left:
+            left.pop()
+            path.write_bytes(path.read_bytes()[:-500])
+
+    monkeypatch.setattr(store_module, "write_video", write)
+
+
+@pytest.mark.parametrize(("blank", "damaged"), [(1, 0), (0, 1)])
+def test_a_video_that_cannot_be_read_back_is_filmed_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, blank: int, damaged: int
+) -> None:
+    damage_writes(monkeypatch, damaged)
+    painter, store = Painter(batch_size=3, blank=blank), Store(tmp_path, "painter")
+    film_shard(prompts_table({"a": ["one", "two", "three"]}), painter, store, tmp_path / "0000.jsonl", "film")
+    assert [text for text, _ in painter.filmed] == ["one", "two", "three", "one"]
+    assert len(contents(store)) == 3
+    assert "filming it again" in caplog.text
+
+
+@pytest.mark.parametrize(("blank", "damaged"), [(2, 0), (0, 2)])
+def test_a_video_that_cannot_be_read_back_twice_is_an_error_with_its_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blank: int, damaged: int
+) -> None:
+    damage_writes(monkeypatch, damaged)
+    rows, painter, store = prompts_table({"a": ["a red ball", "x"]}), Painter(1, blank=blank), Store(tmp_path, "p")
+    with pytest.raises(ScoreError, match="filmed twice; text: 'a red ball'"):
+        film_shard(rows, painter, store, tmp_path / "0.jsonl", "film")
+    assert len(painter.filmed) == 2
+    assert not (tmp_path / "0.jsonl").exists()
+    film_shard(rows, Painter(1), store, tmp_path / "0.jsonl", "film")  # a later run heals it
+    assert len(read_manifest(tmp_path / "0.jsonl")) == 2
+
+
+def test_a_video_changed_after_filming_is_filmed_again_alone(tmp_path: Path) -> None:
+    rows, store, manifest = prompts_table(TEXTS), Store(tmp_path, "painter"), tmp_path / "0000.jsonl"
+    film_shard(rows, Painter(), store, manifest, "film")
+    filmed = contents(store)
+    victim = read_manifest(manifest)[3]
+    store.video(victim.key).write_bytes(store.video(victim.key).read_bytes()[:-100])
+    with pytest.raises(ScoreError, match=victim.key):
+        score_shard(rows, manifest, {"judge": Judge()}, store, "score")
+    again = Painter()
+    film_shard(rows, again, store, manifest, "film")
+    assert [again.key(*video) for video in again.filmed] == [victim.key]
+    assert contents(store) == filmed
+    assert len(score_shard(rows, manifest, {"judge": Judge()}, store, "score")) == len(rows)
+
+
+def test_a_table_read_from_disk_gives_the_same_keys(tmp_path: Path) -> None:
+    rows, painter = prompts_table(TEXTS), Painter()
+    write_table(rows, tmp_path / "prompts.parquet", PROMPTS)
+    film_shard(rows, painter, Store(tmp_path, "painter"), tmp_path / "0.jsonl", "film")
+    reader = Painter()
+    table = read_table(tmp_path / "prompts.parquet", PROMPTS)
+    film_shard(table, reader, Store(tmp_path, "painter"), tmp_path / "1.jsonl", "film")
+    assert painter.filmed and not reader.filmed
+    assert (tmp_path / "0.jsonl").read_bytes() == (tmp_path / "1.jsonl").read_bytes()
+
+
+def test_an_empty_shard_films_nothing(tmp_path: Path) -> None:
+    rows: pd.DataFrame = shard_rows(prompts_table(TEXTS), 9, 5)
+    painter = Painter()
+    film_shard(rows, painter, Store(tmp_path, "painter"), tmp_path / "0009.jsonl", "film")
+    assert not painter.filmed
+    assert read_manifest(tmp_path / "0009.jsonl") == []
+
+
+def test_progress_counts_what_was_there_and_tells_the_time_left(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("promptavideo.progress.time.monotonic", lambda: now)
+    with caplog.at_level(logging.INFO):
+        progress = Progress("film", 10, "videos", done=4)
+        now += 5
+        progress.advance(1)  # too soon after the last line
+        now += 15
+        progress.advance(1)
+        now += 1000
+        progress.advance(2)
+        progress.advance(2)
+    assert caplog.messages == [
+        "film: 10 videos (4 already there)",
+        "film: 6/10 videos, 0:40 left",
+        "film: 8/10 videos, 8:30 left",
+        "film: 10/10 videos, 0:00 left",
+    ]

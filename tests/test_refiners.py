@@ -1,0 +1,122 @@
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from promptavideo.errors import InputError
+from promptavideo.operators import RecombineConfig
+from promptavideo.operators.base import Key, Operator, TextLimits
+from promptavideo.refiners import LlmRefinerConfig, OriginalConfig, load_refiner
+from promptavideo.refiners.base import Refiner
+from promptavideo.refiners.llm import LlmRefiner
+from promptavideo.refiners.table import candidate_table, evaluation_table
+from promptavideo.schemas import PROMPTS, write_table
+from promptavideo.seeds import video_seed
+
+ROOT = Path(__file__).parent.parent
+PROMPT_SET = pd.DataFrame({"prompt_id": ["p2", "p1"], "prompt": ["a $dollar {box}", "a red ball"]}, dtype="str")
+
+
+class Echo(Refiner):
+    """Puts the id before the prompt."""
+
+    def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:
+        return [f"{prompt_id}: {prompt}" for prompt_id, prompt in zip(prompt_ids, prompts, strict=True)]
+
+
+class Script(Operator):
+    """Gives prepared answers and remembers what it was asked."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+        self.asked: list[tuple[str, Key]] = []
+
+    def answer(self, instruction: str, key: Key) -> str:
+        self.asked.append((instruction, key))
+        return self.answers[len(self.asked) - 1]
+
+
+def test_an_evaluation_films_every_refined_text_with_paired_seeds(tmp_path: Path) -> None:
+    table = evaluation_table(PROMPT_SET, Echo(), replicates=2, run_seed=7)
+    write_table(table, tmp_path / "prompts.parquet", PROMPTS)
+    assert table["prompt_id"].tolist() == ["p1", "p1", "p2", "p2"]
+    assert table["refined"].tolist() == ["p1: a red ball"] * 2 + ["p2: a $dollar {box}"] * 2
+    assert table["replicate"].tolist() == [0, 1, 0, 1] and set(table["candidate"]) == {0}
+    assert table["seed"].nunique() == 4
+    original = evaluation_table(PROMPT_SET.iloc[::-1], load_refiner(OriginalConfig(kind="original"), seed=7), 2, 7)
+    assert original["seed"].tolist() == table["seed"].tolist()
+    assert original["refined"].tolist() == original["prompt"].tolist()
+    assert evaluation_table(PROMPT_SET, Echo(), 2, run_seed=8)["seed"].tolist() != table["seed"].tolist()
+
+
+def test_a_refiner_that_loses_a_prompt_is_an_error() -> None:
+    class Short(Refiner):
+        def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:
+            return ["one"]
+
+    with pytest.raises(ValueError, match="shorter"):
+        evaluation_table(PROMPT_SET, Short(), 1, 1)
+
+
+def test_candidates_are_numbered_and_share_their_prompts_seed(tmp_path: Path) -> None:
+    table = candidate_table(PROMPT_SET, {"p1": ["one", "two"], "p2": ["three"]}, run_seed=7)
+    write_table(table, tmp_path / "prompts.parquet", PROMPTS)
+    rows = list(table[["prompt_id", "prompt", "candidate", "refined"]].itertuples(index=False, name=None))
+    assert rows == [
+        ("p1", "a red ball", 0, "one"),
+        ("p1", "a red ball", 1, "two"),
+        ("p2", "a $dollar {box}", 0, "three"),
+    ]
+    assert table["seed"].tolist() == [video_seed(7, "p1", 0)] * 2 + [video_seed(7, "p2", 0)]
+
+
+def test_an_llm_refiner_asks_once_a_prompt_and_without_scores(tmp_path: Path) -> None:
+    template = tmp_path / "refine.txt"
+    template.write_text("Refine this: $prompt")
+    operator = Script(
+        "Sure! <PROMPT>A vivid red ball rolls.</PROMPT>", "<PROMPT>A sharp box.</PROMPT><PROMPT>x</PROMPT>"
+    )
+    refiner = LlmRefiner(operator, template, TextLimits(), run_seed=7)
+    texts = refiner.refine(["p1", "p2"], ["a red ball", "a $dollar {box}"])
+    assert texts[0] == "A vivid red ball rolls."
+    assert operator.asked == [
+        ("Refine this: a red ball", ("refine", 7, "p1")),
+        ("Refine this: a $dollar {box}", ("refine", 7, "p2")),
+    ]
+
+
+@pytest.mark.parametrize("answer", ["", "I cannot help with that.", "<PROMPT></PROMPT>", "<PROMPT>" + "x " * 9000])
+def test_an_unusable_answer_leaves_the_prompt_as_it_is(
+    tmp_path: Path, answer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    template = tmp_path / "refine.txt"
+    template.write_text("$prompt")
+    with caplog.at_level(logging.WARNING):
+        texts = LlmRefiner(Script(answer), template, TextLimits(), 7).refine(["p1"], ["a red ball"])
+    assert texts == ["a red ball"]
+    assert "p1: no usable answer" in caplog.text
+
+
+def test_a_template_without_the_prompt_is_refused(tmp_path: Path) -> None:
+    template = tmp_path / "refine.txt"
+    template.write_text("Write something nice.")
+    with pytest.raises(InputError, match=r"refine.txt: the placeholder \$prompt is missing"):
+        LlmRefiner(Script(), template, TextLimits(), 7)
+
+
+def test_the_offline_operator_refines_each_prompt_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    config = LlmRefinerConfig(kind="llm", operator="recombine")
+    refiner = load_refiner(config, seed=7, operator=RecombineConfig(kind="recombine"))
+    ids, prompts = ["p1", "p2", "p3"], ["a red ball moving up", "a blue box falling", "a green cone drifting left"]
+    together = refiner.refine(ids, prompts)
+    assert together == [refiner.refine([one], [text])[0] for one, text in zip(ids, prompts, strict=True)]
+    assert all(text != prompt for text, prompt in zip(together, prompts, strict=True))
+    assert load_refiner(config, seed=7, operator=RecombineConfig(kind="recombine")).refine(ids, prompts) == together
+
+
+def test_an_llm_refiner_without_its_operator_is_refused() -> None:
+    with pytest.raises(InputError, match="an llm refiner needs an operator"):
+        load_refiner(LlmRefinerConfig(kind="llm", operator="recombine"), seed=1)
