@@ -1,0 +1,1 @@
+"""Boosters: small language models that learn to refine prompts. Their settings, training, sampling and files."""

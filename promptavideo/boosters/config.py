@@ -13,7 +13,9 @@ class LoraSettings(Section):
     r: int = Field(16, ge=1)
     alpha: int = Field(16, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
-    targets: list[str] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    targets: list[str] = Field(
+        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], min_length=1
+    )
 
 
 class TrainSettings(Section):
@@ -61,7 +63,7 @@ class BoosterConfig(Section):
     instruction: str = "templates/booster.txt"
     device: Literal["auto", "cpu"] = "auto"
     threads: int = Field(2, ge=1)
-    """Torch threads of a job; fixed here, since sums depend on it."""
+    """Torch threads of a training, fixed here since sums depend on it; sampling takes one."""
     sampling: SamplingSettings = SamplingSettings()
     sft: TrainSettings
     dpo: DpoSettings

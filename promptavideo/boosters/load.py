@@ -32,12 +32,13 @@ def read_chain(base: Path, booster: Path | None) -> Chain:
         try:
             card = json.loads((booster / CARD).read_text(encoding="utf-8"))
             previous = card["previous"]
-        except (OSError, ValueError, KeyError) as error:
+            folder = (booster / previous).resolve() if previous else None
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{booster}: is no booster ({error})") from error
         if booster / "adapter" in adapters:
             raise InputError(f"{booster}: its chain of previous boosters returns to itself")
         adapters.insert(0, booster / "adapter")
-        booster = (booster / previous).resolve() if previous else None
+        booster = folder
     return Chain(base, tuple(adapters))
 
 
@@ -45,10 +46,11 @@ def load_chain(chain: Chain, dtype: str) -> tuple["PreTrainedModel", "PreTrained
     """Load the base model and merge every adapter, in float32; then cast to `dtype`.
 
     Raises:
-        InputError: The base model cannot be loaded, or its tokenizer has no chat template.
+        InputError: The base model or an adapter cannot be loaded, or the tokenizer has no chat template.
     """
     import torch
     from peft import PeftModel
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
@@ -59,7 +61,10 @@ def load_chain(chain: Chain, dtype: str) -> tuple["PreTrainedModel", "PreTrained
     if not tokenizer.chat_template:
         raise InputError(f"{chain.base}: its tokenizer has no chat template; a booster's base must be a chat model")
     for adapter in chain.adapters:
-        model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        try:
+            model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise InputError(f"{adapter}: cannot be loaded as an adapter of {chain.base} ({error})") from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.to(getattr(torch, dtype)), tokenizer

@@ -44,18 +44,21 @@ class Sampler:
     """A loaded booster that rewrites prompts.
 
     Every call of the model has one shape: `batch_size` rows of `max_prompt_tokens` tokens, padded. Floating-point sums
-    depend on shapes, so this is what makes a row's text independent of its neighbours and of the number of rows.
+    depend on shapes, so this is what makes a row's text independent of its neighbours and of the number of rows. They
+    also depend on how threads share a batch: with two, a row's bfloat16 logits now and then changed with its place.
     """
 
     def __init__(
         self, chain: Chain, instruction: Instruction, settings: SamplingSettings, threads: int, device: str
     ) -> None:
+        """Load the booster; `threads` must be 1 where a text may depend on its prompt and seed only."""
         torch.set_num_threads(threads)
+        model: Any
         model, tokenizer = load_chain(chain, "bfloat16")
         self._device = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu"
         self._model: Any = model.to(self._device).eval()
-        self._tokenizer: Any = tokenizer
-        self._instruction, self._settings = instruction, settings
+        self.tokenizer: Any = tokenizer
+        self._instruction, self.settings = instruction, settings
 
     def rewrite(self, prompts: Sequence[str], seeds: Sequence[int], stage: str) -> list[str]:
         """One refined text for each prompt and its seed, in order.
@@ -65,33 +68,35 @@ class Sampler:
         Raises:
             InputError: A prompt with its instruction is longer than `max_prompt_tokens`.
         """
+        asked = [self._encode(prompt) for prompt in prompts]
         progress = Progress(stage, len(prompts), "candidates")
         answers: list[str] = []
-        for start in range(0, len(prompts), self._settings.batch_size):
-            rows = slice(start, start + self._settings.batch_size)
-            answers += self._draw(prompts[rows], seeds[rows])
-            progress.advance(len(prompts[rows]))
-        cleaned = [clean_answer(answer, self._settings.max_words) for answer in answers]
+        for start in range(0, len(asked), self.settings.batch_size):
+            rows = slice(start, start + self.settings.batch_size)
+            answers += self._draw(asked[rows], seeds[rows])
+            progress.advance(len(asked[rows]))
+        cleaned = [clean_answer(answer, self.settings.max_words) for answer in answers]
         if empty := sum(not text for text in cleaned):
             log.warning("%s: %d of %d answers were empty; the prompt itself stands in", stage, empty, len(cleaned))
         return [text or prompt for text, prompt in zip(cleaned, prompts, strict=True)]
 
-    def _draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[str]:
-        settings, tokenizer = self._settings, self._tokenizer
-        rows = [
-            tokenizer.apply_chat_template(
-                self._instruction.ask(prompt), tokenize=True, add_generation_prompt=True, return_dict=False
+    def _encode(self, prompt: str) -> list[int]:
+        limit = self.settings.max_prompt_tokens
+        row: list[int] = self.tokenizer.apply_chat_template(
+            self._instruction.ask(prompt), tokenize=True, add_generation_prompt=True, return_dict=False
+        )
+        if len(row) > limit:
+            raise InputError(
+                f"prompt {prompt[:80]!r} takes {len(row)} tokens with its instruction, more than "
+                f"booster.sampling.max_prompt_tokens = {limit}"
             )
-            for prompt in prompts
-        ]
-        for prompt, row in zip(prompts, rows, strict=True):
-            if len(row) > settings.max_prompt_tokens:
-                raise InputError(
-                    f"prompt {prompt[:80]!r} takes {len(row)} tokens with its instruction, more than "
-                    f"booster.sampling.max_prompt_tokens = {settings.max_prompt_tokens}"
-                )
-        spare = settings.batch_size - len(rows)
-        rows += [rows[-1]] * spare
+        return row
+
+    def _draw(self, asked: Sequence[list[int]], seeds: Sequence[int]) -> list[str]:
+        """The raw answers to at most `batch_size` encoded conversations."""
+        settings, tokenizer = self.settings, self.tokenizer
+        spare = settings.batch_size - len(asked)
+        rows = [*asked, *[asked[-1]] * spare]
         tokens = torch.full((len(rows), settings.max_prompt_tokens), tokenizer.pad_token_id)
         mask = torch.zeros_like(tokens)
         for place, row in enumerate(rows):
@@ -115,5 +120,5 @@ class Sampler:
                     eos_token_id=tokenizer.eos_token_id,
                 ),
             )
-        answers = output[: len(prompts), settings.max_prompt_tokens :]
+        answers = output[: len(asked), settings.max_prompt_tokens :]
         return tokenizer.batch_decode(answers, skip_special_tokens=True)

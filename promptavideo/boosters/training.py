@@ -5,7 +5,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from peft import LoraConfig
 from transformers import TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from promptavideo.boosters.chat import Instruction
+from promptavideo.boosters.chat import Instruction, Message
 from promptavideo.boosters.config import DpoSettings, LoraSettings, TrainSettings
 from promptavideo.boosters.load import CARD, Chain, load_chain
 from promptavideo.errors import InputError
@@ -26,10 +27,27 @@ from promptavideo.progress import Progress
 
 log = logging.getLogger(__name__)
 
+Example = dict[str, list[Message]]
+"""A conversation's prompt and its answers, by the trainer's column names."""
 
-def train_sft(
-    pairs: pd.DataFrame, chain: Chain, instruction: Instruction, settings: TrainSettings, run: "Run"
-) -> None:
+
+@dataclass(frozen=True)
+class Run:
+    """Where one training happens."""
+
+    output: Path
+    """The booster's folder; gets `adapter/`, `log.csv` and its card."""
+    checkpoints: Path
+    """Root of the checkpoints, outside the declared outputs, so that a killed run resumes."""
+    previous: str | None
+    """The booster it starts from, relative to `output`, or None for the base model."""
+    seed: int
+    """Seeds the adapter's weights, the order of examples and the dropout."""
+    threads: int
+    """Torch threads; sums depend on it."""
+
+
+def train_sft(pairs: pd.DataFrame, chain: Chain, instruction: Instruction, settings: TrainSettings, run: Run) -> None:
     """Supervised fine-tuning on (prompt, refined) pairs; the loss counts the answer's tokens only.
 
     Args:
@@ -38,29 +56,24 @@ def train_sft(
         instruction: Asks for the refined prompt, as in use.
         settings: Epochs, batch, learning rate, adapter.
         run: Where the booster goes, its seed and its place in the chain.
-    """
-    data = Dataset.from_list(
-        [
-            {"prompt": instruction.ask(row.prompt), "completion": instruction.answer(row.refined)}
-            for row in pairs.itertuples()
-        ]
-    )
 
-    def build(model: Any, tokenizer: Any, arguments: dict[str, Any], adapter: LoraConfig) -> SFTTrainer:
+    Raises:
+        InputError: There are no pairs, one is too long, the batch cannot be split, or the model cannot be loaded.
+    """
+    examples = [
+        {"prompt": instruction.ask(row["prompt"]), "completion": instruction.answer(row["refined"])}
+        for row in pairs.to_dict("records")
+    ]
+
+    def build(arguments: dict[str, Any], **parts: Any) -> SFTTrainer:
         return SFTTrainer(
-            model=model,
-            args=SFTConfig(max_length=settings.max_length, completion_only_loss=True, **arguments),
-            train_dataset=data,
-            processing_class=tokenizer,
-            peft_config=adapter,
+            args=SFTConfig(max_length=settings.max_length, completion_only_loss=True, **arguments), **parts
         )
 
-    _train("sft", pairs, chain, instruction, settings, run, build)
+    _train("sft", pairs, examples, chain, instruction, settings, run, build)
 
 
-def train_dpo(
-    triples: pd.DataFrame, chain: Chain, instruction: Instruction, settings: DpoSettings, run: "Run"
-) -> None:
+def train_dpo(triples: pd.DataFrame, chain: Chain, instruction: Instruction, settings: DpoSettings, run: Run) -> None:
     """Direct preference optimisation on (prompt, chosen, rejected) triples (Rafailov et al. 2023, sigmoid loss).
 
     The adapter trains over the merged chain, so that model without the adapter is the reference; its log-probabilities
@@ -72,51 +85,30 @@ def train_dpo(
         instruction: Asks for the refined prompt, as in use.
         settings: Epochs, batch, learning rate, adapter, beta.
         run: Where the booster goes, its seed and its place in the chain.
-    """
-    data = Dataset.from_list(
-        [
-            {
-                "prompt": instruction.ask(row.prompt),
-                "chosen": instruction.answer(row.chosen),
-                "rejected": instruction.answer(row.rejected),
-            }
-            for row in triples.itertuples()
-        ]
-    )
 
-    def build(model: Any, tokenizer: Any, arguments: dict[str, Any], adapter: LoraConfig) -> DPOTrainer:
-        return DPOTrainer(
-            model=model,
-            args=DPOConfig(
-                max_length=settings.max_length,
-                beta=settings.beta,
-                precompute_ref_log_probs=True,
-                precompute_ref_batch_size=settings.micro_batch_size,
-                **arguments,
-            ),
-            train_dataset=data,
-            processing_class=tokenizer,
-            peft_config=adapter,
+    Raises:
+        InputError: There are no triples, one is too long, the batch cannot be split, or the model cannot be loaded.
+    """
+    examples = [
+        {
+            "prompt": instruction.ask(row["prompt"]),
+            "chosen": instruction.answer(row["chosen"]),
+            "rejected": instruction.answer(row["rejected"]),
+        }
+        for row in triples.to_dict("records")
+    ]
+
+    def build(arguments: dict[str, Any], **parts: Any) -> DPOTrainer:
+        config = DPOConfig(
+            max_length=settings.max_length,
+            beta=settings.beta,
+            precompute_ref_log_probs=True,
+            precompute_ref_batch_size=settings.micro_batch_size,
+            **arguments,
         )
+        return DPOTrainer(args=config, **parts)
 
-    _train("dpo", triples, chain, instruction, settings, run, build)
-
-
-class Run:
-    """Where one training happens.
-
-    Attributes:
-        output: The booster's folder; gets `adapter/`, `log.csv` and its card.
-        checkpoints: Root of the checkpoints, outside the declared outputs, so that a killed run resumes.
-        previous: The booster it starts from, relative to `output`, or None for the base model.
-        seed: Seeds the adapter's weights, the order of examples and the dropout.
-        threads: Torch threads; sums depend on it.
-    """
-
-    def __init__(self, output: Path, checkpoints: Path, previous: str | None, seed: int, threads: int) -> None:
-        self.output, self.checkpoints, self.previous, self.seed, self.threads = (
-            output, checkpoints, previous, seed, threads,
-        )  # fmt: skip
+    _train("dpo", triples, examples, chain, instruction, settings, run, build)
 
 
 class _Report(TrainerCallback):
@@ -135,15 +127,19 @@ class _Report(TrainerCallback):
 def _train(
     stage: str,
     table: pd.DataFrame,
+    examples: Sequence[Example],
     chain: Chain,
     instruction: Instruction,
     settings: TrainSettings,
     run: Run,
-    build: Callable[[Any, Any, dict[str, Any], LoraConfig], SFTTrainer | DPOTrainer],
+    build: Callable[..., SFTTrainer | DPOTrainer],
 ) -> None:
+    if not examples:
+        raise InputError(f"there are no examples to train {run.output.name} on")
     torch.set_num_threads(run.threads)
     on_gpu = torch.cuda.is_available()
     model, tokenizer = load_chain(chain, "bfloat16" if on_gpu else "float32")
+    _check_lengths(examples, tokenizer, settings.max_length)
     identity = {
         "stage": stage,
         "base": check_model(chain.base).digest,
@@ -153,20 +149,37 @@ def _train(
         "instruction": instruction.template.template,
         "settings": settings.model_dump(),
         "seed": run.seed,
+        "threads": run.threads,
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     checkpoints = run.checkpoints / f"{run.output.name}-{digest}"
     arguments = _arguments(settings, run, checkpoints, len(table), on_gpu)
-    trainer = build(model, tokenizer, arguments, _lora(settings.lora))
+    trainer = build(
+        arguments,
+        model=model,
+        processing_class=tokenizer,
+        train_dataset=Dataset.from_list(list(examples)),
+        peft_config=_lora(settings.lora),
+    )
     trainer.add_callback(_Report(f"train {run.output.name}"))
     trainer.train(resume_from_checkpoint=_last_complete(checkpoints))
     _write(trainer, run, identity)
     shutil.rmtree(checkpoints)
 
 
-def _arguments(
-    settings: TrainSettings, run: Run, checkpoints: Path, examples: int, on_gpu: bool
-) -> dict[str, Any]:
+def _check_lengths(examples: Sequence[Example], tokenizer: Any, limit: int) -> None:
+    """Refuse what the trainer would cut: an answer without its end teaches the model never to stop."""
+    for example in examples:
+        for name, answer in example.items():
+            tokens = tokenizer.apply_chat_template(example["prompt"] + answer, tokenize=True, return_dict=False)
+            if name != "prompt" and len(tokens) > limit:
+                raise InputError(
+                    f"{name} {answer[0]['content'][:80]!r} takes {len(tokens)} tokens with its instruction, more than "
+                    f"max_length = {limit}"
+                )
+
+
+def _arguments(settings: TrainSettings, run: Run, checkpoints: Path, examples: int, on_gpu: bool) -> dict[str, Any]:
     devices = int(os.environ.get("WORLD_SIZE", "1"))
     parallel = settings.micro_batch_size * devices
     if settings.batch_size % parallel:
@@ -223,9 +236,20 @@ def _last_complete(checkpoints: Path) -> str | None:
 
 def _write(trainer: SFTTrainer | DPOTrainer, run: Run, identity: dict[str, Any]) -> None:
     run.output.mkdir(parents=True, exist_ok=True)
-    trainer.model.save_pretrained(run.output / "adapter")
+    _save_adapter(trainer.model, run.output / "adapter")
     steps = pd.DataFrame([entry for entry in trainer.state.log_history if "loss" in entry])
     with atomic_path(run.output / "log.csv") as partial:
         steps[["step", *(column for column in steps if column != "step")]].to_csv(partial, index=False)
     with atomic_path(run.output / CARD) as partial:
         partial.write_text(json.dumps({**identity, "previous": run.previous}, indent=2) + "\n")
+
+
+def _save_adapter(model: Any, folder: Path) -> None:
+    """Save the adapter without what differs from run to run: the base model's path, and the order of a set."""
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink()  # a form to fill in; the booster's card says what it is
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config |= {"base_model_name_or_path": None, "target_modules": sorted(config["target_modules"])}
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

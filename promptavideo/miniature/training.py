@@ -5,6 +5,7 @@ frozen. Every phase resumes: the VAE and the transformer from their last checkpo
 """
 
 import logging
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,6 @@ FRAME_RATE = 8  # frames a second
 TEXT_TOKENS = 80  # every text is padded to this length before it is encoded, as LTXPipeline does
 SHIFT = 2.0  # the sampler spends its few steps at high noise, where content and motion are decided
 LATENT_CHANNELS, LATENT_SIZE = 16, 4  # a clip's latents are [16, 8, 4, 4]
-PART = 2048  # clips in one file of the cache
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,12 @@ class Plan:
     decay_steps: int = 1200  # the learning rate falls to zero over the last ones
     checkpoint_every: int = 250
     seed: int = 0
+    part: int = 2048  # clips in one file of the cache
+    encode_batch: int = 64  # clips encoded at once; divides `part`
 
 
-def build_vae() -> AutoencoderKLLTXVideo:
-    """An LTX VAE that compresses 8 times in space and not in time: time compression blurred the motion."""
+def build_vae() -> Any:
+    """A VAE (`AutoencoderKLLTXVideo`) that compresses 8 times in space only: time compression blurred the motion."""
     return AutoencoderKLLTXVideo(
         latent_channels=LATENT_CHANNELS,
         block_out_channels=(128,),
@@ -66,8 +68,8 @@ def build_vae() -> AutoencoderKLLTXVideo:
     )
 
 
-def build_transformer() -> LTXVideoTransformer3DModel:
-    """An LTX transformer of four million weights over the miniature VAE's latents and MiniLM's text states."""
+def build_transformer() -> Any:
+    """Four million weights over the miniature VAE's latents and MiniLM's text states (`LTXVideoTransformer3DModel`)."""
     return LTXVideoTransformer3DModel(
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
@@ -114,7 +116,23 @@ def _save_state(path: Path, state: dict[str, Any]) -> None:
         torch.save(state, partial)
 
 
-def train_vae(folder: Path, plan: Plan) -> AutoencoderKLLTXVideo:
+def _save_model(model: Any, folder: Path) -> None:
+    """Save a diffusers model so that `folder` holds all of it or does not exist."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def _save_average(model: Any, average: Any, folder: Path) -> None:
+    average.store(model.parameters())
+    average.copy_to(model.parameters())
+    _save_model(model, folder)
+    average.restore(model.parameters())
+
+
+def train_vae(folder: Path, plan: Plan) -> Any:
     """Train (or load) the VAE. Loss: MSE + 3 x chroma MSE + 0.3 L1 + a small KL, on clips in -1..1."""
     if (folder / "vae" / "config.json").exists():
         return AutoencoderKLLTXVideo.from_pretrained(folder / "vae")
@@ -152,16 +170,14 @@ def train_vae(folder: Path, plan: Plan) -> AutoencoderKLLTXVideo:
             log.info("vae %d/%d mse %.4f kl %.2f, %.2f steps/s", step + 1, plan.vae_steps,
                      error.square().mean(), divergence, speed)  # fmt: skip
         if (step + 1) % plan.checkpoint_every == 0:
-            _save_state(
-                state_path, {"model": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
-            )
+            _save_state(state_path, {"model": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1})
     _measure_latents(vae, plan)
-    vae.save_pretrained(folder / "vae")
+    _save_model(vae, folder / "vae")
     return vae
 
 
 @torch.no_grad()
-def _measure_latents(vae: AutoencoderKLLTXVideo, plan: Plan) -> None:
+def _measure_latents(vae: Any, plan: Plan) -> None:
     """Store each latent channel's mean and deviation in the VAE, where LTXPipeline looks for them."""
     rng, _ = _seeded(plan.seed, 2)
     latents = vae.encode(_render_batch(rng, 128)).latent_dist.mean
@@ -183,11 +199,12 @@ def encode_texts(texts: list[str], tokenizer: Any, encoder: torch.nn.Module) -> 
 
 
 @torch.no_grad()
-def fill_cache(folder: Path, vae: AutoencoderKLLTXVideo, text_encoder: Path, plan: Plan) -> None:
-    """Write the training set's normalised latents and text states, one file for every `PART` clips."""
-    parts = [folder / "cache" / f"{part}.safetensors" for part in range(-(-plan.clips // PART))]
+def fill_cache(folder: Path, vae: Any, text_encoder: Path, plan: Plan) -> None:
+    """Write the training set's normalised latents and text states, one file for every `plan.part` clips."""
+    parts = [folder / "cache" / f"{part}.safetensors" for part in range(-(-plan.clips // plan.part))]
     missing = [(index, path) for index, path in enumerate(parts) if not path.exists()]
-    if not missing:
+    empty_path = folder / "cache" / "empty.safetensors"
+    if not missing and empty_path.exists():
         return
     tokenizer = AutoTokenizer.from_pretrained(text_encoder)
     encoder = AutoModel.from_pretrained(text_encoder, dtype=torch.float32).eval()
@@ -195,8 +212,8 @@ def fill_cache(folder: Path, vae: AutoencoderKLLTXVideo, text_encoder: Path, pla
     for index, path in missing:
         rng, _ = _seeded(plan.seed, 3, index)
         latents, states, lengths = [], [], []
-        for _ in range(PART // 64):
-            scenes = [random_scene(rng) for _ in range(64)]
+        for _ in range(plan.part // plan.encode_batch):
+            scenes = [random_scene(rng) for _ in range(plan.encode_batch)]
             clips = np.stack([render(scene, rng) for scene in scenes])
             pixels = torch.from_numpy(clips).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
             with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -211,7 +228,7 @@ def fill_cache(folder: Path, vae: AutoencoderKLLTXVideo, text_encoder: Path, pla
             )
         log.info("cache %d/%d", index + 1, len(parts))
     empty = encode_texts([""], tokenizer, encoder)[0].bfloat16()
-    with atomic_path(folder / "cache" / "empty.safetensors") as partial:
+    with atomic_path(empty_path) as partial:
         save_file({"states": empty}, partial)
 
 
@@ -296,10 +313,8 @@ def train_transformer(folder: Path, plan: Plan) -> None:
                     "step": step + 1,
                 },
             )
-            average.store(model.parameters())
-            average.copy_to(model.parameters())
-            model.save_pretrained(folder / "transformer")
-            average.restore(model.parameters())
+            _save_average(model, average, folder / "transformer")
+    _save_average(model, average, folder / "transformer")  # what a run killed after its last state had not saved
 
 
 def export(folder: Path, target: Path) -> None:
@@ -309,6 +324,9 @@ def export(folder: Path, target: Path) -> None:
         folder: A training folder with `vae/` and `transformer/`.
         target: Gets `vae/`, `transformer/` and `scheduler/`; the text encoder comes from its own package.
     """
-    AutoencoderKLLTXVideo.from_pretrained(folder / "vae").half().save_pretrained(target / "vae")
-    LTXVideoTransformer3DModel.from_pretrained(folder / "transformer").half().save_pretrained(target / "transformer")
-    FlowMatchEulerDiscreteScheduler(shift=SHIFT).save_pretrained(target / "scheduler")
+    vae: Any = AutoencoderKLLTXVideo.from_pretrained(folder / "vae")
+    transformer: Any = LTXVideoTransformer3DModel.from_pretrained(folder / "transformer")
+    vae.half().save_pretrained(target / "vae")
+    transformer.half().save_pretrained(target / "transformer")
+    scheduler: Any = FlowMatchEulerDiscreteScheduler(shift=SHIFT)
+    scheduler.save_pretrained(target / "scheduler")

@@ -18,7 +18,11 @@ class BoosterRefiner(Refiner):
         """Load the base model and merge the booster's chain of adapters."""
         self._run_seed, self._stage = run_seed, folder.name
         self._sampler = Sampler(
-            read_chain(base, folder), Instruction(Path(config.instruction)), config.sampling, config.threads, config.device
+            read_chain(base, folder),
+            Instruction(Path(config.instruction)),
+            config.sampling,
+            threads=1,
+            device=config.device,
         )
 
     def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:
@@ -37,6 +41,4 @@ class BoosterRefiner(Refiner):
         ]
         repeated = [prompt for prompt in prompts for _ in range(count)]
         texts = self._sampler.rewrite(repeated, seeds, f"draw candidates from {self._stage}")
-        return {
-            prompt_id: texts[place * count : (place + 1) * count] for place, prompt_id in enumerate(prompt_ids)
-        }
+        return {prompt_id: texts[place * count : (place + 1) * count] for place, prompt_id in enumerate(prompt_ids)}

@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from tiny import tiny_llama
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+from promptavideo.boosters.chat import Instruction
+from promptavideo.miniature.training import build_transformer, build_vae
+from promptavideo.models import LocalModel, MiniatureModel, fetch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny Llama as a fetched model."""
+    folder = tmp_path_factory.mktemp("llama")
+    fetch("tiny", LocalModel(kind="local", path=str(tiny_llama(folder / "source"))), folder / "tiny", {})
+    return folder / "tiny"
+
+
+@pytest.fixture(scope="session")
+def instruction(tmp_path_factory: pytest.TempPathFactory) -> Instruction:
+    """A short instruction."""
+    path = tmp_path_factory.mktemp("instruction") / "booster.txt"
+    path.write_text("Rewrite: $prompt\n")
+    return Instruction(path)
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random one-layer text encoder of MiniLM's width, as a fetched model."""
+    folder = tmp_path_factory.mktemp("encoder")
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "blue", "green", "ball", "box"]
+    BertTokenizerFast(vocab={word: index for index, word in enumerate(vocabulary)}).save_pretrained(folder / "source")
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=len(vocabulary), hidden_size=384, num_hidden_layers=1, intermediate_size=8)
+    BertModel(config).save_pretrained(folder / "source")
+    fetch("encoder", LocalModel(kind="local", path=str(folder / "source")), folder / "encoder", {})
+    return folder / "encoder"
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Path:
+    """A miniature generator with random weights, as a fetched model."""
+    folder = tmp_path_factory.mktemp("miniature")
+    torch.manual_seed(0)
+    build_vae().half().save_pretrained(folder / "weights/vae")
+    build_transformer().half().save_pretrained(folder / "weights/transformer")
+    FlowMatchEulerDiscreteScheduler(shift=2.5).save_pretrained(folder / "weights/scheduler")
+    entry = MiniatureModel(kind="miniature", weights=str(folder / "weights"), text_encoder="encoder")
+    fetch("mini", entry, folder / "mini", {"encoder": encoder})
+    return folder / "mini"

@@ -1,0 +1,173 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from promptavideo.generators.diffusers import DiffusersConfig, DiffusersGenerator
+from promptavideo.miniature import training
+from promptavideo.miniature.training import Plan, export, fill_cache, train, train_transformer, train_vae
+from promptavideo.models import MiniatureModel, check_model, fetch
+
+# Five clips in parts of four take two files.
+PLAN = Plan(
+    vae_steps=3,
+    vae_batch=2,
+    clips=5,
+    steps=3,
+    batch=2,
+    decay_steps=2,
+    checkpoint_every=1,
+    seed=1,
+    part=4,
+    encode_batch=2,
+)
+
+
+class StoppedError(Exception):
+    """Stands in for the end of the process."""
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Path:
+    """A whole training."""
+    folder = tmp_path_factory.mktemp("training") / "unbroken"
+    train(folder, encoder, PLAN)
+    return folder
+
+
+def weights(folder: Path, part: str) -> dict[str, torch.Tensor]:
+    return load_file(folder / part / "diffusion_pytorch_model.safetensors")
+
+
+def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def stop_after(saves: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes training stop once it has saved its state that many times."""
+    save, done = training._save_state, [0]
+
+    def stopping(path: Path, state: dict[str, Any]) -> None:
+        save(path, state)
+        done[0] += 1
+        if done[0] == saves:
+            raise StoppedError
+
+    monkeypatch.setattr(training, "_save_state", stopping)
+
+
+def test_both_models_learn_from_where_they_started(unbroken: Path) -> None:
+    for part, build in (("vae", training.build_vae), ("transformer", training.build_transformer)):
+        torch.manual_seed(PLAN.seed)
+        fresh = build()
+        learnt = weights(unbroken, part)
+        assert learnt.keys() == fresh.state_dict().keys()
+        assert not same(learnt, dict(fresh.state_dict()))
+        assert all(value.isfinite().all() for value in learnt.values())
+
+
+def test_latents_are_normalised_by_the_vae_s_own_statistics(unbroken: Path) -> None:
+    vae = training.AutoencoderKLLTXVideo.from_pretrained(unbroken / "vae")
+    rng, _ = training._seeded(9)
+    with torch.no_grad():
+        latents = vae.encode(training._render_batch(rng, 64)).latent_dist.mean
+    mean, std = (latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4)))
+    torch.testing.assert_close(vae.latents_mean, mean, atol=0.1, rtol=0.1)
+    torch.testing.assert_close(vae.latents_std, std, atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize("saves", [1, 2])
+def test_a_stopped_vae_goes_on_to_the_same_weights(
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves: int
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+        stop_after(saves, patch)
+        train_vae(tmp_path, PLAN)
+    assert not (tmp_path / "vae").exists()
+    torch.manual_seed(99)
+    train_vae(tmp_path, PLAN)
+    assert same(weights(unbroken, "vae"), weights(tmp_path, "vae"))
+
+
+@pytest.mark.parametrize("saves", [1, 3])
+def test_a_stopped_transformer_goes_on_to_the_same_average(
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves: int
+) -> None:
+    (tmp_path / "cache").symlink_to(unbroken / "cache")
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+        stop_after(saves, patch)
+        train_transformer(tmp_path, PLAN)
+    torch.manual_seed(99)
+    train_transformer(tmp_path, PLAN)
+    assert same(weights(unbroken, "transformer"), weights(tmp_path, "transformer"))
+
+
+def test_the_cache_is_made_once_and_a_lost_part_comes_back_the_same(
+    unbroken: Path, encoder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(unbroken, tmp_path / "copy")
+    cache = tmp_path / "copy" / "cache"
+    assert sorted(path.name for path in cache.iterdir()) == ["0.safetensors", "1.safetensors", "empty.safetensors"]
+    before = {path.name: (path.stat().st_mtime_ns, load_file(path)) for path in cache.iterdir()}
+    vae = training.AutoencoderKLLTXVideo.from_pretrained(unbroken / "vae")
+    fill_cache(tmp_path / "copy", vae, tmp_path / "no encoder is needed", PLAN)
+    for lost in ("1.safetensors", "empty.safetensors"):
+        (cache / lost).unlink()
+        fill_cache(tmp_path / "copy", vae, encoder, PLAN)
+        for name, (written, tensors) in before.items():
+            assert same(tensors, load_file(cache / name))
+            assert name in ("1.safetensors", "empty.safetensors") or (cache / name).stat().st_mtime_ns == written
+
+
+def test_a_finished_training_run_again_changes_nothing(unbroken: Path, tmp_path: Path) -> None:
+    shutil.copytree(unbroken, tmp_path / "copy")
+    train(tmp_path / "copy", tmp_path / "no encoder is needed", PLAN)
+    for part in ("vae", "transformer"):
+        assert same(weights(unbroken, part), weights(tmp_path / "copy", part))
+
+
+@pytest.mark.parametrize("part", ["vae", "transformer"])
+def test_a_model_killed_while_it_is_saved_is_made_again(
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    (tmp_path / "cache").symlink_to(unbroken / "cache")
+    phase = {"vae": train_vae, "transformer": train_transformer}[part]
+
+    def half_written(self: Any, folder: Path) -> None:
+        self.save_config(folder)
+        raise StoppedError
+
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+        patch.setattr(training.AutoencoderKLLTXVideo, "save_pretrained", half_written)
+        patch.setattr(training.LTXVideoTransformer3DModel, "save_pretrained", half_written)
+        phase(tmp_path, PLAN)
+    phase(tmp_path, PLAN)
+    assert same(weights(unbroken, part), weights(tmp_path, part))
+
+
+def test_the_export_is_half_precision_and_films(unbroken: Path, encoder: Path, tmp_path: Path) -> None:
+    export(unbroken, tmp_path / "shipped")
+    for part in ("vae", "transformer"):
+        shipped, full = weights(tmp_path / "shipped", part), weights(unbroken, part)
+        assert {value.dtype for value in shipped.values()} == {torch.float16}
+        assert same(shipped, {name: value.half() for name, value in full.items()})
+    entry = MiniatureModel(kind="miniature", weights=str(tmp_path / "shipped"), text_encoder="encoder")
+    fetch("mini", entry, tmp_path / "mini", {"encoder": encoder})
+    assert check_model(tmp_path / "mini").kind == "miniature"
+    config = DiffusersConfig(
+        kind="diffusers",
+        pipeline="LTXPipeline",
+        model="mini",
+        dtype="float32",
+        device="cpu",
+        fps=8.0,
+        sampling={"height": 32, "width": 32, "num_frames": 8, "num_inference_steps": 2, "max_sequence_length": 80},
+        seconds_per_video=1.0,
+    )
+    generator = DiffusersGenerator(config, tmp_path / "mini")
+    assert generator._pipeline.scheduler.config.shift == training.SHIFT
+    (clip,) = generator.film(["a red ball"], [1])
+    assert clip.frames.shape == (8, 32, 32, 3)
