@@ -405,23 +405,18 @@ def _fetch_miniature(name: str, entry: MiniatureModel, target: Path, models: Map
 
 
 def _assemble_miniature(weights: Path, encoder: Path, target: Path) -> None:
-    """Save an LTXPipeline of the miniature's parts, in float32 whatever the shipped precision."""
+    """Save a LattePipeline of the miniature's parts, in float32 whatever the shipped precision."""
     import torch
-    from diffusers import (
-        AutoencoderKLLTXVideo,
-        FlowMatchEulerDiscreteScheduler,
-        LTXPipeline,
-        LTXVideoTransformer3DModel,
-    )
+    from diffusers import AutoencoderKL, DDIMScheduler, LattePipeline, LatteTransformer3DModel
     from transformers import AutoTokenizer, BertModel
 
     safe: dict[str, Any] = {"use_safetensors": True, "torch_dtype": torch.float32}
-    pipeline: Any = LTXPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(weights / "scheduler"),
-        vae=AutoencoderKLLTXVideo.from_pretrained(weights / "vae", **safe),
+    pipeline: Any = LattePipeline(
+        scheduler=DDIMScheduler.from_pretrained(weights / "scheduler"),
+        vae=AutoencoderKL.from_pretrained(weights / "vae", **safe),
         text_encoder=BertModel.from_pretrained(encoder, use_safetensors=True, dtype=torch.float32),
         tokenizer=AutoTokenizer.from_pretrained(encoder),
-        transformer=LTXVideoTransformer3DModel.from_pretrained(weights / "transformer", **safe),
+        transformer=LatteTransformer3DModel.from_pretrained(weights / "transformer", **safe),
     )
     pipeline.save_pretrained(target)
     _drop_paths(target)

@@ -32,16 +32,15 @@ def write_video(clip: Clip, path: Path, crf: int = 12, pixel_format: str = "yuv4
         crf: x264's constant rate factor, 0 (lossless) to 51; 12 is visually lossless.
         pixel_format: `yuv420p` plays everywhere; `yuv444p` keeps the colours of tiny clips.
     """
-    with atomic_path(path) as partial:
-        with av.open(str(partial), "w", options={"fflags": "+bitexact"}) as container:
-            stream = container.add_stream("libx264", rate=Fraction(clip.fps).limit_denominator(1001))
-            stream.height, stream.width = clip.frames.shape[1:3]
-            stream.pix_fmt = pixel_format
-            stream.codec_context.thread_count = 1
-            stream.options = {"crf": str(crf), "preset": "medium", "flags": "+bitexact", "x264-params": "mbtree=0"}
-            for frame in clip.frames:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
-            container.mux(stream.encode())
+    with atomic_path(path) as partial, av.open(str(partial), "w", options={"fflags": "+bitexact"}) as container:
+        stream = container.add_stream("libx264", rate=Fraction(clip.fps).limit_denominator(1001))
+        stream.height, stream.width = clip.frames.shape[1:3]
+        stream.pix_fmt = pixel_format
+        stream.codec_context.thread_count = 1
+        stream.options = {"crf": str(crf), "preset": "medium", "flags": "+bitexact", "x264-params": "mbtree=0"}
+        for frame in clip.frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode())
 
 
 def read_video(path: Path) -> Clip:

@@ -47,7 +47,6 @@ rule candidates:
         "benchmarks/candidates/{generator}/dpo-{round}.tsv"
     conda:
         "../envs/booster.yaml"
-    threads: CONFIG.booster.threads
     resources:
         mem_mb=4000,
     params:

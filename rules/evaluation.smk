@@ -14,12 +14,6 @@ rule refine:
         "benchmarks/refine/{generator}/{set}/{refiner}.tsv"
     conda:
         "../envs/booster.yaml"
-    threads:
-        lambda wildcards: (
-            CONFIG.booster.threads
-            if CONFIG.refiners[wildcards.refiner].kind == "booster"
-            else 1
-        )
     resources:
         mem_mb=4000,
     params:

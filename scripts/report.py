@@ -4,12 +4,10 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
-import pandas as pd
-
 from promptavideo import cli
 from promptavideo.figures import stage_scores
 from promptavideo.report import ReportFigure, ReportTable, write_report
-from promptavideo.tables import footnotes
+from promptavideo.tables import footnotes, read_videoscore_table
 
 parser = cli.parser(__doc__)
 parser.add_argument("--table", type=Path, required=True, help="videoscore.csv")
@@ -27,21 +25,20 @@ CAPTIONS = {
 
 def main(options: Namespace) -> None:
     """Draw the scores by stage and write the report."""
-    table = pd.read_csv(options.table)
+    table = read_videoscore_table(options.table)
     stage_scores(table, options.stages)
     figures = [ReportFigure("Scores by refiner", options.stages, "Mean of the five VideoScore dimensions.")]
     for generator, folder in options.figures.items():
         for name, (title, caption) in CAPTIONS.items():
             figures.append(ReportFigure(f"{title}: {generator}", Path(folder, f"{name}.png"), caption))
     origin = json.loads(options.table.with_suffix(".provenance.json").read_text(encoding="utf-8"))
-    notes = footnotes(table, options.scale)
     provenance = {f"row {number}": entry for number, entry in enumerate(origin, 1)}
     write_report(
         options.output,
         "Prompt-A-Video, reproduced",
-        [ReportTable("Refiners compared on the seven rewards", table, notes)],
+        [ReportTable("Refiners compared on the seven rewards", table, footnotes(table, options.scale))],
         figures,
-        notes,
+        [],
         provenance,
     )
 

@@ -2,12 +2,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
 from tiny import tiny_llama
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from promptavideo.boosters.chat import Instruction
-from promptavideo.miniature.training import build_transformer, build_vae
+from promptavideo.miniature.training import build_scheduler, build_transformer, build_vae
 from promptavideo.models import LocalModel, MiniatureModel, fetch
 
 torch.set_num_threads(1)
@@ -49,7 +48,7 @@ def miniature(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Path:
     torch.manual_seed(0)
     build_vae().half().save_pretrained(folder / "weights/vae")
     build_transformer().half().save_pretrained(folder / "weights/transformer")
-    FlowMatchEulerDiscreteScheduler(shift=2.5).save_pretrained(folder / "weights/scheduler")
+    build_scheduler().save_pretrained(folder / "weights/scheduler")
     entry = MiniatureModel(kind="miniature", weights=str(folder / "weights"), text_encoder="encoder")
     fetch("mini", entry, folder / "mini", {"encoder": encoder})
     return folder / "mini"

@@ -221,12 +221,12 @@ def test_a_template_that_is_missing_or_lacks_a_placeholder_is_named_with_its_key
 def test_an_unknown_pipeline_or_argument_is_refused() -> None:
     key = "generators/mini-t2v"
     assert message(changed(f"{key}/pipeline", "FooPipeline")).startswith("generators.mini-t2v.pipeline: diffusers ")
-    text = message(changed(f"{key}/sampling/num_frame", 8))
-    assert text.startswith("generators.mini-t2v.sampling.num_frame: LTXPipeline takes no such setting; known: ")
-    assert "num_frames" in text
+    text = message(changed(f"{key}/sampling/video_lengths", 8))
+    assert text.startswith("generators.mini-t2v.sampling.video_lengths: LattePipeline takes no such setting; known: ")
+    assert "video_length" in text
     for reserved in ("prompt", "negative_prompt", "latents", "self"):
         text = message(changed(f"{key}/sampling/{reserved}", "x"))
-        assert text.startswith(f"generators.mini-t2v.sampling.{reserved}: LTXPipeline takes no such setting")
+        assert text.startswith(f"generators.mini-t2v.sampling.{reserved}: LattePipeline takes no such setting")
     text = message(changed(f"{key}/pipeline", "StableVideoDiffusionPipeline"))
     assert "StableVideoDiffusionPipeline cannot be used, its call takes no prompt" in text
 

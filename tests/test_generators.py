@@ -18,18 +18,17 @@ TEXTS = ("a red ball", "a blue ball", "a green box", "a red box", "a ball", "a b
 SAMPLING: dict[str, Any] = {
     "height": 32,
     "width": 32,
-    "num_frames": 8,
-    "frame_rate": 8,
+    "video_length": 8,
+    "clean_caption": False,
     "num_inference_steps": 2,
     "guidance_scale": 3.0,
-    "max_sequence_length": 16,
 }
 
 
 def configure(**fields: Any) -> DiffusersConfig:
     given = {
         "kind": "diffusers",
-        "pipeline": "LTXPipeline",
+        "pipeline": "LattePipeline",
         "model": "mini",
         "dtype": "float32",
         "device": "cpu",
@@ -123,7 +122,7 @@ class TestKey:
             def set_progress_bar_config(self, **settings: object) -> None:
                 pass
 
-        unloaded = type("LTXPipeline", (Unloaded,), {})
+        unloaded = type("LattePipeline", (Unloaded,), {})
         monkeypatch.setattr(diffusers.DiffusionPipeline, "from_pretrained", lambda *_, **__: unloaded())
 
         def make(text: str = "a red ball", seed: int = 1, folder: Path = miniature, **fields: Any) -> str:
@@ -166,7 +165,7 @@ class TestLoad:
         assert (generator.batch_size, generator.crf, generator.pixel_format) == (4, 12, "yuv420p")
 
     def test_another_pipeline_than_configured_is_refused(self, miniature: Path) -> None:
-        with pytest.raises(InputError, match="holds a LTXPipeline, but the configuration says CogVideoXPipeline"):
+        with pytest.raises(InputError, match="holds a LattePipeline, but the configuration says CogVideoXPipeline"):
             DiffusersGenerator(configure(pipeline="CogVideoXPipeline"), miniature)
 
     def test_a_folder_without_a_manifest_is_refused(self, tmp_path: Path) -> None:
@@ -194,7 +193,7 @@ class TestLoad:
 
     def test_an_argument_that_the_pipeline_refuses_is_named(self, miniature: Path) -> None:
         generator = DiffusersGenerator(configure(sampling={**SAMPLING, "height": 33}), miniature)
-        with pytest.raises(InputError, match=r"LTXPipeline.*divisible by 32"):
+        with pytest.raises(InputError, match=r"LattePipeline.*divisible by 8"):
             generator.film(["a red ball"], [1])
 
     @pytest.mark.parametrize(

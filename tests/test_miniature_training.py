@@ -2,6 +2,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -69,14 +70,28 @@ def test_both_models_learn_from_where_they_started(unbroken: Path) -> None:
         assert all(value.isfinite().all() for value in learnt.values())
 
 
-def test_latents_are_normalised_by_the_vae_s_own_statistics(unbroken: Path) -> None:
-    vae = training.AutoencoderKLLTXVideo.from_pretrained(unbroken / "vae")
-    rng, _ = training._seeded(9)
+def test_scaled_latents_have_unit_deviation(unbroken: Path) -> None:
+    vae = training.AutoencoderKL.from_pretrained(unbroken / "vae")
+    cache = training.Cache(unbroken / "cache")
+    assert 0.8 < float(cache.latents.float().std()) < 1.25
+    assert vae.config.scaling_factor != 0.18215  # the class's default
+
+
+def test_one_zero_token_stands_for_all_padding(unbroken: Path, encoder: Path) -> None:
+    """The short text of training and the padded one of the pipeline give the same prediction."""
+    cache = training.Cache(unbroken / "cache")
+    latents, states, bias = cache.batch(np.random.default_rng(0), 3, empty=False)
+    torch.manual_seed(0)
+    model = training.build_transformer().eval()
+    padded = torch.zeros(3, training.TEXT_TOKENS, states.shape[-1])
+    padded[:, : states.shape[1]] = states
+    times = torch.tensor([10, 500, 999])
     with torch.no_grad():
-        latents = vae.encode(training._render_batch(rng, 64)).latent_dist.mean
-    mean, std = (latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4)))
-    torch.testing.assert_close(vae.latents_mean, mean, atol=0.1, rtol=0.1)
-    torch.testing.assert_close(vae.latents_std, std, atol=0.1, rtol=0.1)
+        short = model(latents, times, states, encoder_attention_mask=bias, return_dict=False)[0]
+        long = model(latents, times, padded, return_dict=False)[0]
+        unbiased = model(latents, times, states, return_dict=False)[0]
+    torch.testing.assert_close(short, long, atol=1e-4, rtol=1e-4)
+    assert (unbiased - long).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("saves", [1, 2])
@@ -112,7 +127,7 @@ def test_the_cache_is_made_once_and_a_lost_part_comes_back_the_same(
     cache = tmp_path / "copy" / "cache"
     assert sorted(path.name for path in cache.iterdir()) == ["0.safetensors", "1.safetensors", "empty.safetensors"]
     before = {path.name: (path.stat().st_mtime_ns, load_file(path)) for path in cache.iterdir()}
-    vae = training.AutoencoderKLLTXVideo.from_pretrained(unbroken / "vae")
+    vae = training.AutoencoderKL.from_pretrained(unbroken / "vae")
     fill_cache(tmp_path / "copy", vae, tmp_path / "no encoder is needed", PLAN)
     for lost in ("1.safetensors", "empty.safetensors"):
         (cache / lost).unlink()
@@ -141,8 +156,8 @@ def test_a_model_killed_while_it_is_saved_is_made_again(
         raise StoppedError
 
     with monkeypatch.context() as patch, pytest.raises(StoppedError):
-        patch.setattr(training.AutoencoderKLLTXVideo, "save_pretrained", half_written)
-        patch.setattr(training.LTXVideoTransformer3DModel, "save_pretrained", half_written)
+        patch.setattr(training.AutoencoderKL, "save_pretrained", half_written)
+        patch.setattr(training.LatteTransformer3DModel, "save_pretrained", half_written)
         phase(tmp_path, PLAN)
     phase(tmp_path, PLAN)
     assert same(weights(unbroken, part), weights(tmp_path, part))
@@ -159,15 +174,15 @@ def test_the_export_is_half_precision_and_films(unbroken: Path, encoder: Path, t
     assert check_model(tmp_path / "mini").kind == "miniature"
     config = DiffusersConfig(
         kind="diffusers",
-        pipeline="LTXPipeline",
+        pipeline="LattePipeline",
         model="mini",
         dtype="float32",
         device="cpu",
         fps=8.0,
-        sampling={"height": 32, "width": 32, "num_frames": 8, "num_inference_steps": 2, "max_sequence_length": 80},
+        sampling={"height": 32, "width": 32, "video_length": 8, "num_inference_steps": 2, "clean_caption": False},
         seconds_per_video=1.0,
     )
     generator = DiffusersGenerator(config, tmp_path / "mini")
-    assert generator._pipeline.scheduler.config.shift == training.SHIFT
+    assert generator._pipeline.scheduler.config.rescale_betas_zero_snr
     (clip,) = generator.film(["a red ball"], [1])
     assert clip.frames.shape == (8, 32, 32, 3)

@@ -10,14 +10,14 @@ import httpx2
 import huggingface_hub
 import pytest
 import torch
-from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler, LTXPipeline
+from diffusers import DiffusionPipeline, LattePipeline
 from huggingface_hub import errors
 from pydantic import TypeAdapter, ValidationError
 from tiny import tiny_llama
 from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BertModel, BertTokenizerFast
 
 from promptavideo.errors import InputError
-from promptavideo.miniature.training import build_transformer, build_vae
+from promptavideo.miniature.training import build_scheduler, build_transformer, build_vae
 from promptavideo.models import ModelEntry, check_model, fetch, requires
 
 ENTRY: TypeAdapter[Any] = TypeAdapter(ModelEntry)
@@ -385,7 +385,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     build_vae().half().save_pretrained(folder / "weights/vae")
     build_transformer().half().save_pretrained(folder / "weights/transformer")
-    FlowMatchEulerDiscreteScheduler(shift=2.5).save_pretrained(folder / "weights/scheduler")
+    build_scheduler().save_pretrained(folder / "weights/scheduler")
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "blue", "ball"]
     BertTokenizerFast(vocab={word: index for index, word in enumerate(vocabulary)}).save_pretrained(folder / "bert")
     config = BertConfig(vocab_size=9, hidden_size=384, num_hidden_layers=1, intermediate_size=8)
@@ -401,8 +401,8 @@ class TestMiniature:
         manifest = check_model(tmp_path / "mini", digests=True)
         assert "vae/diffusion_pytorch_model.safetensors" in manifest.files
         pipeline = DiffusionPipeline.from_pretrained(tmp_path / "mini")
-        assert type(pipeline) is LTXPipeline
-        assert pipeline.scheduler.config.shift == 2.5
+        assert type(pipeline) is LattePipeline
+        assert pipeline.scheduler.config.prediction_type == "v_prediction"
         assert isinstance(pipeline.text_encoder, BertModel)
         expected = build_vae().state_dict().keys()
         assert pipeline.vae.state_dict().keys() == expected
@@ -411,9 +411,8 @@ class TestMiniature:
             prompt=["a red ball", "a blue ball"],
             height=32,
             width=32,
-            num_frames=8,
-            frame_rate=8,
-            max_sequence_length=80,
+            video_length=8,
+            clean_caption=False,
             num_inference_steps=2,
             generator=[torch.Generator().manual_seed(seed) for seed in (1, 2)],
             output_type="np",

@@ -1,10 +1,12 @@
-"""Train the miniature generator from nothing: a VAE, then a flow-matching transformer on cached latents.
+"""Train the miniature generator from nothing: a VAE, then a diffusion transformer on cached latents.
 
-Both are stock diffusers classes of `LTXPipeline`; only their sizes are ours. The text encoder (all-MiniLM-L6-v2) stays
-frozen. Every phase resumes: the VAE and the transformer from their last checkpoint, the cache from its last full part.
+Both are stock diffusers classes of `LattePipeline`; only their sizes are ours. The text encoder (all-MiniLM-L6-v2)
+stays frozen. Every phase resumes: the VAE and the transformer from their last checkpoint, the cache from its last full
+part.
 """
 
 import logging
+import math
 import shutil
 import time
 from dataclasses import dataclass
@@ -13,21 +15,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXVideoTransformer3DModel
+from diffusers import AutoencoderKL, DDIMScheduler, LatteTransformer3DModel
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoModel, AutoTokenizer
 
 from promptavideo.files import atomic_path
-from promptavideo.miniature.world import FRAMES, caption, random_scene, render
+from promptavideo.miniature.world import FRAMES, SIZE, caption, random_scene, render
 
 log = logging.getLogger(__name__)
 
-FRAME_RATE = 8  # frames a second
-TEXT_TOKENS = 80  # every text is padded to this length before it is encoded, as LTXPipeline does
-SHIFT = 2.0  # the sampler spends its few steps at high noise, where content and motion are decided
-LATENT_CHANNELS, LATENT_SIZE = 16, 4  # a clip's latents are [16, 8, 4, 4]
+TEXT_TOKENS = 120  # LattePipeline pads every text to it
+LATENT_CHANNELS, LATENT_SIZE = 8, 8  # a clip's latents are [8, 8, 8, 8]: channels, frames, height, width
 
 
 @dataclass(frozen=True)
@@ -35,55 +35,67 @@ class Plan:
     """Sizes of a training run; steps are optimizer steps, batches count clips."""
 
     vae_steps: int = 3000
-    vae_batch: int = 16
+    vae_batch: int = 8
+    vae_lr: float = 1e-3
     clips: int = 32768
-    steps: int = 6000
+    steps: int = 3000
     batch: int = 48
     lr: float = 1e-3
-    decay_steps: int = 1200  # the learning rate falls to zero over the last ones
-    checkpoint_every: int = 250
+    decay_steps: int = 800  # the learning rate falls to zero over the last ones
+    checkpoint_every: int = 200
     seed: int = 0
     part: int = 2048  # clips in one file of the cache
     encode_batch: int = 64  # clips encoded at once; divides `part`
 
 
 def build_vae() -> Any:
-    """A VAE (`AutoencoderKLLTXVideo`) that compresses 8 times in space only: time compression blurred the motion."""
-    return AutoencoderKLLTXVideo(
+    """A per-frame VAE (`AutoencoderKL`) that compresses 4 times in space only: compressing time blurs motion."""
+    return AutoencoderKL(
+        block_out_channels=(32, 64, 96),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=1,
         latent_channels=LATENT_CHANNELS,
-        block_out_channels=(128,),
-        decoder_block_out_channels=(128,),
-        down_block_types=("LTXVideoDownBlock3D",),
-        layers_per_block=(2, 2),
-        decoder_layers_per_block=(2, 2),
-        spatio_temporal_scaling=(False,),
-        decoder_spatio_temporal_scaling=(False,),
-        decoder_inject_noise=(False, False),
-        downsample_type=("conv",),
-        upsample_residual=(False,),
-        upsample_factor=(1,),
-        patch_size=8,
-        spatial_compression_ratio=8,
-        temporal_compression_ratio=1,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+        sample_size=SIZE,
     )
 
 
 def build_transformer() -> Any:
-    """Four million weights over the miniature VAE's latents and MiniLM's text states (`LTXVideoTransformer3DModel`)."""
-    return LTXVideoTransformer3DModel(
-        in_channels=LATENT_CHANNELS,
-        out_channels=LATENT_CHANNELS,
+    """Some five million weights (`LatteTransformer3DModel`) over the VAE's latents and MiniLM's text states."""
+    return LatteTransformer3DModel(
         num_attention_heads=3,
         attention_head_dim=64,
+        in_channels=LATENT_CHANNELS,
+        out_channels=2 * LATENT_CHANNELS,  # LattePipeline drops the second half, a variance that is not learned
+        num_layers=4,
         cross_attention_dim=192,
-        num_layers=6,
+        attention_bias=True,
+        sample_size=LATENT_SIZE,
+        patch_size=2,
+        activation_fn="gelu-approximate",
+        num_embeds_ada_norm=1000,
+        norm_type="ada_norm_single",
+        norm_elementwise_affine=False,
+        norm_eps=1e-6,
         caption_channels=384,
+        video_length=FRAMES,
     )
 
 
-def rope_scale() -> tuple[float, int, int]:
-    """The rotary scales LTXPipeline derives from this VAE and frame rate."""
-    return (1 / FRAME_RATE, 8, 8)
+def build_scheduler() -> Any:
+    """The noise schedule of training and sampling: v-prediction, its last step is pure noise."""
+    return DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+    )
 
 
 def train(folder: Path, text_encoder: Path, plan: Plan) -> None:
@@ -100,10 +112,9 @@ def _seeded(*key: int) -> tuple[np.random.Generator, torch.Generator]:
     return rng, torch.Generator().manual_seed(int(rng.integers(2**62)))
 
 
-def _render_batch(rng: np.random.Generator, count: int) -> torch.Tensor:
-    """`count` random clips as [B, 3, T, H, W] in -1..1."""
-    clips = np.stack([render(random_scene(rng), rng) for _ in range(count)])
-    return torch.from_numpy(clips).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+def _pixels(clips: list[np.ndarray]) -> torch.Tensor:
+    """Clips [T, H, W, 3] as one batch of frames [B * T, 3, H, W] in -1..1."""
+    return torch.from_numpy(np.concatenate(clips)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _warm_decay(step: int, steps: int, decay: int, warm: int = 200) -> float:
@@ -133,12 +144,16 @@ def _save_average(model: Any, average: Any, folder: Path) -> None:
 
 
 def train_vae(folder: Path, plan: Plan) -> Any:
-    """Train (or load) the VAE. Loss: MSE + 3 x chroma MSE + 0.3 L1 + a small KL, on clips in -1..1."""
+    """Train (or load) the VAE.
+
+    The loss, on frames in -1..1, is MSE + 3 x chroma MSE + 0.3 L1 + 0.3 L1 of the differences between neighbouring
+    pixels (edges tell focus and shape) + a small KL.
+    """
     if (folder / "vae" / "config.json").exists():
-        return AutoencoderKLLTXVideo.from_pretrained(folder / "vae")
+        return AutoencoderKL.from_pretrained(folder / "vae")
     torch.manual_seed(plan.seed)
-    vae = build_vae()
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=1e-4)
+    vae = build_vae().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=plan.vae_lr, betas=(0.9, 0.98), weight_decay=1e-4)
     state_path, start = folder / "vae.state.pt", 0
     if state_path.exists():
         state = torch.load(state_path, weights_only=True)
@@ -148,59 +163,59 @@ def train_vae(folder: Path, plan: Plan) -> Any:
     began = time.monotonic()
     for step in range(start, plan.vae_steps):
         rng, noise = _seeded(plan.seed, 1, step)
-        clips = _render_batch(rng, plan.vae_batch)
+        frames = _pixels([render(random_scene(rng), rng) for _ in range(plan.vae_batch)])
+        frames = frames.to(memory_format=torch.channels_last)
         for group in optimizer.param_groups:
-            group["lr"] = 1e-3 * _warm_decay(step, plan.vae_steps, plan.vae_steps // 2)
+            group["lr"] = plan.vae_lr * _warm_decay(step, plan.vae_steps, plan.vae_steps // 2)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            posterior = vae.encode(clips).latent_dist
+            posterior = vae.encode(frames).latent_dist
             output = vae.decode(posterior.sample(noise)).sample
-        output = output.float()
-        error = output - clips
+        error = output.float() - frames
         chroma = error - error.mean(1, keepdim=True)
-        reconstruction = error.square().mean() + 3 * chroma.square().mean() + 0.3 * error.abs().mean()
+        edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+        reconstruction = error.square().mean() + 3 * chroma.square().mean() + 0.3 * error.abs().mean() + 0.3 * edges
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
         divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-        loss = reconstruction + 1e-4 * divergence
+        loss = reconstruction + 3e-4 * divergence
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
         if (step + 1) % 50 == 0:
             speed = (step + 1 - start) / (time.monotonic() - began)
-            log.info("vae %d/%d mse %.4f kl %.2f, %.2f steps/s", step + 1, plan.vae_steps,
-                     error.square().mean(), divergence, speed)  # fmt: skip
+            log.info("vae %d/%d mse %.5f kl %.2f, %.2f steps/s", step + 1, plan.vae_steps,
+                     error.detach().square().mean(), divergence.detach(), speed)  # fmt: skip
         if (step + 1) % plan.checkpoint_every == 0:
             _save_state(state_path, {"model": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1})
-    _measure_latents(vae, plan)
+    vae.register_to_config(scaling_factor=_scaling_factor(vae, plan))
     _save_model(vae, folder / "vae")
     return vae
 
 
 @torch.no_grad()
-def _measure_latents(vae: Any, plan: Plan) -> None:
-    """Store each latent channel's mean and deviation in the VAE, where LTXPipeline looks for them."""
+def _scaling_factor(vae: Any, plan: Plan) -> float:
+    """The factor that gives latents unit deviation."""
     rng, _ = _seeded(plan.seed, 2)
-    latents = vae.encode(_render_batch(rng, 128)).latent_dist.mean
-    vae.latents_mean.copy_(latents.mean((0, 2, 3, 4)))
-    vae.latents_std.copy_(latents.std((0, 2, 3, 4)))
+    latents = vae.encode(_pixels([render(random_scene(rng), rng) for _ in range(64)])).latent_dist.mean
+    return 1 / float(latents.std())
 
 
 @torch.no_grad()
 def encode_texts(texts: list[str], tokenizer: Any, encoder: torch.nn.Module) -> tuple[torch.Tensor, list[int]]:
-    """Hidden states [tokens of all texts, 384] and each text's number of tokens.
+    """Hidden states [tokens of all texts, 384] and each text's number of tokens; padding is dropped.
 
-    Texts are padded to `TEXT_TOKENS` and encoded without a mask, as LTXPipeline does; the padding's states, which the
-    transformer masks, are dropped.
+    LattePipeline lower-cases texts, encodes them with a mask, and sets the padding's states to zero.
     """
-    tokens = tokenizer(texts, padding="max_length", max_length=TEXT_TOKENS, truncation=True, return_tensors="pt")
-    states = encoder(tokens.input_ids)[0]
+    lower = [text.lower().strip() for text in texts]
+    tokens = tokenizer(lower, padding=True, max_length=TEXT_TOKENS, truncation=True, return_tensors="pt")
+    states = encoder(tokens.input_ids, attention_mask=tokens.attention_mask)[0]
     mask = tokens.attention_mask.bool()
     return states[mask], mask.sum(1).tolist()
 
 
 @torch.no_grad()
 def fill_cache(folder: Path, vae: Any, text_encoder: Path, plan: Plan) -> None:
-    """Write the training set's normalised latents and text states, one file for every `plan.part` clips."""
+    """Write the training set's scaled latents and text states, one file for every `plan.part` clips."""
     parts = [folder / "cache" / f"{part}.safetensors" for part in range(-(-plan.clips // plan.part))]
     missing = [(index, path) for index, path in enumerate(parts) if not path.exists()]
     empty_path = folder / "cache" / "empty.safetensors"
@@ -208,32 +223,33 @@ def fill_cache(folder: Path, vae: Any, text_encoder: Path, plan: Plan) -> None:
         return
     tokenizer = AutoTokenizer.from_pretrained(text_encoder)
     encoder = AutoModel.from_pretrained(text_encoder, dtype=torch.float32).eval()
-    mean, std = (stat.view(1, -1, 1, 1, 1) for stat in (vae.latents_mean, vae.latents_std))
     for index, path in missing:
         rng, _ = _seeded(plan.seed, 3, index)
         latents, states, lengths = [], [], []
         for _ in range(plan.part // plan.encode_batch):
             scenes = [random_scene(rng) for _ in range(plan.encode_batch)]
-            clips = np.stack([render(scene, rng) for scene in scenes])
-            pixels = torch.from_numpy(clips).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+            pixels = _pixels([render(scene, rng) for scene in scenes])
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                encoded = vae.encode(pixels).latent_dist.mean.float()
+                encoded = vae.encode(pixels).latent_dist.mean.float() * vae.config.scaling_factor
                 text, count = encode_texts([caption(scene, rng) for scene in scenes], tokenizer, encoder)
-            latents.append(((encoded - mean) / std).permute(0, 2, 3, 4, 1).flatten(1, 3).half())
+            latents.append(encoded.unflatten(0, (-1, FRAMES)).transpose(1, 2).half())
             states.append(text.bfloat16())
             lengths += count
         with atomic_path(path) as partial:
             save_file(
-                {"latents": torch.cat(latents), "states": torch.cat(states), "lengths": torch.tensor(lengths)}, partial
-            )
+                {"latents": torch.cat(latents).contiguous(), "states": torch.cat(states),
+                 "lengths": torch.tensor(lengths)}, partial
+            )  # fmt: skip
         log.info("cache %d/%d", index + 1, len(parts))
-    empty = encode_texts([""], tokenizer, encoder)[0].bfloat16()
+    # Without a prompt LattePipeline gives the states of an empty text, its padding included.
+    empty = tokenizer([""], padding="max_length", max_length=TEXT_TOKENS, return_tensors="pt")
+    states = encoder(empty.input_ids, attention_mask=empty.attention_mask)[0][0].bfloat16()
     with atomic_path(empty_path) as partial:
-        save_file({"states": empty}, partial)
+        save_file({"states": states}, partial)
 
 
 class Cache:
-    """The training set in memory: latents [N, 128, 16] and ragged text states."""
+    """The training set in memory: latents [N, 8, 8, 8, 8] (channels, frames, height, width) and ragged text states."""
 
     def __init__(self, folder: Path) -> None:
         parts = [load_file(path) for path in sorted(folder.glob("[0-9]*.safetensors"), key=lambda p: int(p.stem))]
@@ -241,28 +257,40 @@ class Cache:
         self.states = torch.cat([part["states"] for part in parts])
         lengths = torch.cat([part["lengths"] for part in parts])
         self.ends = lengths.cumsum(0).tolist()
-        self.empty = load_file(folder / "empty.safetensors")["states"]
+        self.empty = load_file(folder / "empty.safetensors")["states"].float()
 
-    def batch(self, rng: np.random.Generator, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Latents [B, 128, 16], text states [B, L, 384] and their mask [B, L]; a tenth of the texts are empty."""
+    def batch(self, rng: np.random.Generator, size: int, empty: bool) -> tuple[torch.Tensor, ...]:
+        """Latents [B, 8, 8, 8, 8], text states [B, L, 384] and their attention bias [B * 8, 1, L].
+
+        LattePipeline pads to 120 tokens and attends to the padding, whose states are all zero. One zero token whose
+        bias is the logarithm of its count stands for them all: the same attention at a third of the cost.
+        """
         rows = rng.integers(0, len(self.latents), size).tolist()
-        drop = rng.random(size) < 0.1
-        texts = [
-            self.empty if drop[i] else self.states[(self.ends[row - 1] if row else 0) : self.ends[row]]
-            for i, row in enumerate(rows)
-        ]
-        states = torch.nn.utils.rnn.pad_sequence(texts, batch_first=True).float()
-        mask = torch.arange(states.shape[1])[None] < torch.tensor([len(text) for text in texts])[:, None]
-        return self.latents[rows].float(), states, mask
+        latents = self.latents[rows].float()
+        if empty:
+            return latents, self.empty.expand(size, -1, -1), torch.zeros(size * FRAMES, 1, TEXT_TOKENS)
+        texts = [self.states[(self.ends[row - 1] if row else 0) : self.ends[row]] for row in rows]
+        lengths = torch.tensor([len(text) for text in texts])
+        longest = int(lengths.max())
+        states = torch.zeros(size, longest + 1, self.states.shape[1])
+        bias = torch.full((size, 1, longest + 1), -10000.0)
+        for place, text in enumerate(texts):
+            states[place, : len(text)] = text
+            bias[place, 0, : len(text)] = 0
+            bias[place, 0, longest] = math.log(max(TEXT_TOKENS - len(text), 1))
+        return latents, states, bias.repeat_interleave(FRAMES, 0)
 
 
 def train_transformer(folder: Path, plan: Plan) -> None:
-    """Train (or resume) the transformer by flow matching; saves its moving average to `folder/transformer`."""
+    """Train (or resume) the transformer by v-prediction; saves its moving average to `folder/transformer`."""
     cache = Cache(folder / "cache")
     torch.manual_seed(plan.seed)
     model = build_transformer().train()
+    torch.nn.init.zeros_(model.proj_out.weight)
+    torch.nn.init.zeros_(model.proj_out.bias)
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.lr, betas=(0.9, 0.98), weight_decay=0.01)
     average = EMAModel(model.parameters(), decay=0.999, use_ema_warmup=True, power=0.75)
+    alphas = build_scheduler().alphas_cumprod
     state_path, start = folder / "transformer.state.pt", 0
     if state_path.exists():
         state = torch.load(state_path, weights_only=True)
@@ -273,26 +301,24 @@ def train_transformer(folder: Path, plan: Plan) -> None:
     began, losses = time.monotonic(), []
     for step in range(start, plan.steps):
         rng, noise_rng = _seeded(plan.seed, 4, step)
-        latents, states, mask = cache.batch(rng, plan.batch)
+        latents, states, bias = cache.batch(rng, plan.batch, empty=step % 10 == 9)
         noise = torch.randn(latents.shape, generator=noise_rng)
-        # Eight alike frames outvote mild noise, so the content is decided at high noise levels: lean towards them.
-        sigma = torch.sigmoid(0.6 + 1.3 * torch.randn(plan.batch, generator=noise_rng))
-        noisy = (1 - sigma)[:, None, None] * latents + sigma[:, None, None] * noise
+        # Eight alike frames outvote mild noise, so content and motion are decided late in the schedule: lean there.
+        times = 999 * torch.rand(plan.batch, generator=noise_rng).pow(0.6)
+        times = times.round().long()
+        signal = alphas[times].sqrt().view(-1, 1, 1, 1, 1)
+        spread = (1 - alphas[times]).sqrt().view(-1, 1, 1, 1, 1)
         for group in optimizer.param_groups:
             group["lr"] = plan.lr * _warm_decay(step, plan.steps, plan.decay_steps)
         with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             velocity = model(
-                hidden_states=noisy,
+                hidden_states=signal * latents + spread * noise,
+                timestep=times,
                 encoder_hidden_states=states,
-                timestep=sigma * 1000,
-                encoder_attention_mask=mask,
-                num_frames=FRAMES,
-                height=LATENT_SIZE,
-                width=LATENT_SIZE,
-                rope_interpolation_scale=rope_scale(),
+                encoder_attention_mask=bias,
                 return_dict=False,
             )[0]
-        loss = (velocity.float() - (noise - latents)).square().mean()
+        loss = (velocity.chunk(2, dim=1)[0].float() - (signal * noise - spread * latents)).square().mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -324,9 +350,7 @@ def export(folder: Path, target: Path) -> None:
         folder: A training folder with `vae/` and `transformer/`.
         target: Gets `vae/`, `transformer/` and `scheduler/`; the text encoder comes from its own package.
     """
-    vae: Any = AutoencoderKLLTXVideo.from_pretrained(folder / "vae")
-    transformer: Any = LTXVideoTransformer3DModel.from_pretrained(folder / "transformer")
-    vae.half().save_pretrained(target / "vae")
-    transformer.half().save_pretrained(target / "transformer")
-    scheduler: Any = FlowMatchEulerDiscreteScheduler(shift=SHIFT)
-    scheduler.save_pretrained(target / "scheduler")
+    for name, kind in (("vae", AutoencoderKL), ("transformer", LatteTransformer3DModel)):
+        model: Any = kind.from_pretrained(folder / name)
+        model.half().save_pretrained(target / name)
+    build_scheduler().save_pretrained(target / "scheduler")
