@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,10 @@ def run(options: argparse.Namespace, work: Callable[[argparse.Namespace], None])
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True
     )
+    # Libraries read these when they are imported, which scripts do inside `work`.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    for library in ("TRANSFORMERS", "DIFFUSERS"):
+        os.environ.setdefault(f"{library}_VERBOSITY", "error")
     for noisy in ("httpx", "diffusers", "transformers", "datasets", "accelerate"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:

@@ -65,8 +65,8 @@ def _sampling(config: Config, prompts: list[str]) -> list[tuple[str, float, str,
             Chain(Path("resources/models", booster.base), ()),
             Instruction(Path(booster.instruction)),
             booster.sampling.model_copy(update={"batch_size": batch_size}),
-            booster.threads,
-            booster.device,
+            threads=1,
+            device=booster.device,
         )
 
         def draw(sampler=sampler) -> int:  # type: ignore[no-untyped-def]

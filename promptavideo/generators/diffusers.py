@@ -118,6 +118,7 @@ class DiffusersGenerator(Generator):
         """
         import torch
         from diffusers import DiffusionPipeline
+        from diffusers.utils.logging import disable_progress_bar
 
         self.config = config
         self.batch_size = config.batch_size
@@ -127,6 +128,7 @@ class DiffusersGenerator(Generator):
             raise InputError(f"generator of {folder.name}: device is cuda, but this machine has no GPU")
         device = "cuda" if config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available()) else "cpu"
         torch.set_num_threads(config.threads)
+        disable_progress_bar()
         try:
             pipeline = DiffusionPipeline.from_pretrained(folder, dtype=getattr(torch, config.dtype))
         except (OSError, ValueError, KeyError, AttributeError) as error:
