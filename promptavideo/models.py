@@ -130,6 +130,13 @@ def requires(entry: ModelEntry) -> list[str]:
     return [entry.text_encoder] if isinstance(entry, MiniatureModel) else []
 
 
+def shipped(entry: ModelEntry) -> list[str]:
+    """Weight files, relative to the repository root, that the model is assembled from."""
+    if not isinstance(entry, MiniatureModel):
+        return []
+    return [f"{entry.weights}/{part}/diffusion_pytorch_model.safetensors" for part in ("vae", "transformer")]
+
+
 def fetch(name: str, entry: ModelEntry, folder: Path, models: Mapping[str, Path], root: Path = Path()) -> None:
     """Put a model into `folder`: whole and verified, or not at all.
 

@@ -7,7 +7,7 @@ sys.path.insert(0, workflow.basedir)
 from promptavideo.config import check
 from promptavideo.errors import InputError
 from promptavideo.files import hold
-from promptavideo.models import requires
+from promptavideo.models import requires, shipped
 from promptavideo.plan import Plan
 
 try:
@@ -46,7 +46,9 @@ def manifest(model):
 
 
 def fetch_inputs(wildcards):
-    return [manifest(model) for model in requires(CONFIG.models[wildcards.model])]
+    """The models and the weights of this repository that a model is made from."""
+    entry = CONFIG.models[wildcards.model]
+    return [manifest(model) for model in requires(entry)] + shipped(entry)
 
 
 def booster(stage):
