@@ -145,8 +145,9 @@ def test_a_damaged_video_is_named_and_filmed_again_by_the_next_run(finished: Pat
     video.write_bytes(whole[: len(whole) // 2])
     rewards = manifest.parents[1] / "rewards" / f"{manifest.stem}.parquet"
     before = pd.read_parquet(rewards)
-    rewards.unlink()
     target = "results/mini-t2v/evaluation/heldout/original/scores.parquet"
+    for path in (rewards, finished / target):
+        path.unlink()
     broken = snakemake(finished, "--cores", "2", target)
     assert broken.returncode != 0
     assert entry.prompt_id in broken.stderr
