@@ -89,8 +89,8 @@ class Plan:
 
     @staticmethod
     def as_json(value: object) -> str:
-        """A value for a command-line option."""
-        return json.dumps(value, sort_keys=True)
+        """A value for a command-line option; mappings keep their order, which is the order of columns on a sheet."""
+        return json.dumps(value)
 
     @staticmethod
     def _scores(generator: str, name: str, refiner: str) -> str:
