@@ -34,14 +34,14 @@ LATENT_CHANNELS, LATENT_SIZE = 8, 8  # a clip's latents are [8, 8, 8, 8]: channe
 class Plan:
     """Sizes of a training run; steps are optimizer steps, batches count clips."""
 
-    vae_steps: int = 3000
+    vae_steps: int = 2200
     vae_batch: int = 8
     vae_lr: float = 1e-3
     clips: int = 32768
-    steps: int = 3000
+    steps: int = 2000
     batch: int = 48
     lr: float = 1e-3
-    decay_steps: int = 800  # the learning rate falls to zero over the last ones
+    decay_steps: int = 500  # the learning rate falls to zero over the last ones
     checkpoint_every: int = 200
     seed: int = 0
     part: int = 2048  # clips in one file of the cache
