@@ -5,6 +5,7 @@ import re
 import shlex
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from promptavideo.config import Config
 from promptavideo.prompts import count_prompts
@@ -27,10 +28,7 @@ class Plan:
 
     def section(self, path: str) -> str:
         """A part of the configuration, e.g. `generators.mini-t2v`, as JSON."""
-        part = self._raw
-        for name in _split(path):
-            part = part[name]
-        return json.dumps(part, sort_keys=True)
+        return json.dumps(self._part(path), sort_keys=True)
 
     @staticmethod
     def options(**values: str) -> str:
@@ -39,10 +37,7 @@ class Plan:
 
     def pattern(self, path: str) -> str:
         """A regular expression for the names declared in a part of the configuration."""
-        part = self._raw
-        for name in _split(path):
-            part = part[name]
-        return "|".join(re.escape(name) for name in sorted(part, key=len, reverse=True))
+        return "|".join(re.escape(name) for name in sorted(self._part(path), key=len, reverse=True))
 
     def prompt_set(self, batch: str) -> str:
         """The prompt set that a batch films."""
@@ -92,6 +87,13 @@ class Plan:
         """A value for a command-line option; mappings keep their order, which is the order of columns on a sheet."""
         return json.dumps(value)
 
+    def _part(self, path: str) -> Any:
+        """What stands at a path, which is cut at its first dot only: names may hold dots themselves."""
+        part: Any = self._raw
+        for name in path.split(".", 1):
+            part = part[name]
+        return part
+
     @staticmethod
     def _scores(generator: str, name: str, refiner: str) -> str:
         return f"results/{generator}/evaluation/{name}/{refiner}/scores.parquet"
@@ -99,8 +101,3 @@ class Plan:
     def _booster(self, generator: str, refiner: str) -> str | None:
         entry = self.config.refiners[refiner]
         return f"results/{generator}/boosters/{entry.stage}" if isinstance(entry, BoosterRefinerConfig) else None
-
-
-def _split(path: str) -> list[str]:
-    """Cut a section's path at its first dot only: names may hold dots themselves."""
-    return path.split(".", 1)
