@@ -415,13 +415,15 @@ def _assemble_miniature(weights: Path, encoder: Path, target: Path) -> None:
     """Save a LattePipeline of the miniature's parts, in float32 whatever the shipped precision."""
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, LattePipeline, LatteTransformer3DModel
-    from transformers import AutoTokenizer, BertModel
+    from transformers import AutoTokenizer
+
+    from promptavideo.miniature.training import load_text_encoder
 
     safe: dict[str, Any] = {"use_safetensors": True, "torch_dtype": torch.float32}
     pipeline: Any = LattePipeline(
         scheduler=DDIMScheduler.from_pretrained(weights / "scheduler"),
         vae=AutoencoderKL.from_pretrained(weights / "vae", **safe),
-        text_encoder=BertModel.from_pretrained(encoder, use_safetensors=True, dtype=torch.float32),
+        text_encoder=load_text_encoder(encoder),
         tokenizer=AutoTokenizer.from_pretrained(encoder),
         transformer=LatteTransformer3DModel.from_pretrained(weights / "transformer", **safe),
     )

@@ -9,6 +9,7 @@ parser = cli.parser(__doc__)
 parser.add_argument("folder", type=Path, help="checkpoints and the cached training set")
 parser.add_argument("--text-encoder", type=Path, required=True)
 parser.add_argument("--threads", type=int, required=True)
+parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: a GPU when there is one")
 parser.add_argument("--export", type=Path, required=True, help="gets the weights in half precision")
 
 
@@ -19,7 +20,8 @@ def main(options: Namespace) -> None:
     from promptavideo.miniature.training import Plan, export, train
 
     torch.set_num_threads(options.threads)
-    train(options.folder, options.text_encoder, Plan())
+    device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    train(options.folder, options.text_encoder, Plan(), device)
     export(options.folder, options.export)
 
 

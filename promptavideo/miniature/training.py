@@ -19,13 +19,14 @@ from diffusers import AutoencoderKL, DDIMScheduler, LatteTransformer3DModel
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoTokenizer, BertModel
 
 from promptavideo.files import atomic_path
-from promptavideo.miniature.world import FRAMES, SIZE, caption, random_scene, render
+from promptavideo.miniature.world import ANYWHERE_PX, FRAMES, SIZE, caption, random_scene, render
 
 log = logging.getLogger(__name__)
 
+TEXT_LAYERS = 2  # of MiniLM's six: the later ones blend a sentence's words and drown the direction of motion
 TEXT_TOKENS = 120  # LattePipeline pads every text to it
 LATENT_CHANNELS, LATENT_SIZE = 8, 8  # a clip's latents are [8, 8, 8, 8]: channels, frames, height, width
 
@@ -38,11 +39,11 @@ class Plan:
     vae_batch: int = 8
     vae_lr: float = 1e-3
     clips: int = 32768
-    steps: int = 2000
-    batch: int = 48
+    steps: int = 8000
+    batch: int = 32
     lr: float = 1e-3
-    decay_steps: int = 500  # the learning rate falls to zero over the last ones
-    checkpoint_every: int = 200
+    decay_steps: int = 2000  # the learning rate falls to zero over the last ones
+    checkpoint_every: int = 250
     seed: int = 0
     part: int = 2048  # clips in one file of the cache
     encode_batch: int = 64  # clips encoded at once; divides `part`
@@ -98,12 +99,19 @@ def build_scheduler() -> Any:
     )
 
 
-def train(folder: Path, text_encoder: Path, plan: Plan) -> None:
-    """Run every unfinished phase; leaves `vae/` and `transformer/` (diffusers format) in `folder`."""
+def train(folder: Path, text_encoder: Path, plan: Plan, device: str = "cpu") -> None:
+    """Run every unfinished phase; leaves `vae/` and `transformer/` (diffusers format) in `folder`.
+
+    Args:
+        folder: Checkpoints and the cached training set.
+        text_encoder: A folder with the text encoder and its tokenizer.
+        plan: Sizes.
+        device: Where the VAE and the transformer train; what is drawn is drawn on the CPU and does not depend on it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    vae = train_vae(folder, plan)
+    vae = train_vae(folder, plan, device)
     fill_cache(folder, vae, text_encoder, plan)
-    train_transformer(folder, plan)
+    train_transformer(folder, plan, device)
 
 
 def _seeded(*key: int) -> tuple[np.random.Generator, torch.Generator]:
@@ -143,31 +151,31 @@ def _save_average(model: Any, average: Any, folder: Path) -> None:
     average.restore(model.parameters())
 
 
-def train_vae(folder: Path, plan: Plan) -> Any:
+def train_vae(folder: Path, plan: Plan, device: str = "cpu") -> Any:
     """Train (or load) the VAE.
 
     The loss, on frames in -1..1, is MSE + 3 x chroma MSE + 0.3 L1 + 0.3 L1 of the differences between neighbouring
     pixels (edges tell focus and shape) + a small KL.
     """
     if (folder / "vae" / "config.json").exists():
-        return AutoencoderKL.from_pretrained(folder / "vae")
+        return AutoencoderKL.from_pretrained(folder / "vae").to(device)
     torch.manual_seed(plan.seed)
-    vae = build_vae().to(memory_format=torch.channels_last)
+    vae = build_vae().to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=plan.vae_lr, betas=(0.9, 0.98), weight_decay=1e-4)
     state_path, start = folder / "vae.state.pt", 0
     if state_path.exists():
-        state = torch.load(state_path, weights_only=True)
+        state = torch.load(state_path, weights_only=True, map_location="cpu")
         vae.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         start = state["step"]
     began = time.monotonic()
     for step in range(start, plan.vae_steps):
         rng, noise = _seeded(plan.seed, 1, step)
-        frames = _pixels([render(random_scene(rng), rng) for _ in range(plan.vae_batch)])
-        frames = frames.to(memory_format=torch.channels_last)
+        frames = _pixels([render(random_scene(rng), rng, ANYWHERE_PX) for _ in range(plan.vae_batch)])
+        frames = frames.to(device, memory_format=torch.channels_last)
         for group in optimizer.param_groups:
             group["lr"] = plan.vae_lr * _warm_decay(step, plan.vae_steps, plan.vae_steps // 2)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(vae.device.type, dtype=torch.bfloat16):
             posterior = vae.encode(frames).latent_dist
             output = vae.decode(posterior.sample(noise)).sample
         error = output.float() - frames
@@ -196,8 +204,17 @@ def train_vae(folder: Path, plan: Plan) -> Any:
 def _scaling_factor(vae: Any, plan: Plan) -> float:
     """The factor that gives latents unit deviation."""
     rng, _ = _seeded(plan.seed, 2)
-    latents = vae.encode(_pixels([render(random_scene(rng), rng) for _ in range(64)])).latent_dist.mean
+    pixels = _pixels([render(random_scene(rng), rng, ANYWHERE_PX) for _ in range(64)])
+    latents = vae.encode(pixels.to(vae.device)).latent_dist.mean
     return 1 / float(latents.std())
+
+
+def load_text_encoder(folder: Path) -> Any:
+    """The first layers of the text encoder in `folder`, in float32 and frozen."""
+    encoder = BertModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+    del encoder.encoder.layer[TEXT_LAYERS:]
+    encoder.config.num_hidden_layers = len(encoder.encoder.layer)
+    return encoder.eval().requires_grad_(False)
 
 
 @torch.no_grad()
@@ -222,17 +239,18 @@ def fill_cache(folder: Path, vae: Any, text_encoder: Path, plan: Plan) -> None:
     if not missing and empty_path.exists():
         return
     tokenizer = AutoTokenizer.from_pretrained(text_encoder)
-    encoder = AutoModel.from_pretrained(text_encoder, dtype=torch.float32).eval()
+    encoder = load_text_encoder(text_encoder)
     for index, path in missing:
         rng, _ = _seeded(plan.seed, 3, index)
         latents, states, lengths = [], [], []
         for _ in range(plan.part // plan.encode_batch):
             scenes = [random_scene(rng) for _ in range(plan.encode_batch)]
             pixels = _pixels([render(scene, rng) for scene in scenes])
+            with torch.autocast(vae.device.type, dtype=torch.bfloat16):
+                encoded = vae.encode(pixels.to(vae.device)).latent_dist.mean.float() * vae.config.scaling_factor
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                encoded = vae.encode(pixels).latent_dist.mean.float() * vae.config.scaling_factor
                 text, count = encode_texts([caption(scene, rng) for scene in scenes], tokenizer, encoder)
-            latents.append(encoded.unflatten(0, (-1, FRAMES)).transpose(1, 2).half())
+            latents.append(encoded.cpu().unflatten(0, (-1, FRAMES)).transpose(1, 2).half())
             states.append(text.bfloat16())
             lengths += count
         with atomic_path(path) as partial:
@@ -281,36 +299,38 @@ class Cache:
         return latents, states, bias.repeat_interleave(FRAMES, 0)
 
 
-def train_transformer(folder: Path, plan: Plan) -> None:
+def train_transformer(folder: Path, plan: Plan, device: str = "cpu") -> None:
     """Train (or resume) the transformer by v-prediction; saves its moving average to `folder/transformer`."""
     cache = Cache(folder / "cache")
     torch.manual_seed(plan.seed)
     model = build_transformer().train()
     torch.nn.init.zeros_(model.proj_out.weight)
     torch.nn.init.zeros_(model.proj_out.bias)
+    model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.lr, betas=(0.9, 0.98), weight_decay=0.01)
     average = EMAModel(model.parameters(), decay=0.999, use_ema_warmup=True, power=0.75)
-    alphas = build_scheduler().alphas_cumprod
+    alphas = build_scheduler().alphas_cumprod.to(device)
     state_path, start = folder / "transformer.state.pt", 0
     if state_path.exists():
-        state = torch.load(state_path, weights_only=True)
+        state = torch.load(state_path, weights_only=True, map_location="cpu")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         average.load_state_dict(state["average"])
+        average.to(device)
         start = state["step"]
     began, losses = time.monotonic(), []
     for step in range(start, plan.steps):
         rng, noise_rng = _seeded(plan.seed, 4, step)
-        latents, states, bias = cache.batch(rng, plan.batch, empty=step % 10 == 9)
-        noise = torch.randn(latents.shape, generator=noise_rng)
+        latents, states, bias = (part.to(device) for part in cache.batch(rng, plan.batch, empty=step % 10 == 9))
+        noise = torch.randn(latents.shape, generator=noise_rng).to(device)
         # Eight alike frames outvote mild noise, so content and motion are decided late in the schedule: lean there.
         times = 999 * torch.rand(plan.batch, generator=noise_rng).pow(0.6)
-        times = times.round().long()
+        times = times.round().long().to(device)
         signal = alphas[times].sqrt().view(-1, 1, 1, 1, 1)
         spread = (1 - alphas[times]).sqrt().view(-1, 1, 1, 1, 1)
         for group in optimizer.param_groups:
             group["lr"] = plan.lr * _warm_decay(step, plan.steps, plan.decay_steps)
-        with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        with torch.autocast(model.device.type, dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             velocity = model(
                 hidden_states=signal * latents + spread * noise,
                 timestep=times,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 FRAMES, SIZE = 8, 32  # a clip is [8, 32, 32, 3]
 RADIUS_PX = 6.0
+ACROSS_PX, ANYWHERE_PX = 1.0, 4.5  # how far a path may lie beside the centre; far enough for a VAE to see all places
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.82, 0.08, 0.08),
@@ -103,12 +104,16 @@ def random_scene(rng: np.random.Generator) -> Scene:
     )
 
 
-def render(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Render a clip [8, 32, 32, 3] (RGB). `rng` draws the path's offset, the shake and the flicker."""
+def render(scene: Scene, rng: np.random.Generator, across_px: float = ACROSS_PX) -> NDArray[np.uint8]:
+    """Render a clip [8, 32, 32, 3] (RGB). `rng` draws the path's offset, the shake and the flicker.
+
+    With a small `across_px` direction, speed and time all but fix an object's place: a small model learns motion as it
+    learns colour, by what is where, and needs no sense of paths.
+    """
     flaw = scene.flaws
     step = 2.3 - 1.7 * flaw["speed"]  # px a frame
     direction = np.array(MOTIONS[scene.motion], float)
-    along, across = rng.uniform(-1, 1), rng.uniform(-4.5, 4.5)
+    along, across = rng.uniform(-1, 1), rng.uniform(-across_px, across_px)
     centre = SIZE / 2 - 0.5 + direction * along + direction[::-1] * across
     time = np.arange(FRAMES) - (FRAMES - 1) / 2
     shake = rng.uniform(-1, 1, (FRAMES, 2)) * 2.5 * flaw["camera"]
