@@ -22,7 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoTokenizer, BertModel
 
 from promptavideo.files import atomic_path
-from promptavideo.miniature.world import ANYWHERE_PX, FRAMES, SIZE, caption, random_scene, render
+from promptavideo.miniature.world import ANYWHERE, FRAMES, SIZE, caption, random_scene, render
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ def train_vae(folder: Path, plan: Plan, device: str = "cpu") -> Any:
     began = time.monotonic()
     for step in range(start, plan.vae_steps):
         rng, noise = _seeded(plan.seed, 1, step)
-        frames = _pixels([render(random_scene(rng), rng, ANYWHERE_PX) for _ in range(plan.vae_batch)])
+        frames = _pixels([render(random_scene(rng), rng, ANYWHERE) for _ in range(plan.vae_batch)])
         frames = frames.to(device, memory_format=torch.channels_last)
         for group in optimizer.param_groups:
             group["lr"] = plan.vae_lr * _warm_decay(step, plan.vae_steps, plan.vae_steps // 2)
@@ -204,7 +204,7 @@ def train_vae(folder: Path, plan: Plan, device: str = "cpu") -> Any:
 def _scaling_factor(vae: Any, plan: Plan) -> float:
     """The factor that gives latents unit deviation."""
     rng, _ = _seeded(plan.seed, 2)
-    pixels = _pixels([render(random_scene(rng), rng, ANYWHERE_PX) for _ in range(64)])
+    pixels = _pixels([render(random_scene(rng), rng, ANYWHERE) for _ in range(64)])
     latents = vae.encode(pixels.to(vae.device)).latent_dist.mean
     return 1 / float(latents.std())
 
@@ -324,7 +324,7 @@ def train_transformer(folder: Path, plan: Plan, device: str = "cpu") -> None:
         latents, states, bias = (part.to(device) for part in cache.batch(rng, plan.batch, empty=step % 10 == 9))
         noise = torch.randn(latents.shape, generator=noise_rng).to(device)
         # Eight alike frames outvote mild noise, so content and motion are decided late in the schedule: lean there.
-        times = 999 * torch.rand(plan.batch, generator=noise_rng).pow(0.6)
+        times = 999 * torch.rand(plan.batch, generator=noise_rng).pow(0.5)
         times = times.round().long().to(device)
         signal = alphas[times].sqrt().view(-1, 1, 1, 1, 1)
         spread = (1 - alphas[times]).sqrt().view(-1, 1, 1, 1, 1)

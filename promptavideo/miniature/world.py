@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 FRAMES, SIZE = 8, 32  # a clip is [8, 32, 32, 3]
 RADIUS_PX = 6.0
-ACROSS_PX, ANYWHERE_PX = 1.0, 4.5  # how far a path may lie beside the centre; far enough for a VAE to see all places
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.82, 0.08, 0.08),
@@ -77,6 +76,23 @@ QUALITY_WORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Where paths lie: at most `across_px` beside the centre, their middle `lead_px` ahead of it in their direction.
+
+    A narrow path ahead of the centre is what a small model can learn: direction, speed and time fix the place, and the
+    direction tells on which side it is even before time is understood. With the middle of every path in the centre,
+    only the three together tell anything, and motion stayed at chance.
+    """
+
+    across_px: float = 1.0
+    lead_px: float = 2.5
+
+
+ANYWHERE = Placement(across_px=4.5, lead_px=0.0)
+"""Wide paths, for a VAE that should see a shape in all places."""
+
+
+@dataclass(frozen=True)
 class Scene:
     """What a clip shows; `flaws` maps each quality factor to a strength in 0..1 (0 good, 1 bad)."""
 
@@ -104,17 +120,13 @@ def random_scene(rng: np.random.Generator) -> Scene:
     )
 
 
-def render(scene: Scene, rng: np.random.Generator, across_px: float = ACROSS_PX) -> NDArray[np.uint8]:
-    """Render a clip [8, 32, 32, 3] (RGB). `rng` draws the path's offset, the shake and the flicker.
-
-    With a small `across_px` direction, speed and time all but fix an object's place: a small model learns motion as it
-    learns colour, by what is where, and needs no sense of paths.
-    """
+def render(scene: Scene, rng: np.random.Generator, placement: Placement = Placement()) -> NDArray[np.uint8]:
+    """Render a clip [8, 32, 32, 3] (RGB). `rng` draws the path's offset, the shake and the flicker."""
     flaw = scene.flaws
     step = 2.3 - 1.7 * flaw["speed"]  # px a frame
     direction = np.array(MOTIONS[scene.motion], float)
-    along, across = rng.uniform(-1, 1), rng.uniform(-across_px, across_px)
-    centre = SIZE / 2 - 0.5 + direction * along + direction[::-1] * across
+    along, across = rng.uniform(-1, 1), rng.uniform(-placement.across_px, placement.across_px)
+    centre = SIZE / 2 - 0.5 + direction * (placement.lead_px + along) + direction[::-1] * across
     time = np.arange(FRAMES) - (FRAMES - 1) / 2
     shake = rng.uniform(-1, 1, (FRAMES, 2)) * 2.5 * flaw["camera"]
     path = centre + time[:, None] * step * direction + shake  # [T, 2] as (x, y)
