@@ -6,7 +6,6 @@ needs none of them.
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from promptavideo.errors import InputError
 from promptavideo.files import atomic_path, sha256
+from promptavideo.hub import RepoId, Revision, hub_errors, token
 from promptavideo.settings import Section
 
 MANIFEST = "manifest.json"
@@ -32,12 +32,6 @@ def _relative(path: str) -> str:
     if not path or parts.is_absolute() or ".." in parts.parts or "\\" in path:
         raise ValueError("must be a relative path with forward slashes that does not lead upwards")
     return path
-
-
-def _pinned(revision: str) -> str:
-    if revision in ("main", "master", "HEAD"):
-        raise ValueError("is a branch, which moves; give a commit hash or a tag")
-    return revision
 
 
 RelativePath = Annotated[str, AfterValidator(_relative)]
@@ -63,9 +57,8 @@ class HubModel(Section):
     """A model of the Hugging Face Hub at a pinned revision. A token is read from the environment (HF_TOKEN) alone."""
 
     kind: Literal["hub"]
-    repo_id: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")
-    revision: Annotated[str, AfterValidator(_pinned)] = Field(min_length=1)
-    """Commit hash or tag; branches are refused, because they move."""
+    repo_id: RepoId
+    revision: Revision
     allow_patterns: list[str] | None = None
     """Files to take (glob patterns); all when absent."""
     sha256: dict[RelativePath, Digest] = Field(default_factory=dict)
@@ -333,9 +326,9 @@ def _fetch_hub(name: str, entry: HubModel, target: Path) -> _Origin:
         "repo_id": entry.repo_id,
         "revision": entry.revision,
         "local_dir": target,
-        "token": os.environ.get("HF_TOKEN") or False,  # False: never the token of a stored login
+        "token": token(),
     }
-    with _hub_errors(name, entry):
+    with hub_errors(f"models.{name}", "model", entry.repo_id, entry.revision):
         listing = snapshot_download(**options, dry_run=True)
         files = _choose(name, entry.repo_id, (file.filename for file in listing), entry.allow_patterns)
         snapshot_download(**options, allow_patterns=[escape(file) for file in files])
@@ -346,41 +339,6 @@ def _fetch_hub(name: str, entry: HubModel, target: Path) -> _Origin:
         raise
     shutil.rmtree(target / ".cache", ignore_errors=True)
     return _Origin(entry.repo_id, entry.revision)
-
-
-@contextmanager
-def _hub_errors(name: str, entry: HubModel) -> Iterator[None]:
-    from huggingface_hub import errors
-
-    where = f"{entry.repo_id} at revision {entry.revision}"
-    token = "the token in HF_TOKEN has no access" if os.environ.get("HF_TOKEN") else "HF_TOKEN is not set"
-    try:
-        yield
-    except errors.GatedRepoError as error:
-        raise InputError(
-            f"models.{name}: {entry.repo_id} is gated and {token}; accept its terms at "
-            f"https://huggingface.co/{entry.repo_id} and set HF_TOKEN to a token of that account"
-        ) from error
-    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-        raise InputError(
-            f"models.{name}.repo_id: the Hub has no model {entry.repo_id}, or it is private and {token}; "
-            "check the name, or set HF_TOKEN"
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise InputError(f"models.{name}.revision: {where} does not exist; give one of its commits or tags") from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.DryRunError, ConnectionError) as error:
-        raise InputError(
-            f"models.{name}: the Hub cannot be reached to fetch {where} ({_first_line(error.__cause__ or error)}); run "
-            f"again with a network and without HF_HUB_OFFLINE, or make models.{name} a folder of yours (kind: local)"
-        ) from error
-    except (errors.HfHubHTTPError, errors.HTTPError) as error:
-        raise InputError(
-            f"models.{name}: the Hub did not give {where} ({_first_line(error)}); run again, the download resumes"
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _fetch_local(name: str, entry: LocalModel, target: Path, root: Path, folder: Path) -> _Origin:

@@ -1,0 +1,70 @@
+"""The Hugging Face Hub: pinned revisions, the token, and its errors in words for people."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from promptavideo.errors import InputError
+
+
+def _pinned(revision: str) -> str:
+    if revision in ("main", "master", "HEAD"):
+        raise ValueError("is a branch, which moves; give a commit hash or a tag")
+    return revision
+
+
+RepoId = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
+Revision = Annotated[str, AfterValidator(_pinned), Field(min_length=1)]
+"""Commit hash or tag; branches are refused, because they move."""
+
+
+def token() -> str | Literal[False]:
+    """The token in HF_TOKEN; False means none, never the token of a stored login."""
+    return os.environ.get("HF_TOKEN") or False
+
+
+@contextmanager
+def hub_errors(key: str, kind: Literal["model", "dataset"], repo_id: str, revision: str) -> Iterator[None]:
+    """Turn what the Hub's client raises into an InputError.
+
+    Args:
+        key: The entry of the configuration that asks, such as `models.llama`.
+        kind: What the repository holds.
+        repo_id: Its name.
+        revision: The revision asked for.
+    """
+    from huggingface_hub import errors
+
+    where = f"{repo_id} at revision {revision}"
+    state = "the token in HF_TOKEN has no access" if token() else "HF_TOKEN is not set"
+    page = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{repo_id}"
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise InputError(
+            f"{key}: {repo_id} is gated and {state}; accept its terms at {page} and set HF_TOKEN to a token of that "
+            "account"
+        ) from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise InputError(
+            f"{key}.repo_id: the Hub has no {kind} {repo_id}, or it is private and {state}; check the name, or set "
+            "HF_TOKEN"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise InputError(f"{key}.revision: {where} does not exist; give one of its commits or tags") from error
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.DryRunError, ConnectionError) as error:
+        raise InputError(
+            f"{key}: the Hub cannot be reached to fetch {where} ({_first_line(error.__cause__ or error)}); run again "
+            f"with a network and without HF_HUB_OFFLINE, or make {key} a folder of yours (kind: local)"
+        ) from error
+    except (errors.HfHubHTTPError, errors.HTTPError) as error:
+        raise InputError(
+            f"{key}: the Hub did not give {where} ({_first_line(error)}); run again, the download resumes"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
