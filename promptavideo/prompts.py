@@ -1,4 +1,4 @@
-"""Sets of short user prompts: read from a text file, checked line by line, told apart by ids made from the text."""
+"""Sets of short user prompts: read from a text file or a source of captions, told apart by ids made from the text."""
 
 import csv
 import hashlib
@@ -8,11 +8,12 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from promptavideo.errors import InputError
+from promptavideo.errors import InputError, require
 from promptavideo.seeds import derive
 from promptavideo.settings import Section
 
@@ -22,13 +23,16 @@ QUOTED = 60  # characters of a prompt that a message repeats
 
 
 class PromptSet(Section):
-    """A file of prompts and the part of it to use.
+    """A file of prompts, or a source of captions, and the part of it to use.
 
-    The order of work is: read and check every line, drop prompts with digits, shuffle, slice.
+    The order of work is: read and check every line, drop prompts with digits, shuffle, slice. A source has done all but
+    the slice, so that slices of one source can be told apart by `first` and `count` alone.
     """
 
-    file: str = Field(pattern=r"\.(txt|csv|jsonl)$")
+    file: str | None = Field(None, pattern=r"\.(txt|csv|jsonl)$")
     """Path relative to the repository root: `.txt` (one prompt a line, `#` starts a comment line), `.csv`, `.jsonl`."""
+    source: str | None = None
+    """Instead of `file`: a name in `prompt_sources`. It needs `count`, since planning comes before the download."""
     column: str = Field("prompt", min_length=1)
     """Column (`.csv`) or key (`.jsonl`) that holds the prompt."""
     first: int = Field(0, ge=0)
@@ -41,6 +45,31 @@ class PromptSet(Section):
     """Drop prompts with three or more digits, as the authors' code does."""
     shuffle: bool = False
     """Put the prompts in a fixed pseudo-random order that does not depend on the file's."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.file is None) == (self.source is None):
+            raise ValueError("give either `file` or `source`")
+        if self.source is not None:
+            if self.count is None:
+                raise ValueError("a set from a source needs `count`, so that a run can be planned before the download")
+            for name in ("column", "max_words", "drop_digits", "shuffle"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"`{name}` belongs to the source, which all its sets share: prompt_sources")
+        return self
+
+    @property
+    def path(self) -> str:
+        """What the set is sliced from, relative to the repository root."""
+        return self.file if self.file is not None else f"resources/prompts/{self.source}.parquet"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What makes a text unusable as a prompt: a short kind to count by, and what is wrong and what to do."""
+
+    kind: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -63,19 +92,26 @@ def load_prompt_set(name: str, settings: PromptSet, root: Path) -> pd.DataFrame:
 
     Args:
         name: The set's name in the configuration, for messages.
-        settings: Which file, and which part of it.
-        root: Folder that `settings.file` is relative to.
+        settings: Which file or source, and which part of it.
+        root: Folder that `settings.path` is relative to.
 
     Raises:
         InputError: The file is missing, empty or not UTF-8; a line holds no usable prompt or repeats an earlier one;
-            the slice reaches outside the file.
+            the slice reaches outside the file; the source has not been read yet.
     """
+    if settings.source is not None:
+        return _sliced(name, settings, root / settings.path)
     texts = [line.text for line in _selected(name, settings, root)]
     return pd.DataFrame({"prompt_id": [prompt_id(text) for text in texts], "prompt": texts}, dtype="str")
 
 
 def count_prompts(settings: PromptSet, root: Path, name: str = "*") -> int:
-    """How many prompts `load_prompt_set` gives, without making the table. Raises what it raises."""
+    """How many prompts `load_prompt_set` gives, without making the table. Raises what it raises.
+
+    A set from a source counts as its configuration says: the source may not be here yet.
+    """
+    if settings.source is not None:
+        return require(settings.count, f"prompt_sets.{name}.count: is missing")
     return len(_selected(name, settings, root))
 
 
@@ -98,14 +134,89 @@ def check_disjoint(sets: Mapping[str, pd.DataFrame], pairs: Iterable[tuple[str, 
             )
 
 
+def check_slices(sets: Mapping[str, PromptSet], pairs: Iterable[tuple[str, str]]) -> None:
+    """Check that sets cut from one source do not overlap, which needs no download.
+
+    Args:
+        sets: Entries of the configuration by name.
+        pairs: Names of sets that must be disjoint.
+
+    Raises:
+        InputError: Two slices overlap; names both and the places.
+    """
+    for one, other in pairs:
+        first, second = sets[one], sets[other]
+        if first.source is None or first.source != second.source:
+            continue
+        begin = max(first.first, second.first)
+        end = min(entry.first + (entry.count or 0) for entry in (first, second))
+        if begin < end:
+            raise InputError(
+                f"prompt_sets.{one} and prompt_sets.{other} must not share prompts, but both take places {begin} to "
+                f"{end - 1} of source {first.source}; move `first` of one of them"
+            )
+
+
+def has_many_digits(text: str) -> bool:
+    """Whether a prompt has three or more digits; the authors' code drops such prompts."""
+    return sum(character in "0123456789" for character in text) >= MANY_DIGITS
+
+
+def find_fault(text: str, max_words: int, key: str) -> Fault | None:
+    """What makes a text unusable as a prompt, if anything.
+
+    Args:
+        text: The prompt without outer white space.
+        max_words: A longer prompt is a fault.
+        key: The entry of the configuration that sets `max_words`, for messages.
+    """
+    for place, character in enumerate(text, 1):
+        category = unicodedata.category(character)
+        if category in ("Cc", "Cs", "Zl", "Zp"):  # controls, halves of surrogate pairs, line and paragraph separators
+            where = f"U+{ord(character):04X} at character {place} of the prompt"
+            return Fault("control character", f"control character {where}; replace it by a space")
+    if all(unicodedata.category(character)[0] in "CZ" for character in text):
+        return Fault("empty", "the prompt is empty; write one or take the line out")
+    words = len(text.split())
+    if words > max_words:
+        message = f"{words} words, more than {key}.max_words={max_words}; shorten the prompt or raise the limit"
+        return Fault("too long", message)
+    if len(text) > CHARACTERS_A_WORD * max_words:
+        limit = f"{CHARACTERS_A_WORD} x {key}.max_words={max_words}"
+        message = f"{len(text)} characters, more than {limit}; shorten the prompt or raise the limit"
+        return Fault("too long", message)
+    return None
+
+
+def _sliced(name: str, settings: PromptSet, path: Path) -> pd.DataFrame:
+    """A slice of a source's table."""
+    import pyarrow.parquet as pq
+
+    key = f"prompt_sets.{name}"
+    try:
+        source = pq.read_table(path)
+    except FileNotFoundError:
+        raise InputError(f"{key}.source: {path} does not exist yet; read the source first: snakemake {path}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{key}.source: {path} cannot be read ({error}); delete it and run again") from error
+    count = settings.count or 0
+    if settings.first + count > source.num_rows:
+        raise InputError(
+            f"{key}: first={settings.first} and count={count} reach outside {path}, which has {source.num_rows} "
+            "prompts; lower them, or let the source keep more"
+        )
+    table: pd.DataFrame = source.slice(settings.first, count).to_pandas()
+    return table.astype("str")
+
+
 def _selected(name: str, settings: PromptSet, root: Path) -> list[_Line]:
-    key, path = f"prompt_sets.{name}", root / settings.file
+    key, path = f"prompt_sets.{name}", root / settings.path
     lines = list(_read(key, settings, path))
     if not lines:
         raise InputError(f"{key}.file: {path} holds no prompt; put one prompt a line into it")
     _check_duplicates(key, path, lines)
     if settings.drop_digits:
-        lines = [line for line in lines if sum(character in "0123456789" for character in line.text) < MANY_DIGITS]
+        lines = [line for line in lines if not has_many_digits(line.text)]
     if settings.shuffle:
         lines.sort(key=lambda line: (derive("prompt order", prompt_id(line.text)), prompt_id(line.text)))
     end = len(lines) if settings.count is None else settings.first + settings.count
@@ -121,9 +232,8 @@ def _read(key: str, settings: PromptSet, path: Path) -> Iterator[_Line]:
     reader = {".txt": _read_txt, ".csv": _read_csv, ".jsonl": _read_jsonl}[path.suffix]
     for line in reader(key, settings, path, _decode(key, path)):
         text = line.text.strip()
-        problem = _problem(text, settings.max_words, key)
-        if problem:
-            raise InputError(f"{key}.file: {path}, line {line.number}: {problem}")
+        if fault := find_fault(text, settings.max_words, key):
+            raise InputError(f"{key}.file: {path}, line {line.number}: {fault.message}")
         yield _Line(line.number, text)
 
 
@@ -197,23 +307,6 @@ def _read_jsonl(key: str, settings: PromptSet, path: Path, text: str) -> Iterato
         if not isinstance(value, str):
             raise InputError(f"{key}.file: {where}: {settings.column!r} must be text, not {json.dumps(value)[:QUOTED]}")
         yield _Line(number, value)
-
-
-def _problem(text: str, max_words: int, key: str) -> str | None:
-    """What makes a text unusable as a prompt, and what to do about it."""
-    for place, character in enumerate(text, 1):
-        category = unicodedata.category(character)
-        if category in ("Cc", "Cs", "Zl", "Zp"):  # controls, halves of surrogate pairs, line and paragraph separators
-            return f"control character U+{ord(character):04X} at character {place} of the prompt; replace it by a space"
-    if all(unicodedata.category(character)[0] in "CZ" for character in text):
-        return "the prompt is empty; write one or take the line out"
-    words = len(text.split())
-    if words > max_words:
-        return f"{words} words, more than {key}.max_words={max_words}; shorten the prompt or raise the limit"
-    if len(text) > CHARACTERS_A_WORD * max_words:
-        limit = f"{CHARACTERS_A_WORD} x {key}.max_words={max_words}"
-        return f"{len(text)} characters, more than {limit}; shorten the prompt or raise the limit"
-    return None
 
 
 def _check_duplicates(key: str, path: Path, lines: list[_Line]) -> None:

@@ -1,21 +1,27 @@
-"""Read a prompt set from its file into a checked table."""
+"""Read a prompt set from its file or source into a checked table."""
 
 from argparse import Namespace
 from pathlib import Path
 
 from promptavideo import cli
-from promptavideo.prompts import PromptSet, load_prompt_set
-from promptavideo.schemas import PROMPT_SET, write_table
+from promptavideo.prompts import PromptSet, check_disjoint, load_prompt_set
+from promptavideo.schemas import PROMPT_SET, read_table, write_table
 
 parser = cli.parser(__doc__)
 parser.add_argument("name")
 parser.add_argument("--settings", type=cli.settings(PromptSet), required=True)
+parser.add_argument(
+    "--apart", type=Path, nargs="*", default=[], help="tables, named like their sets, to share none with"
+)
 parser.add_argument("--output", type=Path, required=True)
 
 
 def main(options: Namespace) -> None:
     """Read, check and write."""
-    write_table(load_prompt_set(options.name, options.settings, Path()), options.output, PROMPT_SET)
+    table = load_prompt_set(options.name, options.settings, Path())
+    others = {path.stem: read_table(path, PROMPT_SET) for path in options.apart}
+    check_disjoint(others | {options.name: table}, [(options.name, other) for other in others])
+    write_table(table, options.output, PROMPT_SET)
 
 
 if __name__ == "__main__":
