@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import BoosterConfig
+from promptavideo.captions import PromptSource
 from promptavideo.errors import InputError
 from promptavideo.evolution import EvolutionConfig
 from promptavideo.generators import GeneratorConfig, check_pipeline
@@ -19,7 +20,7 @@ from promptavideo.models import MiniatureModel, ModelEntry, requires
 from promptavideo.operators import OperatorConfig
 from promptavideo.operators.base import EVOLUTION_PLACEHOLDERS, REFINE_PLACEHOLDERS, read_template
 from promptavideo.preference import PreferenceConfig
-from promptavideo.prompts import PromptSet, check_disjoint, load_prompt_set
+from promptavideo.prompts import PromptSet, check_disjoint, check_slices, load_prompt_set
 from promptavideo.refiners import LlmRefinerConfig, RefinerConfig
 from promptavideo.rewards import DIMENSIONS_OF, RewardConfig
 from promptavideo.schemas import DIMENSIONS
@@ -57,6 +58,8 @@ class Config(Section):
     shard_size: int = Field(ge=1)
     """Prompts that one filming job takes; no result depends on it."""
     models: dict[Name, ModelEntry]
+    prompt_sources: dict[Name, PromptSource] = {}
+    """Datasets of captions that prompt sets may be slices of."""
     prompt_sets: dict[Name, PromptSet]
     generators: dict[Name, GeneratorConfig] = Field(min_length=1)
     rewards: dict[Name, RewardConfig] = Field(min_length=1)
@@ -78,7 +81,7 @@ class Config(Section):
     def _bad_names(self) -> Iterator[str]:
         groups: dict[str, Iterable[str]] = {
             group: getattr(self, group)
-            for group in ("models", "prompt_sets", "generators", "rewards", "operators", "refiners")
+            for group in ("models", "prompt_sources", "prompt_sets", "generators", "rewards", "operators", "refiners")
         }
         for group, names in (groups | {"evaluation.sets": self.evaluation.sets}).items():
             for name in names:
@@ -94,6 +97,11 @@ class Config(Section):
                 for needed in requires(entry)
             ),
             *((f"generators.{name}.model", entry.model, self.models) for name, entry in self.generators.items()),
+            *(
+                (f"prompt_sets.{name}.source", entry.source, self.prompt_sources)
+                for name, entry in self.prompt_sets.items()
+                if entry.source is not None
+            ),
             ("evolution.prompts", self.evolution.prompts, self.prompt_sets),
             ("evolution.operator", self.evolution.operator, self.operators),
             ("preference.prompts", self.preference.prompts, self.prompt_sets),
@@ -134,6 +142,13 @@ class Config(Section):
                 yield f"rewards: {dimension} must be filled once, but is filled by {' and '.join(by) or 'none'}"
 
     @property
+    def apart(self) -> list[tuple[Name, Name]]:
+        """The prompt sets that must share no prompt: what boosters learn from, and what they are tested on."""
+        training = {self.evolution.prompts, self.preference.prompts}
+        tests = {entry.prompts for entry in self.evaluation.sets.values()}
+        return [(learned, test) for learned in sorted(training) for test in sorted(tests)]
+
+    @property
     def stages(self) -> list[str]:
         """The boosters that are trained, in order."""
         return ["sft", *(f"dpo-{round_}" for round_ in range(1, self.preference.rounds + 1))]
@@ -155,10 +170,9 @@ def check(raw: dict[str, Any], root: Path) -> Config:
         raise InputError("the configuration cannot be used:\n  " + "\n  ".join(_lines(error, raw))) from error
     for name, generator in config.generators.items():
         check_pipeline(name, generator)
-    sets = {name: load_prompt_set(name, entry, root) for name, entry in config.prompt_sets.items()}
-    training = {config.evolution.prompts, config.preference.prompts}
-    tests = {entry.prompts for entry in config.evaluation.sets.values()}
-    check_disjoint(sets, [(learned, test) for learned in sorted(training) for test in sorted(tests)])
+    sets = {name: load_prompt_set(name, entry, root) for name, entry in config.prompt_sets.items() if entry.file}
+    check_slices(config.prompt_sets, config.apart)
+    check_disjoint(sets, [pair for pair in config.apart if all(name in sets for name in pair)])
     _check_templates(config, root)
     return config
 

@@ -48,6 +48,15 @@ class Plan:
             return self.config.evaluation.sets[rest[0]].prompts
         return self.config.preference.prompts
 
+    def apart(self, prompt_set: str) -> list[str]:
+        """The sets to compare a set with once they are read, since planning does not see the captions of a source."""
+        sets = self.config.prompt_sets
+        return [
+            learned
+            for learned, test in self.config.apart
+            if test == prompt_set and (sets[learned].source or sets[test].source)
+        ]
+
     def shards(self, batch: str) -> list[str]:
         """The names of a batch's shards."""
         count = shard_count(self._count(self.prompt_set(batch)), self.config.shard_size)
@@ -66,7 +75,7 @@ class Plan:
                 "set": name,
                 "refiner": refiner,
                 "scores": self._scores(generator, name, refiner),
-                "prompts_file": self.config.prompt_sets[entry.prompts].file,
+                "prompts_file": self.config.prompt_sets[entry.prompts].path,
                 "model": f"resources/models/{self.config.generators[generator].model}",
                 "booster": self._booster(generator, refiner),
             }
