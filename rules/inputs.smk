@@ -1,6 +1,12 @@
 # What comes from outside: models and prompt sets.
 
 
+def prompt_source_inputs(name):
+    """A local source is watched; what a pinned revision holds does not change."""
+    source = CONFIG.prompt_sources[name]
+    return [source.path] if source.kind == "local" else []
+
+
 rule fetch:
     input:
         fetch_inputs,
@@ -22,9 +28,38 @@ rule fetch:
         "python scripts/fetch_model.py {wildcards.model} --entry {params.entry:q} --models resources/models --log {log}"
 
 
+rule prompt_source:
+    input:
+        lambda wildcards: prompt_source_inputs(wildcards.prompt_source),
+    output:
+        table="resources/prompts/{prompt_source}.parquet",
+        origin="resources/prompts/{prompt_source}.json",
+    log:
+        "logs/prompt_sources/{prompt_source}.log",
+    benchmark:
+        "benchmarks/prompt_sources/{prompt_source}.tsv"
+    wildcard_constraints:
+        prompt_source=PLAN.pattern("prompt_sources") or "no-source",
+    conda:
+        "../envs/workflow.yaml"
+    resources:
+        mem_mb=12000,
+    params:
+        settings=lambda wildcards: section(f"prompt_sources.{wildcards.prompt_source}"),
+    message:
+        "Read the captions of {wildcards.prompt_source}"
+    shell:
+        "python scripts/prompt_source.py {wildcards.prompt_source} --settings {params.settings:q} "
+        "--output {output.table} --origin {output.origin} --log {log}"
+
+
 rule prompt_set:
     input:
-        lambda wildcards: CONFIG.prompt_sets[wildcards.prompt_set].file,
+        prompts=lambda wildcards: CONFIG.prompt_sets[wildcards.prompt_set].path,
+        apart=lambda wildcards: expand(
+            "results/prompt_sets/{learned}.parquet",
+            learned=PLAN.apart(wildcards.prompt_set),
+        ),
     output:
         "results/prompt_sets/{prompt_set}.parquet",
     log:
@@ -38,5 +73,5 @@ rule prompt_set:
     message:
         "Read prompt set {wildcards.prompt_set}"
     shell:
-        "python scripts/prompt_set.py {wildcards.prompt_set} --settings {params.settings:q} "
+        "python scripts/prompt_set.py {wildcards.prompt_set} --settings {params.settings:q} --apart {input.apart} "
         "--output {output} --log {log}"
