@@ -1,6 +1,7 @@
 """What every script shares: logging to a file and the terminal, JSON settings, and errors as one message."""
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -53,6 +54,14 @@ def run(options: argparse.Namespace, work: Callable[[argparse.Namespace], None])
     except PromptAVideoError as error:
         logging.getLogger("promptavideo").error("%s: %s", type(error).__name__, error)
         sys.exit(1)
-    except Exception:
-        logging.getLogger("promptavideo").exception("unexpected error")
+    except Exception as error:
+        log = logging.getLogger("promptavideo")
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            log.error(
+                "%s: the disk is full. What is finished is kept: free space and run the same command again; "
+                "scripts/gc.py lists videos that no result names",
+                error.filename or "writing failed",
+            )
+        else:
+            log.exception("unexpected error")
         sys.exit(1)
