@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from promptavideo.errors import ScoreError
-from promptavideo.files import sha256
-from promptavideo.generators.base import Generator
+from promptavideo.errors import InputError, PromptAVideoError, ScoreError
+from promptavideo.generators.base import Generator, Lost, RefusedError
 from promptavideo.progress import Progress
-from promptavideo.store import Entry, Store, write_manifest
-from promptavideo.video import read_video
+from promptavideo.store import Entry, Store, Stored, write_manifest
 
 log = logging.getLogger(__name__)
 
@@ -26,44 +24,82 @@ def film_shard(rows: pd.DataFrame, generator: Generator, store: Store, manifest:
         stage: What the progress lines call this work.
 
     Raises:
+        InputError: The generator refused texts, named by prompt once everything else is filmed; or it cannot go on.
         ScoreError: A video could not be read back even when filmed twice.
     """
     keys = [generator.key(text, seed) for text, seed in zip(rows["refined"], rows["seed"], strict=True)]
+    shoot = _Shoot(generator, store)
+    stored = {key: found for key in dict.fromkeys(keys) if (found := store.find(key))}
     work = dict(zip(keys, zip(rows["refined"], rows["seed"], strict=True), strict=True))
-    missing = [key for key in work if not store.holds(key)]
-    progress = Progress(stage, len(work), "videos", done=len(work) - len(missing))
-    for start in range(0, len(missing), generator.batch_size):
-        batch = missing[start : start + generator.batch_size]
-        _film(batch, work, generator, store, attempts=2)
+    missing = {key: work[key] for key in work if key not in stored}
+    progress = Progress(stage, len(work), "videos", done=len(stored))
+    waiting = list(missing)
+    for start in range(0, len(waiting), generator.batch_size):
+        batch = {key: missing[key] for key in waiting[start : start + generator.batch_size]}
+        stored |= shoot.film(batch, attempts=2)
         progress.advance(len(batch))
-    entries = []
-    for row, key in zip(rows.to_dict("records"), keys, strict=True):
-        clip = read_video(store.video(key))
-        entries.append(
-            Entry(
-                prompt_id=row["prompt_id"],
-                candidate=row["candidate"],
-                replicate=row["replicate"],
-                key=key,
-                sha256=sha256(store.video(key)),
-                frames=len(clip.frames),
-                fps=clip.fps,
-            )
+    if shoot.refused:
+        raise InputError(_refusals(rows, keys, shoot.refused))
+    entries = [
+        Entry(
+            prompt_id=row["prompt_id"],
+            candidate=row["candidate"],
+            replicate=row["replicate"],
+            key=key,
+            sha256=stored[key].sha256,
+            frames=stored[key].frames,
+            fps=stored[key].fps,
+            device=stored[key].device,
         )
+        for row, key in zip(rows.to_dict("records"), keys, strict=True)
+    ]
     write_manifest(entries, manifest)
 
 
-def _film(keys: list[str], work: dict[str, tuple[str, int]], generator: Generator, store: Store, attempts: int) -> None:
-    """Film one batch; what cannot be read back is filmed again, `attempts` times in all."""
-    clips = generator.film([work[key][0] for key in keys], [work[key][1] for key in keys])
-    failed = []
-    for key, clip in zip(keys, clips, strict=True):
-        try:
-            store.put(key, clip, crf=generator.crf, pixel_format=generator.pixel_format)
-        except ScoreError as error:
-            if attempts == 1:
-                raise ScoreError(f"{error}. It was filmed twice; text: {work[key][0]!r}") from error
-            log.warning("%s; filming it again", error)
-            failed.append(key)
-    if failed:
-        _film(failed, work, generator, store, attempts - 1)
+class _Shoot:
+    """Films batches into a store and remembers what was refused."""
+
+    def __init__(self, generator: Generator, store: Store) -> None:
+        self._generator, self._store = generator, store
+        self.refused: dict[str, str] = {}
+        """Why, by the key of the video."""
+
+    def film(self, batch: dict[str, tuple[str, int]], attempts: int) -> dict[str, Stored]:
+        """Film one batch {key: (text, seed)}; what cannot be read back is filmed again, `attempts` times in all."""
+        texts, seeds = zip(*batch.values(), strict=True)
+        stored: dict[str, Stored] = {}
+        again: dict[str, tuple[str, int]] = {}
+        stopped: PromptAVideoError | None = None  # raised last, so that what was made of the others is kept
+        generator = self._generator
+        for (key, work), made in zip(batch.items(), generator.film(texts, seeds), strict=True):
+            if isinstance(made, Lost):
+                if isinstance(made.error, RefusedError):
+                    self.refused[key] = str(made.error)
+                else:
+                    stopped = stopped or made.error
+                continue
+            try:
+                stored[key] = self._store.put(
+                    key, made, generator.crf, generator.pixel_format, generator.circumstances()
+                )
+            except ScoreError as error:
+                if attempts == 1:
+                    stopped = stopped or ScoreError(f"{error}. It was filmed twice; text: {work[0]!r}")
+                else:
+                    log.warning("%s; filming it again", error)
+                    again[key] = work
+        if stopped:
+            raise stopped
+        return stored | (self.film(again, attempts - 1) if again else {})
+
+
+def _refusals(rows: pd.DataFrame, keys: list[str], refused: dict[str, str]) -> str:
+    lines = [
+        f"prompt {row['prompt_id']}, candidate {row['candidate']}: {refused[key]}; text: {row['refined']!r:.200}"
+        for row, key in zip(rows.to_dict("records"), keys, strict=True)
+        if key in refused
+    ]
+    return (
+        f"the generator refuses {len(lines)} videos, everything else of this shard is filmed and kept. Leave these "
+        "prompts out of the prompt set, or change what refines them:\n  " + "\n  ".join(lines)
+    )

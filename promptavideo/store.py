@@ -5,15 +5,63 @@ video, and two jobs that make the same key agree. A manifest is written last and
 """
 
 import json
-from collections.abc import Iterable
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import av
 from pydantic import TypeAdapter
 
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.files import atomic_path, sha256
 from promptavideo.video import Clip, read_video, write_video
+
+UNKNOWN = "unknown"
+"""The device of a video whose filming was not recorded."""
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A video that a generator hands over as a file, and what it is expected to be; None expects nothing."""
+
+    path: Path
+    width: int | None = None
+    height: int | None = None
+    frames: int | None = None
+    fps: float | None = None
+
+    def check(self, clip: Clip) -> None:
+        """Compare the decoded file with what is expected.
+
+        Raises:
+            InputError: It is something else.
+        """
+        frames, height, width = clip.frames.shape[:3]
+        found = {"width": width, "height": height, "frames": frames, "fps": clip.fps}
+        wrong = [
+            f"{name} {value:g}, not {expected:g}"
+            for name, value in found.items()
+            if (expected := getattr(self, name)) is not None and abs(value - expected) > 0.01
+        ]
+        if wrong:
+            raise InputError(
+                f"{self.path}: is not the video that the generator's entry expects ({'; '.join(wrong)}); correct the "
+                "entry, or the settings of what made the file"
+            )
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A video in the store: SHA-256 of its file, frames, frames a second, and the device that filmed it."""
+
+    sha256: str
+    frames: int
+    fps: float
+    device: str
 
 
 @dataclass(frozen=True)
@@ -27,6 +75,7 @@ class Entry:
     sha256: str
     frames: int
     fps: float
+    device: str = UNKNOWN
 
 
 _ENTRY = TypeAdapter(Entry)
@@ -42,32 +91,81 @@ class Store:
         """Where the video of a key lives."""
         return self.folder / "videos" / key[:2] / f"{key}.mp4"
 
+    def circumstances(self, key: str) -> Path:
+        """Where it is recorded how the video of a key was filmed."""
+        return self.video(key).with_suffix(".json")
+
     def scores(self, key: str) -> Path:
         """Where the cached rewards of a score key live."""
         return self.folder / "scores" / key[:2] / f"{key}.json"
 
-    def holds(self, key: str) -> bool:
-        """Whether the key's video is there and decodes to the end; a damaged one is removed."""
+    def find(self, key: str) -> Stored | None:
+        """The key's video, if it is there and decodes to the end; a damaged one is removed."""
         path = self.video(key)
         if not path.exists():
-            return False
+            return None
         try:
-            read_video(path)
+            clip = read_video(path)
         except ScoreError:
-            path.unlink(missing_ok=True)
-            return False
-        return True
+            self.remove(path)
+            return None
+        return Stored(sha256(path), len(clip.frames), clip.fps, self._device(key))
 
-    def put(self, key: str, clip: Clip, crf: int, pixel_format: str) -> None:
-        """Write a key's video and read it back.
+    def put(
+        self,
+        key: str,
+        made: Clip | VideoFile,
+        crf: int,
+        pixel_format: str,
+        circumstances: Mapping[str, Any] | None = None,
+    ) -> Stored:
+        """Store a key's video; it is read back before it appears.
+
+        H.264 in an MP4 file is taken as it is, anything else is encoded. If another job has stored a video under this
+        key meanwhile, that one is kept, since a manifest may name its bytes.
+
+        Args:
+            key: Its name.
+            made: What the generator gave.
+            crf: x264 quality of what is encoded.
+            pixel_format: Of what is encoded.
+            circumstances: What the key does not say (`device`, ...); recorded beside the video.
 
         Raises:
-            ScoreError: The clip has no frames, or what was written cannot be decoded.
+            InputError: The file is not what was expected.
+            ScoreError: There are no frames, or what was written cannot be decoded.
         """
-        if not len(clip.frames):
-            raise ScoreError(f"{self.video(key)}: the generator gave no frames")
-        write_video(clip, self.video(key), crf=crf, pixel_format=pixel_format)
-        read_video(self.video(key))
+        path = self.video(key)
+        partial = path.with_name(f".{key}.{secrets.token_hex(4)}.mp4")
+        try:
+            clip = _write(made, partial, crf, pixel_format)
+            theirs = self._publish(partial, key, circumstances or {})
+            return theirs or Stored(sha256(path), len(clip.frames), clip.fps, self._device(key))
+        except ScoreError as error:
+            raise ScoreError(str(error).replace(str(partial), str(path))) from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _publish(self, partial: Path, key: str, circumstances: Mapping[str, Any]) -> Stored | None:
+        """Give a whole video its name, or return the sound one that has it already."""
+        path = self.video(key)
+        try:
+            os.link(partial, path)
+        except FileExistsError:
+            if theirs := self.find(key):
+                return theirs
+            partial.replace(path)
+        except OSError:  # a file system without hard links
+            partial.replace(path)
+        with atomic_path(self.circumstances(key)) as record:
+            record.write_text(json.dumps(dict(circumstances)) + "\n", encoding="utf-8")
+        return None
+
+    def _device(self, key: str) -> str:
+        try:
+            return str(json.loads(self.circumstances(key).read_text(encoding="utf-8"))["device"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return UNKNOWN
 
     def read(self, entry: Entry, manifest: Path) -> Clip:
         """Decode the video of a manifest's entry, checking that it is the one that was filmed.
@@ -86,17 +184,53 @@ class Store:
                 raise ScoreError(f"{path}: the video is not the one that was filmed (its sha256 differs)")
             return read_video(path)
         except ScoreError as error:
-            path.unlink(missing_ok=True)
+            self.remove(path)
             manifest.unlink(missing_ok=True)
             raise ScoreError(
                 f"{error}. It belongs to prompt {entry.prompt_id}, candidate {entry.candidate}, replicate "
                 f"{entry.replicate} of {manifest}. Both were removed: run the same command again to film it once more."
             ) from error
 
+    @staticmethod
+    def remove(video: Path) -> None:
+        """Delete a video and what is recorded about it."""
+        video.unlink(missing_ok=True)
+        video.with_suffix(".json").unlink(missing_ok=True)
+
     def unnamed(self, manifests: Iterable[Path]) -> list[Path]:
         """Videos in the store that none of the manifests names."""
         named = {entry.key for manifest in manifests for entry in read_manifest(manifest)}
         return [path for path in sorted((self.folder / "videos").glob("*/*.mp4")) if path.stem not in named]
+
+
+def _write(made: Clip | VideoFile, path: Path, crf: int, pixel_format: str) -> Clip:
+    """Write what a generator gave and decode what was written."""
+    if isinstance(made, VideoFile) and _is_h264(made.path):
+        with atomic_path(path) as copy:
+            shutil.copyfile(made.path, copy)
+    else:
+        clip = made if isinstance(made, Clip) else read_video(made.path)
+        if not len(clip.frames):
+            raise ScoreError(f"{path}: the generator gave no frames")
+        write_video(clip, path, crf=crf, pixel_format=pixel_format)
+    written = read_video(path)
+    if isinstance(made, VideoFile):
+        made.check(written)
+    return written
+
+
+def _is_h264(path: Path) -> bool:
+    """Whether a file is H.264 video in an MP4 container.
+
+    Raises:
+        ScoreError: It is no video.
+    """
+    try:
+        with av.open(str(path)) as container:
+            codec = container.streams.video[0].codec_context.name
+            return codec == "h264" and "mp4" in container.format.name.split(",")
+    except (av.FFmpegError, IndexError, OSError) as error:
+        raise ScoreError(f"{path}: cannot be decoded ({error})") from error
 
 
 def write_manifest(entries: Iterable[Entry], path: Path) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from promptavideo.generators.base import Generator
+from promptavideo.errors import InputError
+from promptavideo.generators.base import Generator, Lost, Made, RefusedError
 from promptavideo.miniature.world import random_scene, render
 from promptavideo.rewards.base import Reward
 from promptavideo.schemas import DIMENSIONS, PROMPTS
@@ -20,18 +21,38 @@ class Painter(Generator):
 
     crf, pixel_format = 8, "yuv444p"
 
-    def __init__(self, batch_size: int = 2, revision: str = "1", videos: float = math.inf, blank: int = 0) -> None:
-        """Paint `videos` videos before dying; the first `blank` of them have no frames."""
+    def __init__(
+        self,
+        batch_size: int = 2,
+        revision: str = "1",
+        videos: float = math.inf,
+        blank: int = 0,
+        refused: Sequence[str] = (),
+        lost: Sequence[str] = (),
+        device: str = "easel",
+    ) -> None:
+        """Paint `videos` videos before dying; the first `blank` of them have no frames.
+
+        Texts of `refused` are refused, texts of `lost` stop the machine.
+        """
         self.batch_size, self.revision, self.videos, self.blank = batch_size, revision, videos, blank
+        self.refused, self.lost, self.device = refused, lost, device
         self.filmed: list[tuple[str, int]] = []
 
     def identity(self) -> dict[str, Any]:
         return {"model": "painter", "revision": self.revision}
 
-    def film(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Clip]:
+    def circumstances(self) -> dict[str, Any]:
+        return {"device": self.device}
+
+    def film(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Made]:
         assert len(texts) == len(seeds) <= self.batch_size
-        clips = []
+        clips: list[Made] = []
         for text, seed in zip(texts, seeds, strict=True):
+            if text in (*self.refused, *self.lost):
+                error = RefusedError("not this") if text in self.refused else InputError("the machine stopped")
+                clips.append(Lost(error))
+                continue
             if len(self.filmed) >= self.videos:
                 raise KeyboardInterrupt
             self.filmed.append((text, seed))

@@ -1,4 +1,6 @@
+import errno
 import logging
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -6,8 +8,9 @@ import pandas as pd
 import pytest
 from fakes import Judge, Painter, prompts_table
 
+from promptavideo import cli
 from promptavideo import store as store_module
-from promptavideo.errors import ScoreError
+from promptavideo.errors import InputError, ScoreError
 from promptavideo.files import sha256
 from promptavideo.filming import film_shard
 from promptavideo.progress import Progress
@@ -15,7 +18,7 @@ from promptavideo.schemas import PROMPTS, read_table, write_table
 from promptavideo.scoring import score_shard
 from promptavideo.shards import shard_count, shard_rows
 from promptavideo.store import Store, read_manifest
-from promptavideo.video import Clip, write_video
+from promptavideo.video import Clip, read_video, write_video
 
 TEXTS = {prompt: [f"{prompt} one", f"{prompt} two"] for prompt in ("d", "a", "c", "b", "e")}
 
@@ -193,3 +196,68 @@ def test_progress_counts_what_was_there_and_tells_the_time_left(
         "film: 8/10 videos, 8:30 left",
         "film: 10/10 videos, 0:00 left",
     ]
+
+
+def test_a_full_disk_is_one_message_and_what_was_filmed_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Writes fail as they do on a full disk, after three videos."""
+    left = [None] * 3
+
+    def write(clip: Clip, path: Path, **settings: Any) -> None:
+        if not left:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        left.pop()
+        write_video(clip, path, **settings)
+
+    monkeypatch.setattr(store_module, "write_video", write)
+    rows, store = prompts_table(TEXTS), Store(tmp_path, "painter")
+    with pytest.raises(SystemExit):
+        cli.run(Namespace(log=None), lambda _: film_shard(rows, Painter(), store, tmp_path / "0000.jsonl", "film"))
+    said = capsys.readouterr().err
+    assert "the disk is full" in said and "run the same command again" in said and "Traceback" not in said
+    assert len(contents(store)) == 3
+    assert not (tmp_path / "0000.jsonl").exists()
+
+
+def test_a_refused_text_is_named_by_its_prompt_once_all_else_is_filmed(tmp_path: Path) -> None:
+    rows, store = prompts_table({"a": ["one", "bad", "two"], "b": ["bad", "three"]}), Store(tmp_path, "painter")
+    painter = Painter(refused=("bad",))
+    with pytest.raises(InputError, match=r"refuses 2 videos") as caught:
+        film_shard(rows, painter, store, tmp_path / "0000.jsonl", "film")
+    assert "prompt pa, candidate 1: not this; text: 'bad'" in str(caught.value)
+    assert "prompt pb, candidate 0: not this; text: 'bad'" in str(caught.value)
+    assert len(contents(store)) == 3
+    assert not (tmp_path / "0000.jsonl").exists()
+
+
+def test_what_was_made_of_a_failing_batch_is_kept(tmp_path: Path) -> None:
+    rows, store = prompts_table({"a": ["one", "lost", "two", "three"]}), Store(tmp_path, "painter")
+    with pytest.raises(InputError, match="the machine stopped"):
+        film_shard(rows, Painter(batch_size=3, lost=("lost",)), store, tmp_path / "0000.jsonl", "film")
+    assert len(contents(store)) == 2
+    again = Painter()
+    film_shard(rows, again, store, tmp_path / "0000.jsonl", "film")
+    assert [text for text, _ in again.filmed] == ["lost", "three"]
+
+
+def test_the_device_that_filmed_a_video_is_in_every_manifest_that_names_it(tmp_path: Path) -> None:
+    rows, store = prompts_table({"a": ["one"]}), Store(tmp_path, "painter")
+    film_shard(rows, Painter(device="GPU one"), store, tmp_path / "0.jsonl", "film")
+    film_shard(prompts_table({"a": ["one", "two"]}), Painter(device="GPU two"), store, tmp_path / "1.jsonl", "film")
+    assert [entry.device for entry in read_manifest(tmp_path / "1.jsonl")] == ["GPU one", "GPU two"]
+
+
+def test_a_freshly_filmed_video_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[Path] = []
+
+    def read(path: Path) -> Clip:
+        decoded.append(path)
+        return read_video(path)
+
+    monkeypatch.setattr(store_module, "read_video", read)
+    store = Store(tmp_path, "painter")
+    film_shard(prompts_table({"a": ["one", "two"]}), Painter(), store, tmp_path / "0.jsonl", "film")
+    assert len(decoded) == 2
+    film_shard(prompts_table({"a": ["one", "two"]}), Painter(), store, tmp_path / "0.jsonl", "film")
+    assert len(decoded) == 4  # found in the store: decoded once each

@@ -1,7 +1,10 @@
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -9,8 +12,8 @@ from promptavideo.errors import InputError, ScoreError
 from promptavideo.files import atomic_path, sha256
 from promptavideo.miniature.world import random_scene, render
 from promptavideo.seeds import derive, video_seed
-from promptavideo.store import Entry, Store, read_manifest, write_manifest
-from promptavideo.video import Clip
+from promptavideo.store import Entry, Store, Stored, VideoFile, read_manifest, write_manifest
+from promptavideo.video import Clip, write_video
 
 KEY = "ab" * 16
 
@@ -28,7 +31,8 @@ def filled(root: Path, key: str = KEY) -> tuple[Store, Entry]:
 
 def test_a_stored_video_is_held_and_read_back(tmp_path: Path) -> None:
     store, entry = filled(tmp_path)
-    assert store.holds(KEY) and not store.holds("cd" * 16)
+    assert store.find(KEY) == Stored(entry.sha256, 8, 8.0, "unknown")
+    assert store.find("cd" * 16) is None
     assert store.read(entry, tmp_path / "0000.jsonl").frames.shape == (8, 32, 32, 3)
     assert Store(tmp_path, "other").video(KEY) != store.video(KEY)
 
@@ -61,11 +65,90 @@ def test_a_video_that_is_not_the_filmed_one_is_named_and_taken_out(
     assert not store.video(KEY).exists() and not manifest.exists()
 
 
-def test_a_truncated_video_is_not_held(tmp_path: Path) -> None:
+def test_a_truncated_video_is_not_found(tmp_path: Path) -> None:
     store, _ = filled(tmp_path)
     truncate(store.video(KEY))
-    assert not store.holds(KEY)
-    assert not store.video(KEY).exists()
+    assert store.find(KEY) is None
+    assert not list(store.video(KEY).parent.iterdir())
+
+
+def test_what_is_put_is_what_is_found(tmp_path: Path) -> None:
+    store = Store(tmp_path, "painter")
+    put = store.put(KEY, clip(), crf=8, pixel_format="yuv444p", circumstances={"device": "GPU", "offload": "model"})
+    assert put == store.find(KEY) == Stored(sha256(store.video(KEY)), 8, 8.0, "GPU")
+    assert json.loads(store.circumstances(KEY).read_text()) == {"device": "GPU", "offload": "model"}
+    assert sorted(path.suffix for path in store.video(KEY).parent.iterdir()) == [".json", ".mp4"]
+
+
+def test_a_video_that_another_job_stored_meanwhile_is_kept(tmp_path: Path) -> None:
+    store = Store(tmp_path, "painter")
+    first = store.put(KEY, clip(0), crf=8, pixel_format="yuv444p", circumstances={"device": "one"})
+    assert store.put(KEY, clip(1), crf=8, pixel_format="yuv444p", circumstances={"device": "two"}) == first
+    assert store.find(KEY) == first
+    truncate(store.video(KEY))
+    second = store.put(KEY, clip(1), crf=8, pixel_format="yuv444p", circumstances={"device": "two"})
+    assert second == store.find(KEY) != first
+    assert second.device == "two"
+
+
+def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(source: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(target))
+
+    monkeypatch.setattr("promptavideo.store.os.link", link)
+    store, entry = filled(tmp_path)
+    assert store.read(entry, tmp_path / "0000.jsonl").frames.shape == (8, 32, 32, 3)
+
+
+class TestFile:
+    """Videos that a generator hands over as files."""
+
+    def file(self, folder: Path, name: str = "a.mp4", **settings: Any) -> Path:
+        write_video(clip(), folder / name, **({"crf": 8, "pixel_format": "yuv420p"} | settings))
+        return folder / name
+
+    def test_h264_in_mp4_is_taken_as_it_is(self, tmp_path: Path) -> None:
+        path, store = self.file(tmp_path), Store(tmp_path, "painter")
+        stored = store.put(KEY, VideoFile(path, width=32, height=32, frames=8, fps=8), crf=40, pixel_format="yuv444p")
+        assert stored.sha256 == sha256(path) == sha256(store.video(KEY))
+
+    def test_another_codec_is_encoded(self, tmp_path: Path) -> None:
+        path, store = tmp_path / "a.mp4", Store(tmp_path, "painter")
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("mpeg4", rate=8)
+            stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+            for frame in clip().frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode())
+        stored = store.put(KEY, VideoFile(path), crf=8, pixel_format="yuv444p")
+        assert (stored.frames, stored.fps) == (8, 8.0)
+        with av.open(str(store.video(KEY))) as container:
+            assert container.streams.video[0].codec_context.name == "h264"
+
+    @pytest.mark.parametrize(
+        ("expected", "words"),
+        [
+            ({"width": 64}, "width 32, not 64"),
+            ({"height": 16}, "height 32, not 16"),
+            ({"frames": 9, "width": 64}, "width 32, not 64; frames 8, not 9"),
+            ({"fps": 24.0}, "fps 8, not 24"),
+        ],
+    )
+    def test_another_video_than_expected_is_not_stored(
+        self, tmp_path: Path, expected: dict[str, Any], words: str
+    ) -> None:
+        store = Store(tmp_path, "painter")
+        with pytest.raises(InputError, match=rf"a\.mp4: .*\({words}\)"):
+            store.put(KEY, VideoFile(self.file(tmp_path), **expected), crf=8, pixel_format="yuv420p")
+        assert not list(store.video(KEY).parent.iterdir())
+
+    @pytest.mark.parametrize("damage", [truncate, lambda path: path.write_bytes(b"no video"), Path.unlink])
+    def test_a_damaged_file_is_not_stored(self, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+        path, store = self.file(tmp_path), Store(tmp_path, "painter")
+        damage(path)
+        with pytest.raises(ScoreError):
+            store.put(KEY, VideoFile(path), crf=8, pixel_format="yuv420p")
+        assert store.find(KEY) is None
 
 
 def test_a_manifest_keeps_its_entries_in_order(tmp_path: Path) -> None:
