@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, assert_never
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
+from promptavideo.download import download
 from promptavideo.errors import InputError
 from promptavideo.files import atomic_path, sha256
 from promptavideo.hub import RepoId, Revision, hub_errors, token
@@ -61,6 +62,8 @@ class HubModel(Section):
     revision: Revision
     allow_patterns: list[str] | None = None
     """Files to take (glob patterns); all when absent."""
+    weights: bool = True
+    """False takes configuration and tokenizer files only: what weights of another model are read with."""
     sha256: dict[RelativePath, Digest] = Field(default_factory=dict)
 
 
@@ -72,7 +75,20 @@ class LocalModel(Section):
     """Absolute, or relative to the repository root."""
     allow_patterns: list[str] | None = None
     """Files to take (glob patterns); all when absent."""
+    weights: bool = True
+    """False takes configuration and tokenizer files only: what weights of another model are read with."""
     sha256: dict[RelativePath, Digest] = Field(default_factory=dict)
+
+
+class UrlModel(Section):
+    """A small model that is one file at an address: safetensors, or a pickled state dict, which is converted."""
+
+    kind: Literal["url"]
+    url: str = Field(pattern=r"^(https?|file)://\S+$")
+    sha256: Digest
+    """Of the file; required, since an address promises nothing about what it gives tomorrow."""
+    max_bytes: int = Field(100_000_000, ge=1)
+    """Nothing larger is fetched."""
 
 
 class MiniatureModel(Section):
@@ -86,7 +102,7 @@ class MiniatureModel(Section):
     sha256: dict[RelativePath, Digest] = Field(default_factory=dict)
 
 
-ModelEntry = Annotated[PackageModel | HubModel | LocalModel | MiniatureModel, Field(discriminator="kind")]
+ModelEntry = Annotated[PackageModel | HubModel | LocalModel | UrlModel | MiniatureModel, Field(discriminator="kind")]
 
 
 class FileRecord(BaseModel):
@@ -153,6 +169,8 @@ def fetch(name: str, entry: ModelEntry, folder: Path, models: Mapping[str, Path]
                 origin = _fetch_hub(name, entry, partial)
             case LocalModel():
                 origin = _fetch_local(name, entry, partial, root, folder)
+            case UrlModel():
+                origin = _fetch_url(name, entry, partial)
             case MiniatureModel():
                 origin = _fetch_miniature(name, entry, partial, models, root)
             case _:
@@ -208,7 +226,7 @@ def _published(folder: Path, entry: ModelEntry) -> Iterator[Path]:
     """
     key = hashlib.sha256(entry.model_dump_json().encode()).hexdigest()[:8]
     partial, old = folder.with_name(f".{folder.name}.{key}"), folder.with_name(f".{folder.name}.old")
-    keep = isinstance(entry, HubModel)
+    keep = isinstance(entry, HubModel | UrlModel)
     if not keep:
         shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True, exist_ok=True)
@@ -241,8 +259,10 @@ def _verify(name: str, folder: Path, digests: Mapping[str, str], heal: str) -> N
             raise InputError(f"models.{name}.sha256: {path} has {found}, expected {expected}; {heal}")
 
 
-def _choose(name: str, source: str, files: Iterable[str], patterns: list[str] | None) -> list[str]:
-    """The safe files among those that match the patterns.
+def _choose(
+    name: str, source: str, files: Iterable[str], patterns: list[str] | None, weights: bool = True
+) -> list[str]:
+    """The safe files among those that match the patterns, without any weights if they are not wanted.
 
     Raises:
         InputError: A pickle matches, or no weights do.
@@ -250,6 +270,8 @@ def _choose(name: str, source: str, files: Iterable[str], patterns: list[str] | 
     from huggingface_hub.utils import filter_repo_objects
 
     matching = sorted(filter_repo_objects(files, allow_patterns=patterns))
+    if not weights:
+        return [file for file in matching if file.endswith(KEPT) and not file.endswith(WEIGHTS) and file != MANIFEST]
     pickles = [file for file in matching if file.endswith(PICKLES)]
     if pickles:
         raise InputError(
@@ -330,7 +352,7 @@ def _fetch_hub(name: str, entry: HubModel, target: Path) -> _Origin:
     }
     with hub_errors(f"models.{name}", "model", entry.repo_id, entry.revision):
         listing = snapshot_download(**options, dry_run=True)
-        files = _choose(name, entry.repo_id, (file.filename for file in listing), entry.allow_patterns)
+        files = _choose(name, entry.repo_id, (file.filename for file in listing), entry.allow_patterns, entry.weights)
         snapshot_download(**options, allow_patterns=[escape(file) for file in files])
     try:
         _verify(name, target, entry.sha256, "check the revision and the entry's digests")
@@ -348,10 +370,44 @@ def _fetch_local(name: str, entry: LocalModel, target: Path, root: Path, folder:
     if source == folder.resolve():
         raise InputError(f"models.{name}.path: {source} is where the model would be put; give another folder")
     _verify(name, source, entry.sha256, "check the folder and the entry's digests")
-    for file in _choose(name, str(source), _files(source), entry.allow_patterns):
+    for file in _choose(name, str(source), _files(source), entry.allow_patterns, entry.weights):
         (target / file).parent.mkdir(parents=True, exist_ok=True)
         (target / file).symlink_to((source / file).resolve())
     return _Origin(str(source), None)
+
+
+def _fetch_url(name: str, entry: UrlModel, target: Path) -> _Origin:
+    file = target / ".download"
+    download(entry.url, file, entry.sha256, entry.max_bytes, f"models.{name}")
+    if entry.url.endswith(".safetensors"):
+        file.rename(target / "model.safetensors")
+    else:
+        _convert_state_dict(name, entry.url, file, target / "model.safetensors")
+        file.unlink()
+    return _Origin(entry.url, entry.sha256)
+
+
+def _convert_state_dict(name: str, source: str, file: Path, target: Path) -> None:
+    """Write the tensors of a pickled state dict as safetensors; nothing but tensors is ever unpickled."""
+    import pickle
+
+    import torch
+    from safetensors.torch import save_file
+
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
+        file.unlink()
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        raise InputError(
+            f"models.{name}.url: {source} is no state dict that is safe to load ({reason}); convert it to safetensors "
+            "yourself, if you trust it"
+        ) from error
+    tensors = state if isinstance(state, dict) else {}
+    if not tensors or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in tensors.items()):
+        file.unlink()
+        raise InputError(f"models.{name}.url: {source} holds something else than a state dict of tensors")
+    save_file({key: value.detach().clone().contiguous() for key, value in tensors.items()}, target)
 
 
 def _fetch_miniature(name: str, entry: MiniatureModel, target: Path, models: Mapping[str, Path], root: Path) -> _Origin:

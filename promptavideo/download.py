@@ -1,0 +1,88 @@
+"""One file from an address: limited in size, resumed after a break, verified before anybody reads it."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from promptavideo.errors import InputError
+from promptavideo.files import sha256
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 60.0
+"""Seconds without an answer after which a server counts as unreachable."""
+
+_CHUNK = 1 << 20
+
+
+def download(url: str, target: Path, digest: str, max_bytes: int, key: str) -> None:
+    """Put what `url` gives into `target`; a part of it that an earlier call left there is continued.
+
+    Args:
+        url: An http, https or file address.
+        target: The file; it stays when the transfer breaks off, and goes when its content is wrong.
+        digest: The SHA-256 that the whole file must have.
+        max_bytes: Nothing larger is taken, nor read to its end.
+        key: The entry of the configuration that asks, such as `models.head`, for messages.
+
+    Raises:
+        InputError: The address cannot be read, breaks off, gives too much, or gives another file.
+    """
+    had = target.stat().st_size if target.exists() else 0
+    with _errors(url, key):
+        _transfer(url, target, had, max_bytes, key)
+    found = sha256(target)
+    if found == digest:
+        return
+    target.unlink()
+    if had:  # the rest of another file may have been put behind an old beginning
+        log.warning("%s: the resumed download of %s does not fit together; fetching it from its beginning", key, url)
+        download(url, target, digest, max_bytes, key)
+        return
+    raise InputError(
+        f"{key}.sha256: {url} gave a file with {found}, expected {digest}; check the address, and correct the digest "
+        "only if you trust that file"
+    )
+
+
+def _transfer(url: str, target: Path, had: int, max_bytes: int, key: str) -> None:
+    request = Request(url, headers={"Range": f"bytes={had}-"} if had else {})
+    try:
+        answer = urlopen(request, timeout=TIMEOUT)
+    except HTTPError as error:
+        if had and error.code == 416:  # nothing is left after what is there already
+            return
+        raise
+    with answer:
+        resumed = getattr(answer, "status", None) == 206
+        size = had if resumed else 0
+        left = answer.headers.get("Content-Length")
+        total = size + int(left) if left and left.isdigit() else None
+        with target.open("ab" if resumed else "wb") as stream:
+            while size <= max_bytes and (chunk := answer.read(_CHUNK)):
+                stream.write(chunk)
+                size += len(chunk)
+    if size > max_bytes:
+        target.unlink()
+        raise InputError(
+            f"{key}.max_bytes: {url} gives more than {max_bytes} bytes; check the address, or raise the limit"
+        )
+    if total is not None and size < total:
+        raise InputError(f"{key}: {url} broke off after {size} of {total} bytes; run again, the download resumes")
+
+
+@contextmanager
+def _errors(url: str, key: str) -> Iterator[None]:
+    try:
+        yield
+    except HTTPError as error:
+        raise InputError(f"{key}.url: {url} answers {error.code} {error.reason}; check the address") from error
+    except (OSError, HTTPException, ValueError) as error:
+        raise InputError(
+            f"{key}.url: {url} cannot be fetched ({error}); run again with a network (what has arrived is kept), or "
+            f"make {key} a folder of yours (kind: local)"
+        ) from error
