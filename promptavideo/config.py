@@ -18,10 +18,16 @@ from promptavideo.evolution import EvolutionConfig
 from promptavideo.generators import GeneratorConfig, check_pipeline
 from promptavideo.models import MiniatureModel, ModelEntry, requires
 from promptavideo.operators import OperatorConfig
-from promptavideo.operators.base import EVOLUTION_PLACEHOLDERS, REFINE_PLACEHOLDERS, read_template
+from promptavideo.operators.base import (
+    EVOLUTION_PLACEHOLDERS,
+    FEW_SHOT_PLACEHOLDERS,
+    REFINE_PLACEHOLDERS,
+    read_template,
+)
 from promptavideo.preference import PreferenceConfig
 from promptavideo.prompts import PromptSet, check_disjoint, check_slices, load_prompt_set
 from promptavideo.refiners import LlmRefinerConfig, RefinerConfig
+from promptavideo.refiners.examples import read_examples
 from promptavideo.rewards import DIMENSIONS_OF, RewardConfig
 from promptavideo.schemas import DIMENSIONS
 from promptavideo.settings import Section
@@ -104,6 +110,8 @@ class Config(Section):
             ),
             ("evolution.prompts", self.evolution.prompts, self.prompt_sets),
             ("evolution.operator", self.evolution.operator, self.operators),
+            *((f"evolution.operators.{name}", name, self.generators) for name in self.evolution.operators),
+            *((f"evolution.operators.{on}", name, self.operators) for on, name in self.evolution.operators.items()),
             ("preference.prompts", self.preference.prompts, self.prompt_sets),
             ("booster.base", self.booster.base, files),
             *(
@@ -184,8 +192,12 @@ def _check_templates(config: Config, root: Path) -> None:
         read_template(root / config.evolution.template, EVOLUTION_PLACEHOLDERS)
     for name, refiner in config.refiners.items():
         if isinstance(refiner, LlmRefinerConfig):
+            if refiner.examples:
+                with _named(f"refiners.{name}.examples"):
+                    read_examples(root / refiner.examples)
             with _named(f"refiners.{name}.template"):
-                read_template(root / refiner.template, REFINE_PLACEHOLDERS)
+                placeholders = FEW_SHOT_PLACEHOLDERS if refiner.examples else REFINE_PLACEHOLDERS
+                read_template(root / refiner.template, placeholders)
 
 
 @contextmanager

@@ -17,6 +17,10 @@ class ScoreError(PromptAVideoError):
     """A video or its reward is unusable: it cannot be decoded, or a score is not a finite number."""
 
 
+class OperatorError(PromptAVideoError):
+    """An operator's endpoint gave no answer, though nothing that the user gave is wrong."""
+
+
 def require(value: T | None, what: str) -> T:
     """`value`, or an InputError that says what is missing."""
     if value is None:

@@ -6,7 +6,8 @@ import pandas as pd
 from pydantic import Field
 
 from promptavideo.errors import InputError
-from promptavideo.operators.base import Operator, Scored, TextLimits, parse_variants, render_instruction
+from promptavideo.operators.asking import Question, ask_variants
+from promptavideo.operators.base import Operator, Scored, TextLimits, render_instruction
 from promptavideo.refiners.table import video_seed
 from promptavideo.schemas import DIMENSIONS, PROMPTS
 from promptavideo.settings import Section
@@ -24,11 +25,15 @@ class EvolutionConfig(Section):
     """Name of the prompt set."""
     operator: str
     """Name of the operator."""
+    operators: dict[str, str] = Field(default={})
+    """{generator: operator} of generators whose prompts another operator evolves."""
     template: str = "templates/evolution.txt"
     """The instruction, relative to the repository root."""
     rounds: int = Field(default=4, ge=1)
     variants: int = Field(default=3, ge=1)
     """New candidates a prompt and round."""
+    attempts: int = Field(default=1, ge=1)
+    """How often the operator is asked, at most, while a prompt has fewer usable variants."""
     parents: int = Field(default=3, ge=1)
     """Best candidates so far that the operator sees, besides the original as index 0."""
     replicates: int = Field(default=1, ge=1)
@@ -40,6 +45,10 @@ class EvolutionConfig(Section):
     min_gain: float | None = 0.0
     """A pair's total exceeds the original's by more than this; null also takes pairs worse than the original."""
     limits: TextLimits = TextLimits()
+
+    def operator_of(self, generator: str) -> str:
+        """Name of the operator that evolves a generator's prompts."""
+        return self.operators.get(generator, self.operator)
 
 
 def first_round(prompt_set: pd.DataFrame, config: EvolutionConfig, run_seed: int) -> pd.DataFrame:
@@ -103,20 +112,25 @@ def next_round(
     _check_candidates(candidates, prompt_set, first, number)
     prompts = dict(sorted(zip(prompt_set["prompt_id"], prompt_set["prompt"], strict=True)))
     filmed = {str(prompt_id): group for prompt_id, group in candidates.groupby("prompt_id")}
-    requests = [
-        (
+    questions = [
+        Question(
             render_instruction(template, prompt, _history(filmed[prompt_id], config.parents), config.variants),
             (generator, run_seed, prompt_id, number),
+            prompt,
+            filmed[prompt_id]["refined"].tolist(),
         )
         for prompt_id, prompt in prompts.items()
     ]
+    answers = ask_variants(operator, questions, config.variants, config.limits, config.attempts)
     texts, report = [], []
-    for (prompt_id, prompt), answer in zip(prompts.items(), operator.answer_all(requests), strict=True):
-        parsed = parse_variants(answer, config.variants, config.limits, prompt, filmed[prompt_id]["refined"].tolist())
-        texts += [(prompt_id, prompt, first + index, text) for index, text in enumerate(parsed.variants)]
-        if parsed.dropped or len(parsed.variants) < config.variants:
-            reasons = f"; dropped: {', '.join(parsed.dropped)}" if parsed.dropped else ""
-            report.append(f"round {number}, {prompt_id}: {len(parsed.variants)} of {config.variants} variants{reasons}")
+    for (prompt_id, prompt), found in zip(prompts.items(), answers, strict=True):
+        texts += [(prompt_id, prompt, first + index, text) for index, text in enumerate(found.variants)]
+        if found.dropped or found.asked > 1 or len(found.variants) < config.variants:
+            asked = f" after asking {found.asked} times" if found.asked > 1 else ""
+            reasons = f"; dropped: {', '.join(found.dropped)}" if found.dropped else ""
+            report.append(
+                f"round {number}, {prompt_id}: {len(found.variants)} of {config.variants} variants{asked}{reasons}"
+            )
     if not texts:
         raise InputError(
             f"round {number}: the operator gave no usable variant for any of {len(prompts)} prompts; {report[0]}"

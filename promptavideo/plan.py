@@ -30,6 +30,10 @@ class Plan:
         """A part of the configuration, e.g. `generators.mini-t2v`, as JSON."""
         return json.dumps(self._part(path), sort_keys=True)
 
+    def answers(self, operator: str) -> str:
+        """What decides an operator's answers, as JSON."""
+        return self.as_json(self.config.operators[operator].decides())
+
     @staticmethod
     def options(**values: str) -> str:
         """Command-line options `--name value`, quoted for the shell."""

@@ -8,6 +8,7 @@ from promptavideo.config import check
 from promptavideo.errors import InputError
 from promptavideo.files import hold
 from promptavideo.models import requires, shipped
+from promptavideo.operators import check_operator
 from promptavideo.plan import Plan
 
 try:
@@ -56,12 +57,12 @@ def booster(stage):
 
 
 def refine_inputs(wildcards):
-    """A booster's card and base, an LLM refiner's template, or nothing for the original prompts."""
+    """A booster's card and base, an LLM refiner's template and examples, or nothing for the original prompts."""
     refiner = CONFIG.refiners[wildcards.refiner]
     if refiner.kind == "booster":
         card = f"results/{wildcards.generator}/boosters/{refiner.stage}/booster.json"
         return [card, manifest(CONFIG.booster.base), CONFIG.booster.instruction]
-    return [refiner.template] if refiner.kind == "llm" else []
+    return refiner.files if refiner.kind == "llm" else []
 
 
 def refine_options(wildcards):
@@ -73,9 +74,38 @@ def refine_options(wildcards):
             base=f"resources/models/{CONFIG.booster.base}",
             booster=f"results/{wildcards.generator}/boosters/{refiner.stage}",
         )
-    if refiner.kind == "llm":
-        return PLAN.options(operator=section(f"operators.{refiner.operator}"))
     return ""
+
+
+def refine_answers(wildcards):
+    """What decides the answers that an LLM refiner gets."""
+    refiner = CONFIG.refiners[wildcards.refiner]
+    return PLAN.answers(refiner.operator) if refiner.kind == "llm" else ""
+
+
+def refine_operator(wildcards, output):
+    """An LLM refiner's operator with its budget; takes `output` for the reason that rules/evolution.smk gives."""
+    refiner = CONFIG.refiners[wildcards.refiner]
+    if refiner.kind == "llm":
+        operator = section(f"operators.{refiner.operator}")
+        return PLAN.options(operator=operator, store=CONFIG.store)
+    return ""
+
+
+def evolves(wildcards):
+    """The operator that evolves a generator's prompts."""
+    return CONFIG.evolution.operator_of(wildcards.generator)
+
+
+def asked_operators(jobs):
+    """The operators that these jobs ask."""
+    for job in jobs:
+        if job.rule.name == "propose":
+            yield evolves(job.wildcards)
+        elif job.rule.name == "refine":
+            refiner = CONFIG.refiners[job.wildcards.refiner]
+            if refiner.kind == "llm":
+                yield refiner.operator
 
 
 def arms(wildcards):
@@ -93,6 +123,8 @@ def arms(wildcards):
 onstart:
     global LOCK
     try:
+        for operator in sorted(set(asked_operators(workflow.dag.needrun_jobs()))):
+            check_operator(CONFIG.operators[operator], operator)
         LOCK = hold(Path(".snakemake/promptavideo.lock"))
     except InputError as error:
         raise WorkflowError(str(error))

@@ -19,11 +19,13 @@ rule refine:
     params:
         entry=lambda wildcards: section(f"refiners.{wildcards.refiner}"),
         options=refine_options,
+        answers=refine_answers,
+        operator=refine_operator,
         replicates=lambda wildcards: CONFIG.evaluation.sets[wildcards.set].replicates,
         seed=CONFIG.seed,
     message:
         "Refine {wildcards.set} with {wildcards.refiner} for {wildcards.generator}"
     shell:
         "python scripts/refine.py --prompt-set {input.prompt_set} --refiner {wildcards.refiner} "
-        "--entry {params.entry:q} {params.options} --replicates {params.replicates} --seed {params.seed} "
+        "--entry {params.entry:q} {params.options} {params.operator} --replicates {params.replicates} --seed {params.seed} "
         "--output {output} --log {log}"

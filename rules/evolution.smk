@@ -19,14 +19,17 @@ rule propose:
         "../envs/workflow.yaml"
     params:
         settings=section("evolution"),
-        operator=section(f"operators.{CONFIG.evolution.operator}"),
+        answers=lambda wildcards: PLAN.answers(evolves(wildcards)),
+        # Snakemake takes what is derived from the output for no reason to run again: a raised budget reruns no round.
+        operator=lambda wildcards, output: section(f"operators.{evolves(wildcards)}"),
+        store=CONFIG.store,
         seed=CONFIG.seed,
     message:
         "Propose the prompts of evolution round {wildcards.round} for {wildcards.generator}"
     shell:
         "python scripts/propose.py --prompt-set {input.prompt_set} --scores {input.scores} --round {wildcards.round} "
         "--generator {wildcards.generator} --settings {params.settings:q} --operator {params.operator:q} "
-        "--seed {params.seed} --output {output} --log {log}"
+        "--store {params.store:q} --seed {params.seed} --output {output} --log {log}"
 
 
 rule pairs:

@@ -17,12 +17,17 @@ parser.add_argument("--round", type=int, required=True)
 parser.add_argument("--generator", required=True)
 parser.add_argument("--settings", type=cli.settings(EvolutionConfig), required=True)
 parser.add_argument("--operator", type=cli.settings(OperatorConfig), required=True)
+parser.add_argument("--store", type=Path, required=True, help="keeps the answers and the ledger of chat operators")
 parser.add_argument("--seed", type=int, required=True)
 parser.add_argument("--output", type=Path, required=True)
 
 
 def main(options: Namespace) -> None:
-    """Make and write the round; what the parser dropped goes to the log."""
+    """Make and write the round; what the parser dropped goes to the log.
+
+    Round 0 loads the operator too: a missing key is found before anything is filmed.
+    """
+    operator = load_operator(options.operator, options.settings.operator_of(options.generator), options.store)
     prompt_set = read_table(options.prompt_set, PROMPT_SET)
     if options.round == 0:
         table = first_round(prompt_set, options.settings, options.seed)
@@ -31,7 +36,7 @@ def main(options: Namespace) -> None:
             options.round,
             prompt_set,
             [read_table(path, SCORES) for path in options.scores],
-            load_operator(options.operator),
+            operator,
             read_template(Path(options.settings.template), EVOLUTION_PLACEHOLDERS),
             options.settings,
             options.generator,

@@ -15,6 +15,7 @@ parser.add_argument("--prompt-set", type=Path, required=True)
 parser.add_argument("--refiner", required=True, help="its name")
 parser.add_argument("--entry", type=cli.settings(RefinerConfig), required=True)
 parser.add_argument("--operator", type=cli.settings(OperatorConfig), help="an llm refiner's operator")
+parser.add_argument("--store", type=Path, help="keeps the answers and the ledger of a chat operator")
 parser.add_argument("--settings", type=cli.settings(BoosterConfig), help="a booster's settings")
 parser.add_argument("--base", type=Path, help="a booster's base model")
 parser.add_argument("--booster", type=Path, help="a booster's folder")
@@ -29,6 +30,7 @@ def main(options: Namespace) -> None:
         options.entry,
         seed=options.seed,
         operator=options.operator,
+        store=options.store,
         booster=options.settings,
         base=options.base,
         folder=options.booster,

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from pydantic import Field
 
@@ -25,7 +26,18 @@ EVOLUTION_PLACEHOLDERS = ("history", "variants")
 REFINE_PLACEHOLDERS = ("prompt",)
 """What a template of a rewrite without scores must contain."""
 
-_PLACEHOLDERS = ("prompt", "history", "variants")
+FEW_SHOT_PLACEHOLDERS = ("prompt", "examples")
+"""The same, for a rewrite that is given examples."""
+
+_PLACEHOLDERS = ("prompt", "history", "variants", "examples")
+
+
+class OperatorSection(Section):
+    """The base of every operator's configuration."""
+
+    def decides(self) -> dict[str, Any]:
+        """The settings that decide the answers: when another one changes, finished rounds stay as they are."""
+        return self.model_dump(mode="json")
 
 
 class Operator(ABC):
@@ -41,7 +53,10 @@ class Operator(ABC):
         """
 
     def answer_all(self, requests: Sequence[tuple[str, Key]]) -> list[str]:
-        """The answers to many (instruction, key) requests, in order; a subclass may ask for several at once."""
+        """The answers to many (instruction, key) requests, in order; a subclass may ask for several at once.
+
+        Answers to requests that were asked before an error are not lost, if the operator keeps answers at all.
+        """
         return [self.answer(instruction, key) for instruction, key in requests]
 
 
@@ -53,8 +68,16 @@ class Scored:
     scores: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Example:
+    """A user's prompt and how it was refined well."""
+
+    prompt: str
+    refined: str
+
+
 def read_template(path: Path, required: Collection[str]) -> str:
-    """Read an instruction template (`string.Template` style: `$prompt`, `$history`, `$variants`, `$$` for a dollar).
+    """Read an instruction template (`string.Template` style, the placeholders are `$prompt` and so on, `$$` a dollar).
 
     Args:
         path: A UTF-8 text file.
@@ -71,7 +94,9 @@ def read_template(path: Path, required: Collection[str]) -> str:
     return text
 
 
-def render_instruction(template: str, prompt: str, history: Sequence[Scored] = (), variants: int = 1) -> str:
+def render_instruction(
+    template: str, prompt: str, history: Sequence[Scored] = (), variants: int = 1, examples: Sequence[Example] = ()
+) -> str:
     """Fill a template.
 
     Substituted texts are never scanned again, so prompts may hold braces and dollars; each is put on one line, so a
@@ -82,12 +107,20 @@ def render_instruction(template: str, prompt: str, history: Sequence[Scored] = (
         prompt: The original prompt, for `$prompt`.
         history: Earlier prompts for `$history`, the original first: it gets index 0.
         variants: How many paraphrases to ask for, for `$variants`.
+        examples: Examples of good rewrites, for `$examples`.
 
     Raises:
-        InputError: The template has an unknown placeholder, or none that would carry the prompt.
+        InputError: The template has an unknown placeholder, none that would carry the prompt or the examples, or one
+            for examples that are not given.
     """
-    _check_template(template, ["history"] if history else ["prompt"], "the instruction template")
-    return Template(template).substitute(prompt=clean(prompt), history=_render_history(history), variants=variants)
+    required = ["history" if history else "prompt", *(["examples"] if examples else [])]
+    _check_template(template, required, "the instruction template")
+    return Template(template).substitute(
+        prompt=clean(prompt),
+        history=_render_history(history),
+        variants=variants,
+        examples="\n\n".join(map(_render_example, examples)),
+    )
 
 
 def _check_template(text: str, required: Collection[str], where: str) -> None:
@@ -102,6 +135,8 @@ def _check_template(text: str, required: Collection[str], where: str) -> None:
     for name in required:
         if name not in found:
             raise InputError(f"{where}: the placeholder ${name} is missing")
+    if "examples" in found and "examples" not in required:
+        raise InputError(f"{where}: $examples is only for an llm refiner that names a file of examples")
 
 
 def _render_history(history: Sequence[Scored]) -> str:
@@ -110,6 +145,10 @@ def _render_history(history: Sequence[Scored]) -> str:
         values = ", ".join(f"{dimension} {scored.scores[dimension]:.2f}" for dimension in DIMENSIONS)
         lines += [f"Prompt {index}: {clean(scored.prompt)}", f"Scores {index}: {values}"]
     return "\n".join(lines)
+
+
+def _render_example(example: Example) -> str:
+    return f"Short: {clean(example.prompt)}\n<PROMPT>{clean(example.refined)}</PROMPT>"
 
 
 class TextLimits(Section):

@@ -10,10 +10,9 @@ from pydantic import Field
 
 from promptavideo.errors import InputError
 from promptavideo.miniature.world import QUALITY_WORDS
-from promptavideo.operators.base import Key, Operator
+from promptavideo.operators.base import Key, Operator, OperatorSection
 from promptavideo.schemas import DIMENSIONS
 from promptavideo.seeds import derive
-from promptavideo.settings import Section
 from promptavideo.text import text_key
 
 NEUTRAL_PHRASES = ("centered subject", "plain scene", "seen from the front", "simple composition", "single long take")
@@ -37,7 +36,7 @@ _VARIANTS = re.compile(r"exactly (\d{1,6})\b")
 _CLAUSE_END = re.compile(r"[.,;]")
 
 
-class RecombineConfig(Section):
+class RecombineConfig(OperatorSection):
     """The offline operator; the defaults were tuned on a simulated additive score with noise (see the tests)."""
 
     kind: Literal["recombine"]

@@ -28,7 +28,16 @@ class LlmRefinerConfig(Section):
     kind: Literal["llm"]
     operator: str
     template: str = "templates/refine.txt"
+    examples: str | None = None
+    """A file of good rewrites, shown to the operator where the template has `$examples`."""
+    attempts: int = Field(default=1, ge=1)
+    """How often the operator is asked, at most, while its answer is unusable."""
     limits: TextLimits = TextLimits()
+
+    @property
+    def files(self) -> list[str]:
+        """What the refiner reads."""
+        return [self.template, *([self.examples] if self.examples else [])]
 
 
 class BoosterRefinerConfig(Section):
@@ -56,6 +65,7 @@ def load_refiner(
     *,
     seed: int,
     operator: OperatorConfig | None = None,
+    store: Path | None = None,
     booster: BoosterConfig | None = None,
     base: Path | None = None,
     folder: Path | None = None,
@@ -66,6 +76,7 @@ def load_refiner(
         config: Its entry.
         seed: The run's seed.
         operator: The operator's entry, for an `llm` refiner.
+        store: The folder that keeps what was paid for, likewise.
         booster: The booster's settings, for a `booster` refiner.
         base: The base model's folder, likewise.
         folder: The booster's folder, likewise.
@@ -79,8 +90,9 @@ def load_refiner(
         case LlmRefinerConfig():
             from promptavideo.refiners.llm import LlmRefiner
 
-            chosen = load_operator(require(operator, "an llm refiner needs an operator"))
-            return LlmRefiner(chosen, Path(config.template), config.limits, seed)
+            chosen = load_operator(require(operator, "an llm refiner needs an operator"), config.operator, store)
+            examples = Path(config.examples) if config.examples else None
+            return LlmRefiner(chosen, Path(config.template), config.limits, seed, examples, config.attempts)
         case BoosterRefinerConfig():
             from promptavideo.refiners.booster import BoosterRefiner
 

@@ -4,38 +4,66 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from promptavideo.operators.asking import Question, ask_variants
 from promptavideo.operators.base import (
+    FEW_SHOT_PLACEHOLDERS,
     REFINE_PLACEHOLDERS,
     Operator,
     TextLimits,
-    parse_variants,
     read_template,
     render_instruction,
 )
 from promptavideo.refiners.base import Refiner
+from promptavideo.refiners.examples import read_examples
 
 log = logging.getLogger(__name__)
 
 
 class LlmRefiner(Refiner):
-    """Asks the operator once a prompt; an unusable answer leaves the prompt as it is, with a warning."""
+    """Asks the operator about each prompt by itself; if no answer is usable the prompt stays, with a warning."""
 
-    def __init__(self, operator: Operator, template: Path, limits: TextLimits, run_seed: int) -> None:
-        self._operator, self._limits, self._run_seed = operator, limits, run_seed
-        self._template = read_template(template, REFINE_PLACEHOLDERS)
+    def __init__(
+        self,
+        operator: Operator,
+        template: Path,
+        limits: TextLimits,
+        run_seed: int,
+        examples: Path | None = None,
+        attempts: int = 1,
+    ) -> None:
+        """Read the files.
+
+        Args:
+            operator: Rewrites.
+            template: The instruction's template.
+            limits: Bounds on a rewrite.
+            run_seed: The run's seed.
+            examples: A file of good rewrites for the template's `$examples`.
+            attempts: How often to ask about a prompt, at most, while the answer is unusable.
+
+        Raises:
+            InputError: A file cannot be used.
+        """
+        self._operator, self._limits, self._run_seed, self._attempts = operator, limits, run_seed, attempts
+        self._template = read_template(template, FEW_SHOT_PLACEHOLDERS if examples else REFINE_PLACEHOLDERS)
+        self._examples = read_examples(examples) if examples else []
 
     def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:
         """One refined text a prompt."""
-        answers = self._operator.answer_all(
-            [
-                (render_instruction(self._template, prompt), ("refine", self._run_seed, prompt_id))
-                for prompt_id, prompt in zip(prompt_ids, prompts, strict=True)
-            ]
-        )
+        questions = [
+            Question(
+                render_instruction(self._template, prompt, examples=self._examples),
+                ("refine", self._run_seed, prompt_id),
+                prompt,
+            )
+            for prompt_id, prompt in zip(prompt_ids, prompts, strict=True)
+        ]
+        answers = ask_variants(self._operator, questions, 1, self._limits, self._attempts)
         texts = []
-        for prompt_id, prompt, answer in zip(prompt_ids, prompts, answers, strict=True):
-            parsed = parse_variants(answer, 1, self._limits, original=prompt)
-            if not parsed.variants:
-                log.warning("%s: no usable answer (%s); the prompt itself stands in", prompt_id, parsed.dropped)
-            texts.append(parsed.variants[0] if parsed.variants else prompt)
+        for prompt_id, prompt, found in zip(prompt_ids, prompts, answers, strict=True):
+            if not found.variants:
+                log.warning(
+                    "%s: no usable answer (%s); the prompt itself stands in", prompt_id, ", ".join(found.dropped)
+                )
+            texts.append(found.variants[0] if found.variants else prompt)
         return texts

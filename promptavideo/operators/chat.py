@@ -1,0 +1,332 @@
+"""A language model behind an OpenAI-compatible chat endpoint as operator."""
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import random
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, JsonValue, model_validator
+
+from promptavideo.errors import InputError, OperatorError, PromptAVideoError
+from promptavideo.operators.base import Key, Operator, OperatorSection
+from promptavideo.operators.cache import Answers
+from promptavideo.operators.endpoint import Endpoint, NoAnswerError, Reply
+from promptavideo.operators.ledger import Budget, Ledger, Prices
+from promptavideo.operators.pace import Pacer, sleep
+from promptavideo.progress import Progress
+from promptavideo.seeds import derive
+from promptavideo.settings import Section
+
+log = logging.getLogger(__name__)
+
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+_OWN_FIELDS = {
+    "model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "stream", "n"
+}  # fmt: skip
+_DECIDING = {
+    "kind", "base_url", "model", "temperature", "top_p", "max_tokens", "max_tokens_field", "send_seed", "extra_body"
+}  # fmt: skip
+_BYTES_PER_TOKEN = 3  # low, so that estimates are high: English has about 4, other scripts about 3
+_GIVEN_UP_IN_A_ROW = 3  # requests, after which the endpoint itself is taken to be down
+
+
+class Retries(Section):
+    """What happens after a failure that may pass: too many requests, a server's error, a time-out."""
+
+    attempts: int = Field(default=6, ge=1)
+    """How often one request is asked in all."""
+    first_wait_s: float = Field(default=2.0, ge=0)
+    """Before the second attempt; doubles with each further one. The real wait is drawn from its upper half."""
+    longest_wait_s: float = Field(default=60.0, ge=0)
+    """Bound on that wait."""
+    longest_asked_wait_s: float = Field(default=300.0, ge=0)
+    """An endpoint that asks to wait (`retry-after`) is obeyed up to this; when it asks for more, the run stops."""
+
+
+class ChatConfig(OperatorSection):
+    """A model behind an OpenAI-compatible chat endpoint."""
+
+    kind: Literal["chat"]
+    base_url: str
+    """The endpoint's address without `/chat/completions`, e.g. https://api.openai.com/v1."""
+    model: str = Field(min_length=1)
+    """Its name there; a dated one keeps its meaning."""
+    key_variable: str | None
+    """Name of the environment variable that holds the key, never the key itself; null: the endpoint wants none."""
+    temperature: float | None = Field(default=None, ge=0)
+    """null: the endpoint's default, as for all settings that may be null."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    max_tokens: int = Field(ge=1)
+    """Longest answer; an answer that reaches it is cut off."""
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the endpoint calls it; reasoning models of OpenAI know the second only."""
+    send_seed: bool = False
+    """Send a seed with each request, derived from the request's key; not all endpoints take one."""
+    extra_body: dict[str, JsonValue] = Field(default={})
+    """Further fields of each request, for what only this endpoint knows."""
+    timeout_s: float = Field(default=120.0, gt=0)
+    """Limit of one request."""
+    concurrency: int = Field(default=8, ge=1)
+    """Requests under way at a time, in each job; changes no result."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """Bound on each job; null: only the endpoint's own complaints slow it down."""
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    """Likewise, with estimates of the prompt's tokens and `max_tokens` of the answer."""
+    retries: Retries = Retries()
+    prices: Prices | None = None
+    """For the ledger and `budget.money`."""
+    budget: Budget = Budget()
+
+    # On the whole section rather than on the fields, since messages show the value of a field that is wrong.
+    @model_validator(mode="after")
+    def _holds_no_secret(self) -> Self:
+        if self.key_variable is not None and not _VARIABLE.fullmatch(self.key_variable):
+            raise ValueError(
+                "key_variable must be the name of an environment variable (A-Z, 0-9 and _), not the key itself"
+            )
+        address = urlsplit(self.base_url)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise ValueError("base_url must be an http or https address")
+        if address.username or address.password or address.query or address.fragment:
+            raise ValueError("base_url must hold no user, password or query: settings are shown in logs")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Self:
+        if self.budget.money is not None and self.prices is None:
+            raise ValueError("budget.money needs prices")
+        taken = _OWN_FIELDS & self.extra_body.keys()
+        if taken:
+            raise ValueError(f"extra_body must not hold {', '.join(sorted(taken))}")
+        return self
+
+    def decides(self) -> dict[str, Any]:
+        """Address, model and sampling; not how fast, how often or for how much it is asked."""
+        return self.model_dump(mode="json", include=_DECIDING)
+
+    def body(self, key: Key) -> dict[str, Any]:
+        """The fields of a request's body besides model and messages."""
+        fields = {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            self.max_tokens_field: self.max_tokens,
+            "seed": derive("chat", *key) if self.send_seed else None,
+        }
+        return {name: value for name, value in fields.items() if value is not None} | self.extra_body
+
+
+def read_key(config: ChatConfig, name: str) -> str | None:
+    """The key from the environment; None if the endpoint wants none.
+
+    Args:
+        config: The operator's entry.
+        name: Its name, for messages.
+
+    Raises:
+        InputError: The variable is not set, or what it holds cannot be a key.
+    """
+    if config.key_variable is None:
+        return None
+    key = os.environ.get(config.key_variable, "")
+    if not key:
+        raise InputError(
+            f"operators.{name}.key_variable: the environment variable {config.key_variable} is not set; put the key of "
+            f"{config.base_url} there, e.g. with `read -rs {config.key_variable} && export {config.key_variable}`"
+        )
+    if not re.fullmatch(r"[!-~]{8,}", key):
+        raise InputError(
+            f"operators.{name}.key_variable: what {config.key_variable} holds is no key: a key has 8 characters or "
+            "more, all of ASCII, and no spaces or line ends; set key_variable: null if the endpoint wants none"
+        )
+    return key
+
+
+class ChatOperator(Operator):
+    """Asks many requests at once; whole answers are kept on disk and never asked again."""
+
+    def __init__(self, config: ChatConfig, name: str, store: Path) -> None:
+        """Prepare, without asking anything.
+
+        Args:
+            config: The entry.
+            name: Its name: the account of its budget.
+            store: The folder whose `chat/` holds the answers and the ledger, for all stages and generators.
+
+        Raises:
+            InputError: The key is missing.
+        """
+        self._config, self._name, self._entry = config, name, f"operators.{name}"
+        self._key = read_key(config, name)
+        self._answers = Answers(store / "chat" / "answers")
+        self._ledger = Ledger(store / "chat" / "ledger.jsonl")
+
+    def answer(self, instruction: str, key: Key) -> str:
+        """The answer to one instruction; see `answer_all`."""
+        return self.answer_all([(instruction, key)])[0]
+
+    def answer_all(self, requests: Sequence[tuple[str, Key]]) -> list[str]:
+        """The answers to (instruction, key) requests, in order.
+
+        An answer that was cut off is given as it came, one that was refused or came empty is ""; neither is kept.
+
+        Raises:
+            InputError: The key, the model or a setting is wrong, or the budget is used up.
+            OperatorError: The endpoint did not answer some requests, however often they were asked.
+        """
+        texts = [self._answers.get(self._digest(*request)) for request in requests]
+        missing = [place for place, text in enumerate(texts) if text is None]
+        if missing:
+            progress = Progress(f"ask {self._name}", len(requests), "requests", len(requests) - len(missing))
+            found = asyncio.run(self._ask_all([requests[place] for place in missing], progress))
+            for place, text in zip(missing, found, strict=True):
+                texts[place] = text
+            spent = self._ledger.spent(self._entry)
+            prices = self._config.prices
+            money = f", {spent.money:.2f} {prices.currency}" if prices else ""
+            log.info("%s has spent %d tokens%s in all", self._entry, spent.tokens, money)
+        return [text or "" for text in texts]
+
+    async def _ask_all(self, requests: Sequence[tuple[str, Key]], progress: Progress) -> list[str]:
+        """Ask with several workers; after an error those end what they have begun, and it is kept."""
+        config = self._config
+        endpoint = Endpoint(self._entry, config.base_url, config.model, self._key, config.timeout_s)
+        run = _Run(requests, progress, Pacer(config.requests_per_minute, config.tokens_per_minute))
+        async with endpoint:
+            workers = min(config.concurrency, len(requests))
+            await asyncio.gather(*(self._work(run, endpoint) for _ in range(workers)))
+        if isinstance(run.error, PromptAVideoError):
+            raise type(run.error)(f"{run.error}. {self._kept(run)}")
+        if run.error:
+            raise run.error
+        if run.given_up:
+            place, reason = run.given_up[0]
+            raise OperatorError(
+                f"{self._entry}: {config.base_url} gave no answer to {len(run.given_up)} of {len(requests)} requests, "
+                f"each asked {config.retries.attempts} times at most; first {_show(requests[place][1])}: {reason}. "
+                f"{self._kept(run)}"
+            )
+        return [run.texts[place] for place in range(len(requests))]
+
+    def _kept(self, run: "_Run") -> str:
+        return (
+            f"{len(run.texts)} of {len(run.requests)} requests were answered; the answers are kept in "
+            f"{self._answers.folder}, and the same command asks only what is missing"
+        )
+
+    async def _work(self, run: "_Run", endpoint: Endpoint) -> None:
+        """Ask one request after the other until none is left or the run stops."""
+        while run.left and not run.stop.is_set():
+            place = run.left.pop()
+            try:
+                text = await self._ask(run, endpoint, *run.requests[place])
+            except NoAnswerError as failure:
+                run.give_up(place, str(failure))
+            except Exception as error:
+                run.error = run.error or error
+                run.stop.set()
+            else:
+                if text is not None:
+                    run.answered(place, text)
+
+    async def _ask(self, run: "_Run", endpoint: Endpoint, instruction: str, key: Key) -> str | None:
+        """Ask one request until it is answered; None if the run stops before."""
+        config, retries = self._config, self._config.retries
+        prompt_tokens = len(instruction.encode()) // _BYTES_PER_TOKEN + 16
+        for attempt in range(retries.attempts):
+            await run.pacer.wait(prompt_tokens + config.max_tokens, run.stop)
+            if run.stop.is_set():
+                return None
+            ticket = self._ledger.ask(self._entry, prompt_tokens, config.max_tokens, config.prices, config.budget)
+            try:
+                reply = await endpoint.ask(instruction, config.body(key))
+            except NoAnswerError as failure:
+                if not failure.charged:
+                    self._ledger.settle(ticket, self._entry, 0, 0, config.prices)
+                if attempt + 1 == retries.attempts:
+                    raise
+                await self._back_off(run, failure, attempt, key)
+            except InputError:
+                self._ledger.settle(ticket, self._entry, 0, 0, config.prices)
+                raise
+            else:
+                used = _used(reply, prompt_tokens)
+                self._ledger.settle(ticket, self._entry, *used, config.prices)
+                return self._keep(reply, used, instruction, key)
+        return None
+
+    async def _back_off(self, run: "_Run", failure: NoAnswerError, attempt: int, key: Key) -> None:
+        """Wait before the next attempt; when the endpoint asks to wait, every request does."""
+        retries = self._config.retries
+        if failure.wait_s is not None and failure.wait_s > retries.longest_asked_wait_s:
+            raise OperatorError(
+                f"{self._entry}: {self._config.base_url} asks to wait {failure.wait_s:.0f} s ({failure}), more than "
+                f"{self._entry}.retries.longest_asked_wait_s={retries.longest_asked_wait_s:g}; run again later"
+            )
+        wait = min(retries.first_wait_s * 2**attempt, retries.longest_wait_s) * random.uniform(0.5, 1)
+        if failure.wait_s is not None:
+            run.pacer.pause(failure.wait_s)
+            wait = max(wait, failure.wait_s)
+        log.info("%s: %s; asking again in %.1f s", _show(key), failure, wait)
+        await sleep(wait, run.stop)
+
+    def _keep(self, reply: Reply, used: tuple[int, int], instruction: str, key: Key) -> str:
+        if reply.fault:
+            log.warning("%s: the answer is %s (%s)", _show(key), reply.fault, self._entry)
+            return reply.text
+        origin = {
+            "model": reply.model,
+            "operator": self._name,
+            "key": list(key),
+            "prompt_tokens": used[0],
+            "completion_tokens": used[1],
+        }
+        return self._answers.put(self._digest(instruction, key), reply.text, origin)
+
+    def _digest(self, instruction: str, key: Key) -> str:
+        """Hash of everything that an answer depends on."""
+        parts = [self._config.base_url, self._config.model, self._config.body(key), instruction, list(key)]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+class _Run:
+    """What the workers of one call share."""
+
+    def __init__(self, requests: Sequence[tuple[str, Key]], progress: Progress, pacer: Pacer) -> None:
+        self.requests, self.pacer = requests, pacer
+        self.left = list(range(len(requests)))[::-1]
+        self.texts: dict[int, str] = {}
+        self.given_up: list[tuple[int, str]] = []
+        self.error: Exception | None = None
+        self.stop = asyncio.Event()
+        self._progress, self._in_a_row = progress, 0
+
+    def answered(self, place: int, text: str) -> None:
+        self.texts[place] = text
+        self._in_a_row = 0
+        self._progress.advance(1)
+
+    def give_up(self, place: int, reason: str) -> None:
+        self.given_up.append((place, reason))
+        self._in_a_row += 1
+        if self._in_a_row >= _GIVEN_UP_IN_A_ROW:
+            self.stop.set()
+
+
+def _used(reply: Reply, prompt_tokens: int) -> tuple[int, int]:
+    """Prompt and completion tokens as the endpoint counted them, or else estimates."""
+    answered = len(reply.text.encode()) // _BYTES_PER_TOKEN
+    return (
+        prompt_tokens if reply.prompt_tokens is None else reply.prompt_tokens,
+        answered if reply.completion_tokens is None else reply.completion_tokens,
+    )
+
+
+def _show(key: Key) -> str:
+    return "/".join(map(str, key))
