@@ -64,7 +64,7 @@ class Config(Section):
     shard_size: int = Field(ge=1)
     """Prompts that one filming job takes; no result depends on it."""
     models: dict[Name, ModelEntry]
-    prompt_sources: dict[Name, PromptSource] = {}
+    prompt_sources: dict[Name, PromptSource] = Field(default_factory=dict)
     """Datasets of captions that prompt sets may be slices of."""
     prompt_sets: dict[Name, PromptSet]
     generators: dict[Name, GeneratorConfig] = Field(min_length=1)
