@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from promptavideo import hardware
 from promptavideo.files import sha256
 from promptavideo.models import check_model
 
@@ -36,7 +37,7 @@ def environment() -> dict[str, Any]:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "not installed"
-    return {"python": platform.python_version(), "packages": versions, "processor": _processor()}
+    return {"python": platform.python_version(), "packages": versions, "processor": hardware.processor()}
 
 
 def model(folder: Path) -> dict[str, Any]:
@@ -71,12 +72,3 @@ def row(
         "generator_model": model(model_folder),
         "booster": json.loads((booster / "booster.json").read_text(encoding="utf-8")) if booster else None,
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else "unknown"
