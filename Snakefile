@@ -20,6 +20,21 @@ include: "rules/report.smk"
 include: "rules/miniature.smk"
 
 
+# On a cluster these run beside snakemake: they take seconds, where a job waits for minutes, or they need the internet,
+# which compute nodes often lack. Elsewhere this says nothing.
+localrules:
+    fetch,
+    prompt_source,
+    prompt_set,
+    propose,
+    gather,
+    pairs,
+    triples,
+    videoscore,
+    figures,
+    report,
+
+
 rule all:
     default_target: True
     input:
