@@ -1,0 +1,50 @@
+"""The profile for clusters, as far as it can be checked without one; `make test-slurm` runs it on a real Slurm."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from test_workflow import ROOT, workspace
+
+PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
+SOURCE = "\n".join(path.read_text() for path in [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))])
+
+
+def test_every_rule_runs_beside_snakemake_or_says_what_it_takes() -> None:
+    pieces = re.split(r"^(?:rule|use rule \w+ as) (\w+)\b", SOURCE, flags=re.MULTILINE)
+    commands = {name for name, text in zip(pieces[1::2], pieces[2::2], strict=True) if "    shell:" in text}
+    assert {"film", "score", "gather", "sft"} <= commands
+    local = set(re.findall(r"\w+", re.search(r"^localrules:((?:\n    \w+,)+)", SOURCE, re.MULTILINE).group(1)))
+    named = set(PROFILE["set-resources"])
+    assert local <= commands
+    assert not local & named
+    assert commands <= local | named
+
+
+@pytest.mark.parametrize("rule", PROFILE["set-resources"])
+def test_a_retry_gets_more_time_and_memory(rule: str) -> None:
+    needs = PROFILE["set-resources"][rule]
+    assert set(needs) == {"gpu", "cpus_per_task", "mem_mb", "runtime"}
+    for grows in ("mem_mb", "runtime"):
+        attempts = [eval(needs[grows], {"attempt": attempt}) for attempt in range(1, PROFILE["retries"] + 2)]
+        assert attempts == sorted(set(attempts))
+
+
+@pytest.mark.workflow
+def test_the_profile_plans_the_workflow_together_with_the_default_one(tmp_path: Path) -> None:
+    folder = workspace(tmp_path / "run")
+    (folder / "slurm").symlink_to(ROOT / "slurm")
+    run = subprocess.run(
+        [
+            *("snakemake", "--profile", "slurm", "--dry-run", "--software-deployment-method=env-modules"),
+            *("--configfile", "config.yaml", str(ROOT / "tests/smoke.yaml")),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert "Using profiles slurm and workflow specific profile profiles/default" in run.stderr
