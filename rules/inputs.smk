@@ -17,7 +17,7 @@ rule fetch:
     benchmark:
         "benchmarks/fetch/{model}.tsv"
     conda:
-        "../envs/workflow.yaml"
+        "../envs/generation.yaml"
     resources:
         mem_mb=4000,
     params:
