@@ -38,6 +38,10 @@ NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}")
 """Names become folders and wildcards, so they are lower case, without separators, and short."""
 
 
+NAMED = ("models", "prompt_sources", "prompt_sets", "generators", "rewards", "operators", "refiners")
+"""Sections of named entries."""
+
+
 class EvaluationSet(Section):
     """A prompt set to evaluate on."""
 
@@ -51,7 +55,34 @@ class EvaluationConfig(Section):
 
     sets: dict[Name, EvaluationSet] = Field(min_length=1)
     refiners: list[Name] = Field(min_length=1)
+    refiners_of: dict[Name, list[Name]] = Field(default={})
+    """{generator: refiners} of generators that are compared with others than `refiners`."""
     bootstrap: BootstrapConfig = BootstrapConfig()
+
+    def compared(self, generator: Name) -> list[Name]:
+        """The refiners of a generator's table rows."""
+        return self.refiners_of.get(generator, self.refiners)
+
+
+class PlanningConfig(Section):
+    """What `snakemake plan` reckons with where nothing was measured yet. No result depends on it."""
+
+    gpu_hour_price: float = Field(0.0, ge=0)
+    """0: GPU time is not paid by the hour."""
+    currency: str = "USD"
+    """Of all prices in the configuration."""
+    seconds_per_score: float = Field(1.0, gt=0)
+    """All rewards of one video."""
+    seconds_per_text: float = Field(1.0, gt=0)
+    """One answer of a booster."""
+    seconds_per_example: float = Field(1.0, gt=0)
+    """One pair or triple in one epoch of training."""
+    request_tokens: int = Field(1500, ge=1)
+    """Instruction of one request to an operator, with its history."""
+    answer_tokens: int = Field(400, ge=1)
+    """Its answer."""
+    pilot_prompts: int = Field(8, ge=1)
+    """Prompts that `snakemake pilot` films and scores."""
 
 
 class Config(Section):
@@ -61,8 +92,10 @@ class Config(Section):
     """Tables made at laptop scale say so."""
     seed: int = Field(ge=0, lt=2**31)
     store: str = Field("store", min_length=1)
-    shard_size: int = Field(ge=1)
+    shard_size: int | None = Field(None, ge=1)
     """Prompts that one filming job takes; no result depends on it."""
+    shard_minutes: float | None = Field(None, gt=0)
+    """Instead of `shard_size`: about how long a filming job takes, by the generator's `seconds_per_video`."""
     models: dict[Name, ModelEntry]
     prompt_sources: dict[Name, PromptSource] = Field(default_factory=dict)
     """Datasets of captions that prompt sets may be slices of."""
@@ -75,24 +108,32 @@ class Config(Section):
     booster: BoosterConfig
     preference: PreferenceConfig
     evaluation: EvaluationConfig
+    planning: PlanningConfig = PlanningConfig()
 
     @model_validator(mode="after")
     def _names(self) -> Self:
         """Every name is well formed, and every name that is used is declared."""
-        problems = [*self._bad_names(), *self._unknown_names(), *self._bad_evaluation(), *self._bad_rewards()]
+        problems = [
+            *self._bad_names(),
+            *self._bad_shards(),
+            *self._unknown_names(),
+            *self._bad_evaluation(),
+            *self._bad_rewards(),
+        ]
         if problems:
             raise ValueError("\n  ".join(problems))
         return self
 
     def _bad_names(self) -> Iterator[str]:
-        groups: dict[str, Iterable[str]] = {
-            group: getattr(self, group)
-            for group in ("models", "prompt_sources", "prompt_sets", "generators", "rewards", "operators", "refiners")
-        }
+        groups: dict[str, Iterable[str]] = {group: getattr(self, group) for group in NAMED}
         for group, names in (groups | {"evaluation.sets": self.evaluation.sets}).items():
             for name in names:
                 if not NAME.fullmatch(name):
                     yield f"{group}.{name}: a name holds a-z, 0-9, '.' and '-' only, 40 at most"
+
+    def _bad_shards(self) -> Iterator[str]:
+        if (self.shard_size is None) == (self.shard_minutes is None):
+            yield "shard_size, shard_minutes: give one of the two, and null for the other"
 
     def _unknown_names(self) -> Iterator[str]:
         files = [name for name, entry in self.models.items() if not isinstance(entry, MiniatureModel)]
@@ -119,6 +160,12 @@ class Config(Section):
                 for name, entry in self.evaluation.sets.items()
             ),
             *(("evaluation.refiners", name, self.refiners) for name in self.evaluation.refiners),
+            *(("evaluation.refiners_of", name, self.generators) for name in self.evaluation.refiners_of),
+            *(
+                (f"evaluation.refiners_of.{generator}", name, self.refiners)
+                for generator, names in self.evaluation.refiners_of.items()
+                for name in names
+            ),
         ]
         for name, refiner in self.refiners.items():
             if refiner.kind == "llm":
@@ -130,13 +177,16 @@ class Config(Section):
                 yield f"{where}: there is no {name!r}; known are {', '.join(declared)}"
 
     def _bad_evaluation(self) -> Iterator[str]:
-        listed = self.evaluation.refiners
-        if "original" not in listed:
-            yield "evaluation.refiners: 'original' must be among them, gains are measured against it"
+        lists = {"refiners": self.evaluation.refiners} | {
+            f"refiners_of.{generator}": names for generator, names in self.evaluation.refiners_of.items()
+        }
+        for where, listed in lists.items():
+            if "original" not in listed:
+                yield f"evaluation.{where}: 'original' must be among them, gains are measured against it"
+            for name in _repeated(listed):
+                yield f"evaluation.{where}: {name!r} is listed more than once"
         if "original" in self.refiners and self.refiners["original"].kind != "original":
             yield "refiners.original.kind: must be 'original', gains are measured against it"
-        for name in _repeated(listed):
-            yield f"evaluation.refiners: {name!r} is listed more than once"
         for name, entry in self.evaluation.sets.items():
             for learned in ("evolution", "preference"):
                 if entry.prompts == getattr(self, learned).prompts:
@@ -166,12 +216,14 @@ def check(raw: dict[str, Any], root: Path) -> Config:
     """Validate a merged configuration together with the files it names, before any work starts.
 
     Args:
-        raw: The configuration as read from YAML.
+        raw: The configuration as read from YAML. A section or a named entry (a generator, a reward, ...) that is null
+            counts as absent: so a file laid over another one can take away what that one declares.
         root: The repository root, to which paths are relative.
 
     Raises:
         InputError: One message that lists every offending key.
     """
+    raw = _without_removed(raw)
     try:
         config = TypeAdapter(Config).validate_python(raw)
     except ValidationError as error:
@@ -183,6 +235,22 @@ def check(raw: dict[str, Any], root: Path) -> Config:
     check_disjoint(sets, [pair for pair in config.apart if all(name in sets for name in pair)])
     _check_templates(config, root)
     return config
+
+
+def _without_removed(raw: Any) -> Any:
+    """A configuration without the sections and named entries that are null."""
+    cleaned = _present(raw, NAMED)
+    if isinstance(cleaned, dict) and "evaluation" in cleaned:
+        cleaned["evaluation"] = _present(cleaned["evaluation"], ("sets", "refiners_of"))
+    return cleaned
+
+
+def _present(part: Any, groups: Iterable[str] = ()) -> Any:
+    """A mapping without its keys that are null, in the mappings `groups` in it neither."""
+    if not isinstance(part, dict):
+        return part
+    kept = {key: value for key, value in part.items() if value is not None}
+    return kept | {group: _present(kept[group]) for group in groups if group in kept}
 
 
 def _check_templates(config: Config, root: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from promptavideo.config import Config
+from promptavideo.errors import require
 from promptavideo.prompts import count_prompts
 from promptavideo.refiners import BoosterRefinerConfig
 from promptavideo.shards import shard_count
@@ -22,7 +23,7 @@ class Plan:
         self._count = cache(lambda name: count_prompts(config.prompt_sets[name], root, name))
         rounds = "|".join(str(number) for number in range(config.evolution.rounds + 1))
         self.batch_pattern = (
-            rf"evolution/round-(?:{rounds})|dpo-\d+|"
+            rf"pilot|evolution/round-(?:{rounds})|dpo-\d+|"
             rf"evaluation/(?:{self.pattern('evaluation.sets')})/(?:{self.pattern('refiners')})"
         )
 
@@ -46,7 +47,7 @@ class Plan:
     def prompt_set(self, batch: str) -> str:
         """The prompt set that a batch films."""
         stage, *rest = batch.split("/")
-        if stage == "evolution":
+        if stage in ("pilot", "evolution"):
             return self.config.evolution.prompts
         if stage == "evaluation":
             return self.config.evaluation.sets[rest[0]].prompts
@@ -61,9 +62,43 @@ class Plan:
             if test == prompt_set and (sets[learned].source or sets[test].source)
         ]
 
-    def shards(self, batch: str) -> list[str]:
+    def batches(self, generator: str) -> list[str]:
+        """What a generator films for its tables, in the order of the method."""
+        config = self.config
+        rounds = [f"evolution/round-{number}" for number in range(config.evolution.rounds + 1)]
+        evaluations = [
+            f"evaluation/{name}/{refiner}"
+            for name in config.evaluation.sets
+            for refiner in config.evaluation.compared(generator)
+        ]
+        return [*rounds, *config.stages[1:], *evaluations]
+
+    def prompts(self, batch: str) -> int:
+        """How many prompts a batch films."""
+        count = self._count(self.prompt_set(batch))
+        return min(count, self.config.planning.pilot_prompts) if batch == "pilot" else count
+
+    def videos_per_prompt(self, batch: str) -> int:
+        """How many videos a batch films of each prompt, at most."""
+        stage, *rest = batch.split("/")
+        if stage == "evaluation":
+            return self.config.evaluation.sets[rest[0]].replicates
+        if stage == "evolution":
+            variants = 1 if rest[0] == "round-0" else self.config.evolution.variants
+            return variants * self.config.evolution.replicates
+        return 1 if stage == "pilot" else self.config.preference.candidates
+
+    def shard_size(self, generator: str, batch: str) -> int:
+        """Prompts in one shard of a batch."""
+        config = self.config
+        if config.shard_minutes is None:
+            return require(config.shard_size, "a checked configuration has shard_size or shard_minutes")
+        seconds_per_prompt = config.generators[generator].seconds_per_video * self.videos_per_prompt(batch)
+        return max(1, int(60 * config.shard_minutes / seconds_per_prompt))
+
+    def shards(self, generator: str, batch: str) -> list[str]:
         """The names of a batch's shards."""
-        count = shard_count(self._count(self.prompt_set(batch)), self.config.shard_size)
+        count = shard_count(self.prompts(batch), self.shard_size(generator, batch))
         return [f"{number:04}" for number in range(count)]
 
     def previous(self, stage: str) -> str | None:
@@ -85,12 +120,12 @@ class Plan:
             }
             for generator in generators
             for name, entry in self.config.evaluation.sets.items()
-            for refiner in self.config.evaluation.refiners
+            for refiner in self.config.evaluation.compared(generator)
         ]
 
     def sheet(self, generator: str) -> dict[str, str]:
         """The contact sheet's columns: the original prompts, the first booster and the last, on the first set."""
-        boosters = [name for name in self.config.evaluation.refiners if self._booster(generator, name)]
+        boosters = [name for name in self.config.evaluation.compared(generator) if self._booster(generator, name)]
         chosen = dict.fromkeys(["original", *boosters[:1], *boosters[-1:]])
         first_set = next(iter(self.config.evaluation.sets))
         return {refiner: self._scores(generator, first_set, refiner) for refiner in chosen}

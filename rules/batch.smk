@@ -19,7 +19,9 @@ rule film:
     params:
         settings=lambda wildcards: section(f"generators.{wildcards.generator}"),
         model=lambda wildcards, input: Path(input.model).parent,
-        shard_size=CONFIG.shard_size,
+        shard_size=lambda wildcards: PLAN.shard_size(
+            wildcards.generator, wildcards.batch
+        ),
         store=CONFIG.store,
     message:
         "Film {wildcards.generator} {wildcards.batch}, shard {wildcards.shard}"
@@ -45,7 +47,9 @@ rule score:
         mem_mb=2000,
     params:
         rewards=section("rewards"),
-        shard_size=CONFIG.shard_size,
+        shard_size=lambda wildcards: PLAN.shard_size(
+            wildcards.generator, wildcards.batch
+        ),
         store=CONFIG.store,
     message:
         "Score {wildcards.generator} {wildcards.batch}, shard {wildcards.shard}"
@@ -60,7 +64,7 @@ rule gather:
         prompts="results/{generator}/{batch}/prompts.parquet",
         rewards=lambda wildcards: expand(
             "results/{{generator}}/{{batch}}/rewards/{shard}.parquet",
-            shard=PLAN.shards(wildcards.batch),
+            shard=PLAN.shards(wildcards.generator, wildcards.batch),
         ),
     output:
         "results/{generator}/{batch}/scores.parquet",

@@ -259,3 +259,15 @@ def test_a_pipeline_is_checked_without_importing_and_fast() -> None:
 def test_nothing_is_checked_where_diffusers_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert check(changed("generators/mini-t2v/pipeline", "FooPipeline"), ROOT)
+
+
+def test_a_null_takes_away_an_entry_that_another_file_declares() -> None:
+    raw = changed("generators/second", changed("seed", 1)["generators"]["mini-t2v"])
+    raw["generators"]["mini-t2v"] = None
+    raw["planning"] = None
+    assert list(check(raw, ROOT).generators) == ["second"]
+
+
+def test_shards_are_given_in_one_way() -> None:
+    with pytest.raises(InputError, match="shard_size, shard_minutes: give one of the two"):
+        check(changed("shard_minutes", 5.0), ROOT)

@@ -64,8 +64,8 @@ def test_batches_film_their_own_prompt_set_in_enough_shards(plan: Plan) -> None:
     assert plan.prompt_set("evolution/round-3") == "evolution"
     assert plan.prompt_set("dpo-2") == "preference"
     assert plan.prompt_set("evaluation/held.out/llm") == "heldout"
-    assert plan.shards("dpo-1") == ["0000", "0001", "0002"]  # 60 prompts
-    assert plan.shards("evaluation/heldout/llm") == ["0000", "0001", "0002", "0003"]  # 100 prompts
+    assert plan.shards("mini-t2v", "dpo-1") == ["0000", "0001", "0002"]  # 60 prompts
+    assert plan.shards("mini-t2v", "evaluation/heldout/llm") == ["0000", "0001", "0002", "0003"]  # 100 prompts
 
 
 def test_every_booster_starts_from_the_one_before(plan: Plan) -> None:
@@ -92,3 +92,24 @@ def test_arms_are_every_set_and_refiner_with_their_files(plan: Plan) -> None:
 def test_the_sheet_shows_the_original_the_first_booster_and_the_last(plan: Plan) -> None:
     assert list(plan.sheet("mini-t2v")) == ["original", "sft", "dpo-2"]
     assert plan.sheet("mini-t2v")["sft"] == "results/mini-t2v/evaluation/heldout/sft/scores.parquet"
+
+
+def test_shards_by_minutes_follow_the_generator_and_the_videos_of_a_prompt() -> None:
+    raw = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    raw |= {"shard_size": None, "shard_minutes": 5.0}
+    raw["generators"]["slow"] = raw["generators"]["mini-t2v"] | {"seconds_per_video": 20.0}
+    plan = Plan(check(raw, ROOT), ROOT)
+    assert plan.shard_size("slow", "evolution/round-0") == 15
+    assert plan.shard_size("slow", "evolution/round-1") == 5  # 3 variants
+    assert plan.shard_size("slow", "dpo-1") == 3  # 5 candidates
+    assert len(plan.shards("slow", "dpo-1")) == 20
+    assert len(plan.shards("mini-t2v", "dpo-1")) == 1
+
+
+def test_a_generator_is_compared_with_its_own_refiners(plan: Plan) -> None:
+    raw = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    raw["evaluation"]["refiners_of"] = {"mini-t2v": ["original", "dpo-1"]}
+    arms = Plan(check(raw, ROOT), ROOT).arms(["mini-t2v"])
+    assert [arm["refiner"] for arm in arms] == ["original", "dpo-1"]
+    assert plan.batches("mini-t2v")[:6] == [f"evolution/round-{number}" for number in range(5)] + ["dpo-1"]
+    assert plan.batches("mini-t2v")[-1] == "evaluation/held.out/dpo-2"

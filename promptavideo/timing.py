@@ -1,0 +1,62 @@
+"""How long a job took and on what: measured values for `snakemake plan`, beside what the job made."""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from promptavideo.errors import InputError
+from promptavideo.files import atomic_path
+from promptavideo.hardware import accelerator
+
+
+@dataclass
+class Timing:
+    """What one job did. What was found done already does not count."""
+
+    items: int = 0
+    """Videos filmed or scored."""
+    seconds: float = 0.0
+    """Time spent on them, without loading models."""
+    device: str = "unknown"
+    peak_memory_mb: float = 0.0
+    """Of the GPU if the job used one, else of the process."""
+
+    @contextmanager
+    def measure(self, items: int) -> Iterator[None]:
+        """Add `items` and the time that the block takes."""
+        began = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - began
+        self.items += items
+
+    def write(self, path: Path) -> None:
+        """Write the record, with the memory that was used until now."""
+        self.device, self.peak_memory_mb = accelerator(), _peak_memory_mb()
+        with atomic_path(path) as partial:
+            partial.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> Timing:
+    """Read a record.
+
+    Raises:
+        InputError: The file is missing or no such record.
+    """
+    try:
+        return TypeAdapter(Timing).validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: is no record of a job's time ({error}); delete it and run again") from error
+
+
+def _peak_memory_mb() -> float:
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        return float(torch.cuda.max_memory_allocated()) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
