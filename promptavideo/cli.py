@@ -47,7 +47,7 @@ def run(options: argparse.Namespace, work: Callable[[argparse.Namespace], None])
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     for library in ("TRANSFORMERS", "DIFFUSERS"):
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
-    for noisy in ("httpx", "diffusers", "transformers", "datasets", "accelerate"):
+    for noisy in ("httpx", "httpx2", "openai", "diffusers", "transformers", "datasets", "accelerate"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         work(options)

@@ -47,7 +47,7 @@ def test_the_repositorys_own_configuration_passes_quickly_without_torch() -> Non
         raw = yaml.safe_load(Path("config.yaml").read_text())
         start = time.monotonic()
         check(raw, Path())
-        print(time.monotonic() - start, *{"torch", "diffusers", "transformers"} & set(sys.modules))
+        print(time.monotonic() - start, *{"torch", "diffusers", "transformers", "openai", "httpx2"} & set(sys.modules))
     """)
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env={"PYTHONPATH": "."}, capture_output=True, text=True
