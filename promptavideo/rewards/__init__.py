@@ -1,29 +1,116 @@
-"""Rewards: one small module a kind. A new kind is a module here, a configuration class and a line in `load_rewards`."""
+"""Rewards: one small module a kind. A new kind is a module here, its configuration class and a case in `_loader`."""
 
-from collections.abc import Mapping
-from typing import Literal
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal, assert_never
 
-from promptavideo.rewards.base import Reward
-from promptavideo.settings import Section
+from pydantic import Field
 
-__all__ = ["Reward", "RewardConfig", "load_rewards"]
+from promptavideo.errors import InputError
+from promptavideo.files import sha256
+from promptavideo.models import check_model
+from promptavideo.rewards import aesthetic, mps, videoscore
+from promptavideo.rewards.aesthetic import AestheticConfig
+from promptavideo.rewards.base import Reward, RewardSection
+from promptavideo.rewards.mps import MpsConfig
+from promptavideo.rewards.videoscore import VideoScoreConfig
+
+__all__ = [
+    "DIMENSIONS_OF",
+    "AestheticConfig",
+    "MpsConfig",
+    "PixelsConfig",
+    "Reward",
+    "RewardConfig",
+    "Rewards",
+    "VideoScoreConfig",
+    "load_rewards",
+]
 
 
-class PixelsConfig(Section):
+class PixelsConfig(RewardSection):
     """The laptop's reward: all seven dimensions measured from pixels."""
 
     kind: Literal["pixels"]
 
 
-RewardConfig = PixelsConfig
+RewardConfig = Annotated[PixelsConfig | VideoScoreConfig | AestheticConfig | MpsConfig, Field(discriminator="kind")]
 """The configuration of any reward, told apart by `kind`."""
 
-DIMENSIONS_OF = {"pixels": ("VQ", "TC", "DD", "TVA", "FC", "AES", "MPS")}
+DIMENSIONS_OF = {
+    "pixels": ("VQ", "TC", "DD", "TVA", "FC", "AES", "MPS"),
+    "videoscore": ("VQ", "TC", "DD", "TVA", "FC"),
+    "aesthetic": ("AES",),
+    "mps": ("MPS",),
+}
 """What each kind fills, known without loading it."""
 
 
-def load_rewards(configs: Mapping[str, RewardConfig]) -> dict[str, Reward]:
-    """Load every configured reward; the keys identify each with its settings, for caching."""
-    from promptavideo.rewards.pixels import VERSION, PixelReward
+class Rewards(Mapping[str, Reward]):
+    """Rewards by identity, each loaded when it is first asked for: a job that finds all its scores loads none."""
 
-    return {f"{name} {VERSION} {config.model_dump_json()}": PixelReward() for name, config in configs.items()}
+    def __init__(self, loaders: Mapping[str, Callable[[], Reward]]) -> None:
+        self._loaders, self._loaded = dict(loaders), dict[str, Reward]()
+
+    def __getitem__(self, identity: str) -> Reward:
+        if identity not in self._loaded:
+            self._loaded[identity] = self._loaders[identity]()
+        return self._loaded[identity]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._loaders)
+
+    def __len__(self) -> int:
+        return len(self._loaders)
+
+
+def load_rewards(configs: Mapping[str, RewardConfig], models: Path = Path()) -> Rewards:
+    """The configured rewards.
+
+    Args:
+        configs: The entries, by name.
+        models: The folder of all fetched models.
+
+    Returns:
+        The rewards by identity: name, version, and every setting that moves a score, with the digests of models and
+        files in place of their names. Cached scores are kept under it.
+
+    Raises:
+        InputError: A model was not fetched, or a file is missing. When one is loaded: a model does not fit, or a
+            required GPU is missing.
+    """
+    loaders: dict[str, Callable[[], Reward]] = {}
+    for name, config in configs.items():
+        folders = {key: models / model for key, model in config.models.items()}
+        version, loader = _loader(config, folders)
+        loaders[_identity(name, version, config, folders)] = loader
+    return Rewards(loaders)
+
+
+def _loader(config: RewardConfig, folders: Mapping[str, Path]) -> tuple[int, Callable[[], Reward]]:
+    match config:
+        case PixelsConfig():
+            from promptavideo.rewards import pixels
+
+            return pixels.VERSION, pixels.PixelReward
+        case VideoScoreConfig():
+            return videoscore.VERSION, partial(videoscore.VideoScore, config, folders["model"])
+        case AestheticConfig():
+            return aesthetic.VERSION, partial(aesthetic.Aesthetic, config, folders["model"], folders["head"])
+        case MpsConfig():
+            return mps.VERSION, partial(mps.Mps, config, folders["model"], folders["base"])
+        case _:
+            assert_never(config)
+
+
+def _identity(name: str, version: int, config: RewardConfig, folders: Mapping[str, Path]) -> str:
+    settings = config.model_dump(mode="json", exclude=set(config.PLANNING))
+    settings |= {key: check_model(folder).digest for key, folder in folders.items()}
+    for key, file in config.files.items():
+        try:
+            settings[key] = sha256(Path(file))
+        except OSError as error:
+            raise InputError(f"rewards.{name}.{key}: {file} cannot be read ({error})") from error
+    return f"{name} {version} {json.dumps(settings, separators=(',', ':'))}"

@@ -4,7 +4,29 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
+from promptavideo.settings import Section
 from promptavideo.video import Clip
+
+
+class RewardSection(Section):
+    """The configuration of any reward. Cached scores are kept under all of it but `PLANNING`."""
+
+    MODELS: ClassVar[tuple[str, ...]] = ()
+    """Keys that name models of the registry."""
+    FILES: ClassVar[tuple[str, ...]] = ()
+    """Keys that name other files which are read to score."""
+    PLANNING: ClassVar[tuple[str, ...]] = ()
+    """Keys that decide how the work is done and move no score."""
+
+    @property
+    def models(self) -> dict[str, str]:
+        """The models that must be fetched first, {key: name in the registry}."""
+        return {key: getattr(self, key) for key in self.MODELS}
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The other files that are read, {key: path relative to the repository root}."""
+        return {key: getattr(self, key) for key in self.FILES}
 
 
 class Reward(ABC):
@@ -16,6 +38,13 @@ class Reward(ABC):
 
     dimensions: ClassVar[tuple[str, ...]]
     """The dimensions it fills, a subset of `schemas.DIMENSIONS`."""
+
+    batch_size: int = 1
+    """How many clips a call of `score` should get; no score depends on it by more than rounding."""
+
+    def sample(self, clip: Clip) -> Clip:
+        """The frames it looks at, in order; waiting clips are cut down to them. Twice is the same as once."""
+        return clip
 
     @abstractmethod
     def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:

@@ -1,0 +1,125 @@
+"""MPS: the Multi-dimensional Preference Score, how much people would prefer an image for a prompt."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from promptavideo.errors import InputError
+from promptavideo.models import check_model
+from promptavideo.rewards.clip import clip_pixels
+from promptavideo.rewards.neural import Dtype, NeuralConfig, NeuralReward, Row, load_network, plain, sample_frames
+from promptavideo.video import Clip
+
+if TYPE_CHECKING:
+    import torch
+
+VERSION = 1
+"""Part of the key of cached scores: raise it with every change that moves a score."""
+
+CONDITION = (
+    "light, color, clarity, tone, style, ambiance, artistry, shape, face, hair, hands, limbs, structure, instance, "
+    "texture, quantity, attributes, position, number, location, word, things."
+)
+"""The aspects of preference that the overall score was trained with (the published condition, to the letter)."""
+
+
+class MpsConfig(NeuralConfig):
+    """MPS v1."""
+
+    MODELS: ClassVar[tuple[str, ...]] = ("model", "base")
+
+    kind: Literal["mps"]
+    model: str
+    """Name in the registry: RE-N-Y/mpsv1."""
+    base: str
+    """Name in the registry: laion/CLIP-ViT-H-14-laion2B-s32B-b79K, whose configuration and tokenizer MPS uses; with
+    `weights: false` there, since MPS brings its own."""
+    dtype: Dtype = "float32"
+    frames: int = Field(4, ge=1)
+    """Spread over the clip; their scores are averaged."""
+    threshold: float = Field(0.3, ge=0, lt=1)
+    """Words of a prompt whose nearness to the condition is not over this part of the largest are not looked at: 0.3 in
+    the paper's scripts, 0.01 in the package imscore."""
+
+
+class Mps(NeuralReward):
+    """Mean of the frames' scores, about 0..20."""
+
+    dimensions: ClassVar[tuple[str, ...]] = ("MPS",)
+
+    def __init__(self, config: MpsConfig, folder: Path, base: Path) -> None:
+        """Load the network.
+
+        Args:
+            config: Its entry.
+            folder: The fetched weights.
+            base: The folder of the CLIP that they were trained from.
+
+        Raises:
+            InputError: A folder holds another model, or a required GPU is missing.
+        """
+        import torch
+        from transformers import AutoTokenizer
+
+        super().__init__(config, "MPS")
+        check_model(folder)
+        check_model(base)
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{base}: its tokenizer cannot be loaded ({error})") from error
+        network = _load(folder, base, config.dtype)
+        self._frames, self._threshold = config.frames, config.threshold
+        self._length = network.config.text_config.max_position_embeddings
+        self._size = network.config.vision_config.image_size
+        self._dtype = network.dtype
+        self._network = self._place(network)
+        torch.set_num_threads(config.threads)
+        with torch.inference_mode():
+            self._condition = self._network.words(self._ids(CONDITION)[None].to(self._device))
+
+    def sample(self, clip: Clip) -> Clip:
+        """The frames to average over."""
+        return sample_frames(clip, self._frames)
+
+    def _ids(self, text: str) -> "torch.Tensor":
+        read = self._tokenizer(
+            [text], padding="max_length", max_length=self._length, truncation=True, return_tensors="pt"
+        )
+        return read["input_ids"][0]
+
+    def _prepare(self, clip: Clip, prompt: str) -> Row:
+        return {
+            "input_ids": self._ids(plain(prompt, self._tokenizer)),
+            "pixel_values": clip_pixels(clip.frames, self._size).to(self._dtype),
+        }
+
+    def _forward(self, batch: Row) -> "torch.Tensor":
+        scores = self._network(**batch, condition=self._condition, threshold=self._threshold)
+        return scores.mean(dim=1, keepdim=True)
+
+
+def _load(folder: Path, base: Path, dtype: Dtype) -> Any:
+    """The network, from published weights; its sizes come from the base's configuration and the weights' shapes."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    from transformers import CLIPConfig
+
+    from promptavideo.rewards.mps_network import MpsNetwork, shape_of
+
+    try:
+        config = CLIPConfig.from_pretrained(base, local_files_only=True)
+        files = [load_file(file) for file in sorted(folder.glob("*.safetensors"))]
+        # Rotary speeds and position ids are constants that older versions saved.
+        weights = {
+            key.removeprefix("mps."): value
+            for part in files
+            for key, value in part.items()
+            if not key.endswith((".inv_freq", ".position_ids"))
+        }
+        shape = shape_of(weights)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise InputError(f"{folder}: holds no weights of MPS for the CLIP in {base} ({error})") from error
+    config.name_or_path = str(folder)
+    return load_network(MpsNetwork, None, dtype, config=config, state_dict=weights, **shape)

@@ -1,0 +1,212 @@
+"""What rewards that are neural networks share: device and threads, batches of one shape, too little GPU memory."""
+
+import logging
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from promptavideo.errors import InputError, ScoreError
+from promptavideo.rewards.base import Reward, RewardSection
+from promptavideo.video import Clip
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+Row = dict[str, "torch.Tensor"]
+"""What a network reads for one clip, by argument, without a batch dimension."""
+
+
+class NeuralConfig(RewardSection):
+    """What the entry of any neural reward may set."""
+
+    PLANNING: ClassVar[tuple[str, ...]] = ("device", "threads", "batch_size")
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` is a GPU when there is one."""
+    threads: int = Field(1, ge=1)
+    """Torch threads of a scoring job. Fixed here and not taken from the scheduler, since sums depend on it."""
+    batch_size: int = Field(8, ge=1)
+    """Clips of one call; every call is padded to it, so that a score does not depend on its neighbours."""
+
+
+def sample_frames(clip: Clip, count: int) -> Clip:
+    """`count` frames spread over a clip, from its first: those at arange(0, n, n / count), rounded down.
+
+    A clip of fewer frames gives some of them more than once. The rule of VideoScore's and of the paper's own scripts.
+    """
+    total = len(clip.frames)
+    places = np.arange(0, total, total / count)[:count].astype(int)
+    return Clip(clip.frames[places], clip.fps)
+
+
+def plain(prompt: str, tokenizer: Any) -> str:
+    """`prompt` without what its tokenizer reads as more than text: a user may write `<image>` or `</s>`."""
+    special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
+    for token in sorted(special, key=lambda token: (-len(token), token)):
+        prompt = prompt.replace(token, " ")
+    return prompt
+
+
+def load_network(kind: Any, folder: Path | None, dtype: Dtype, ignored: tuple[str, ...] = (), **options: Any) -> Any:
+    """Load a transformers model from safetensors, refusing weights that do not fit.
+
+    Args:
+        kind: The class.
+        folder: Where config and weights are; None if `options` give them.
+        dtype: What the weights become.
+        ignored: Beginnings of names of weights that the file may hold beyond what the class takes.
+        options: More arguments of `from_pretrained`.
+
+    Raises:
+        InputError: The folder holds no such model, or weights are missing, of other shapes or of another model.
+    """
+    import torch
+    from safetensors import SafetensorError
+
+    where = folder or options["config"].name_or_path
+    try:
+        network, report = kind.from_pretrained(
+            folder,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, SafetensorError) as error:
+        raise InputError(f"{where}: cannot be loaded as {kind.__name__} ({error})") from error
+    missing = sorted(report["missing_keys"])
+    foreign = sorted(key for key in report["unexpected_keys"] if not key.startswith(ignored))
+    if missing or foreign:
+        raise InputError(
+            f"{where}: its weights are not those of a {kind.__name__} ({len(missing)} are missing: "
+            f"{', '.join(missing[:3]) or 'none'}; {len(foreign)} are not known: {', '.join(foreign[:3]) or 'none'}); "
+            "check which model the configuration names"
+        )
+    return network.eval()
+
+
+class NeuralReward(Reward):
+    """Scores clips with a network, in batches of one shape.
+
+    Floating-point sums depend on tensor shapes. So every call is padded to `batch_size` rows by repeating one, rows of
+    different shapes never share a call, and the shape of a row depends on its own clip and prompt alone: a score is the
+    same to the bit however the work was split. Another batch size, or device, moves it by rounding.
+    """
+
+    def __init__(self, config: NeuralConfig, name: str) -> None:
+        """Choose the device.
+
+        Args:
+            config: The entry.
+            name: What messages call this reward.
+
+        Raises:
+            InputError: A GPU is required and there is none.
+        """
+        import torch
+
+        self.batch_size, self._threads, self._name = config.batch_size, config.threads, name
+        if config.device == "cuda" and not torch.cuda.is_available():
+            raise InputError(
+                f"{name}: device is cuda, but this machine has no GPU that torch can use; run the job where there is "
+                "one, or set device: auto"
+            )
+        use_gpu = config.device != "cpu" and torch.cuda.is_available()
+        self._device = torch.device("cuda" if use_gpu else "cpu")
+
+    @abstractmethod
+    def _prepare(self, clip: Clip, prompt: str) -> Row:
+        """What the network reads for one sampled clip."""
+
+    @abstractmethod
+    def _forward(self, batch: Row) -> "torch.Tensor":
+        """Scores [rows, dimensions] of a batch on the device."""
+
+    def _place(self, network: Any) -> Any:
+        """Move a network to the device.
+
+        Raises:
+            InputError: The GPU's memory does not hold it.
+        """
+        import torch
+
+        try:
+            return network.to(self._device)
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"{self._name}: the GPU's memory does not hold the model; use a GPU with more, fewer rewards at a "
+                "time, or dtype: bfloat16"
+            ) from error
+
+    def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
+        """Raw scores of each clip; see `Reward.score`.
+
+        Raises:
+            InputError: The GPU's memory does not hold one clip.
+            ScoreError: A clip is not uint8 [T, H, W, 3] with T > 0, or a prompt is too long.
+        """
+        import torch
+
+        torch.set_num_threads(self._threads)
+        groups: dict[tuple[tuple[str, torch.Size], ...], list[tuple[int, Row]]] = {}
+        for place, (clip, prompt) in enumerate(zip(clips, prompts, strict=True)):
+            _check(clip)
+            row = self._prepare(self.sample(clip), prompt)
+            shape = tuple((name, tensor.shape) for name, tensor in row.items())
+            groups.setdefault(shape, []).append((place, row))
+        found: dict[int, list[float]] = {}
+        for group in groups.values():
+            scores = self._score_rows([row for _, row in group])
+            found.update(zip((place for place, _ in group), scores, strict=True))
+        return [dict(zip(self.dimensions, found[place], strict=True)) for place in range(len(clips))]
+
+    def _score_rows(self, rows: Sequence[Row]) -> list[list[float]]:
+        """Scores of rows of one shape; a GPU whose memory does not hold a batch gets half of it."""
+        done: list[list[float]] = []
+        while len(done) < len(rows):
+            scores = self._call(rows[len(done) : len(done) + self.batch_size])
+            if scores is None:
+                self._halve()
+            else:
+                done += scores
+        return done
+
+    def _call(self, rows: Sequence[Row]) -> list[list[float]] | None:
+        """Scores of at most `batch_size` rows; None if memory runs out."""
+        import torch
+
+        padded = [*rows, *[rows[-1]] * (self.batch_size - len(rows))]
+        try:
+            batch = {name: torch.stack([row[name] for row in padded]).to(self._device) for name in rows[0]}
+            with torch.inference_mode():
+                scores = self._forward(batch)
+            return scores[: len(rows)].float().cpu().tolist()
+        except torch.OutOfMemoryError:
+            return None
+
+    def _halve(self) -> None:
+        import torch
+
+        if self.batch_size == 1:
+            raise InputError(
+                f"{self._name}: the GPU's memory does not hold even one video; use a GPU with more, dtype: bfloat16, "
+                "or fewer frames"
+            )
+        self.batch_size //= 2
+        log.warning("%s: out of GPU memory; going on with batches of %d", self._name, self.batch_size)
+        torch.cuda.empty_cache()
+
+
+def _check(clip: Clip) -> None:
+    shape, kind = clip.frames.shape, clip.frames.dtype
+    if len(shape) != 4 or shape[3] != 3 or not all(shape) or kind != np.uint8:
+        raise ScoreError(f"a clip is {kind} {list(shape)}, not uint8 [frames, height, width, 3]")

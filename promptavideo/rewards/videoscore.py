@@ -1,0 +1,123 @@
+"""VideoScore (v1 and v1.1): VQ, TC, DD, TVA and FC from a vision-language model with a regression head.
+
+He et al., "VideoScore: Building Automatic Metrics to Simulate Fine-grained Human Feedback for Video Generation", 2024.
+"""
+
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from promptavideo.errors import InputError, ScoreError
+from promptavideo.models import check_model
+from promptavideo.operators.base import read_template
+from promptavideo.rewards.neural import Dtype, NeuralConfig, NeuralReward, Row, load_network, plain, sample_frames
+from promptavideo.video import Clip
+
+if TYPE_CHECKING:
+    import torch
+
+VERSION = 1
+"""Part of the key of cached scores: raise it with every change that moves a score."""
+
+PLACEHOLDERS = ("prompt",)
+"""What the query's template must contain."""
+
+TEXT_STEP = 128
+"""A prompt is padded to a multiple of as many tokens, so that nearly all rows have one length."""
+
+
+class VideoScoreConfig(NeuralConfig):
+    """VideoScore; `max_frames` tells its versions apart."""
+
+    MODELS: ClassVar[tuple[str, ...]] = ("model",)
+    FILES: ClassVar[tuple[str, ...]] = ("template",)
+
+    kind: Literal["videoscore"]
+    model: str
+    """Name in the registry: TIGER-Lab/VideoScore or TIGER-Lab/VideoScore-v1.1."""
+    dtype: Dtype = "bfloat16"
+    """As published. Scores are steps of 1/64 then, of the published anchors too."""
+    max_frames: int = Field(16, ge=1)
+    """16 for v1, 48 for v1.1; longer clips are sampled evenly."""
+    template: str = "templates/videoscore.txt"
+    """The query that the model was trained with, to the letter (regression query of the TIGER-AI-Lab/VideoScore
+    repository): another wording is another metric."""
+
+
+class VideoScore(NeuralReward):
+    """Raw regression outputs, mostly 1..4, in the order VQ TC DD TVA FC, neither clipped nor rounded further."""
+
+    dimensions: ClassVar[tuple[str, ...]] = ("VQ", "TC", "DD", "TVA", "FC")
+
+    def __init__(self, config: VideoScoreConfig, folder: Path) -> None:
+        """Load the network, its tokenizer and its image processor.
+
+        Args:
+            config: Its entry.
+            folder: The fetched model.
+
+        Raises:
+            InputError: The folder holds another model, the template cannot be used, or a required GPU is missing.
+        """
+        from transformers import AutoTokenizer, Idefics2Processor
+        from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
+
+        from promptavideo.rewards.idefics2 import Idefics2ForSequenceClassification
+
+        super().__init__(config, "VideoScore")
+        check_model(folder)
+        self._max_frames = config.max_frames
+        self._template = Template(read_template(Path(config.template), PLACEHOLDERS))
+        network = load_network(Idefics2ForSequenceClassification, folder, config.dtype)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            # The PIL processor by name: others resize differently, and what is installed decides the automatic choice.
+            images: Any = Idefics2ImageProcessorPil.from_pretrained(
+                folder, do_image_splitting=False, local_files_only=True
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{folder}: its tokenizer or image processor cannot be loaded ({error})") from error
+        latents = network.config.perceiver_config.resampler_n_latents
+        self._processor: Any = Idefics2Processor(images, tokenizer, image_seq_len=latents)
+        known = network.config.text_config.vocab_size
+        if self._processor.image_token_id != network.config.image_token_id or len(tokenizer) > known:
+            raise InputError(
+                f"{folder}: tokenizer and network do not belong together (the image token is "
+                f"{self._processor.image_token_id} for one and {network.config.image_token_id} for the other; "
+                f"{len(tokenizer)} tokens for {known} embeddings)"
+            )
+        self._longest = network.config.text_config.max_position_embeddings
+        self._dtype = network.dtype
+        self._network = self._place(network)
+
+    def sample(self, clip: Clip) -> Clip:
+        """All frames of a short clip, else `max_frames` spread over it."""
+        return clip if len(clip.frames) <= self._max_frames else sample_frames(clip, self._max_frames)
+
+    def _prepare(self, clip: Clip, prompt: str) -> Row:
+        import torch
+        from PIL import Image
+
+        tokenizer = self._processor.tokenizer
+        text = plain(prompt, tokenizer)
+        query = self._template.substitute(prompt=text) + "<image> " * len(clip.frames)
+        frames = [Image.fromarray(frame) for frame in clip.frames]
+        read = self._processor(text=[query], images=[frames], return_tensors="pt")
+        ids = read["input_ids"][0]
+        # Padding follows from the prompt's own length, not from the longest in the batch; most prompts get the same.
+        padding = -len(tokenizer(text, add_special_tokens=False)["input_ids"]) % TEXT_STEP
+        if len(ids) + padding > self._longest:
+            raise ScoreError(
+                f"prompt {prompt!r:.80} and {len(frames)} frames are {len(ids)} tokens; the model reads {self._longest}"
+            )
+        return {
+            "input_ids": torch.nn.functional.pad(ids, (0, padding), value=tokenizer.pad_token_id or 0),
+            "attention_mask": torch.nn.functional.pad(torch.ones_like(ids), (0, padding)),
+            "pixel_values": read["pixel_values"][0].to(self._dtype),
+            "pixel_attention_mask": read["pixel_attention_mask"][0].bool(),
+        }
+
+    def _forward(self, batch: Row) -> "torch.Tensor":
+        return self._network(**batch)

@@ -1,0 +1,128 @@
+"""Random reward models of a few thousand weights, of the real classes and in the layout that each is published in."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, Idefics2Config, PreTrainedTokenizerFast
+
+from promptavideo.files import sha256
+from promptavideo.models import LocalModel, UrlModel, fetch
+from promptavideo.rewards.idefics2 import Idefics2ForSequenceClassification
+from promptavideo.rewards.mps_network import MpsNetwork
+
+IMAGE = "<image>"
+EXTRA = ["<unk>", "<s>", "</s>", "<fake_token_around_image>", IMAGE, "<end_of_utterance>"]
+
+
+def _bytes() -> list[str]:
+    return sorted(pre_tokenizers.ByteLevel.alphabet())
+
+
+def videoscore(folder: Path, seed: int = 0) -> Path:
+    """VideoScore: configuration, sharded safetensors with their index, tokenizer and image processor."""
+    vocabulary = {token: index for index, token in enumerate([*EXTRA, *_bytes()])}
+    text = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
+    text.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    text.decoder = decoders.ByteLevel()
+    text.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=text, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<unk>",
+        additional_special_tokens=EXTRA[3:], padding_side="left",
+    )  # fmt: skip
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = Idefics2Config(
+        image_token_id=vocabulary[IMAGE],
+        vision_config={
+            "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "image_size": 56, "patch_size": 14,
+        },
+        perceiver_config={
+            "hidden_size": 32, "resampler_n_latents": 4, "resampler_depth": 1, "resampler_n_heads": 2,
+            "resampler_head_dim": 8, "num_key_value_heads": 1,
+        },
+        text_config={
+            "model_type": "mistral", "vocab_size": len(vocabulary), "hidden_size": 32, "intermediate_size": 64,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
+            "max_position_embeddings": 4096, "sliding_window": 4096, "pad_token_id": 0,
+        },
+    )  # fmt: skip
+    network = Idefics2ForSequenceClassification(config)
+    torch.nn.init.normal_(network.score.weight, std=0.5)  # so that scores differ as much as real ones
+    network.save_pretrained(folder, max_shard_size="60KB")
+    processor = {
+        "image_processor_type": "Idefics2ImageProcessor", "processor_class": "Idefics2Processor",
+        "do_convert_rgb": True, "do_image_splitting": True, "do_normalize": True, "do_pad": True, "do_rescale": True,
+        "do_resize": True, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "resample": 2,
+        "rescale_factor": 1 / 255, "size": {"longest_edge": 56, "shortest_edge": 28},
+    }  # fmt: skip
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+def _clip(hidden_act: str, seed: int) -> CLIPModel:
+    torch.manual_seed(seed)
+    size = len(_bytes()) * 2 + 2
+    shape = {"intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "hidden_act": hidden_act}
+    return CLIPModel(
+        CLIPConfig(
+            text_config={
+                **shape, "vocab_size": size, "hidden_size": 16, "max_position_embeddings": 77, "projection_dim": 8,
+                "bos_token_id": size - 2, "eos_token_id": size - 1, "pad_token_id": size - 1,
+            },
+            vision_config={**shape, "hidden_size": 24, "image_size": 32, "patch_size": 8, "projection_dim": 8},
+            projection_dim=8,
+        )
+    )  # fmt: skip
+
+
+def clip(folder: Path, hidden_act: str = "quick_gelu", seed: int = 0) -> Path:
+    """A whole CLIP with its tokenizer, as OpenAI's and LAION's are published."""
+    letters = [*_bytes(), *(f"{byte}</w>" for byte in _bytes())]
+    vocabulary = {token: index for index, token in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
+    CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77).save_pretrained(folder)
+    _clip(hidden_act, seed).save_pretrained(folder)
+    return folder
+
+
+def head(file: Path, width: int = 8, seed: int = 0) -> Path:
+    """LAION's head: the pickled state dict of one linear layer."""
+    torch.manual_seed(seed)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(torch.nn.Linear(width, 1).state_dict(), file)
+    return file
+
+
+def mps(folder: Path, seed: int = 0) -> Path:
+    """MPS: one safetensors file whose keys start with `mps.`, and no configuration."""
+    torch.manual_seed(seed)
+    network = MpsNetwork(_clip("gelu", seed).config, layers=2, heads=2, width=4)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {f"mps.{key}": value.clone() for key, value in network.state_dict().items()}
+    weights["mps.cross_model.layers.0.1.fn.rotary_emb.inv_freq"] = torch.ones(2)
+    save_file(weights, folder / "model.safetensors")
+    return folder
+
+
+def fetched(folder: Path) -> Path:
+    """All of them, fetched into one folder as videoscore, clip-l, head, mps and clip-h."""
+    sources, target = folder / "sources", folder / "models"
+    clip_h = clip(sources / "clip-h", "gelu")
+    for name, source, weights in (
+        ("videoscore", videoscore(sources / "videoscore"), True),
+        ("clip-l", clip(sources / "clip-l"), True),
+        ("mps", mps(sources / "mps"), True),
+        ("clip-h", clip_h, False),
+    ):
+        fetch(name, LocalModel(kind="local", path=str(source), weights=weights), target / name, {})
+    file = head(sources / "head.pth")
+    fetch("head", UrlModel(kind="url", url=file.as_uri(), sha256=sha256(file)), target / "head", {})
+    return target
+
+
+def keys(folder: Path) -> set[str]:
+    """Names of all weights in a folder's safetensors."""
+    return {key for file in folder.glob("*.safetensors") for key in load_file(file)}
