@@ -49,7 +49,7 @@ class PromptSet(Section):
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         if (self.file is None) == (self.source is None):
-            raise ValueError("give either `file` or `source`")
+            raise ValueError("give either `file` or `source`; an overlay sets the other to null")
         if self.source is not None:
             if self.count is None:
                 raise ValueError("a set from a source needs `count`, so that a run can be planned before the download")
