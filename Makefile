@@ -4,13 +4,17 @@ CORES ?= all
 export PYTHONPATH := $(CURDIR)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: reproduce test check benchmark dag
+.PHONY: reproduce test test-slurm check benchmark dag
 
 reproduce: .venv/run
 	snakemake --cores $(CORES) --quiet rules
 
 test: .venv/dev
 	pytest
+
+# Needs root: it installs Debian's Slurm where it is missing, starts it in a folder of its own and stops it again.
+test-slurm: .venv/dev
+	pytest tests/slurm
 
 check: .venv/dev
 	ruff check .

@@ -46,5 +46,5 @@ def test_the_profile_plans_the_workflow_together_with_the_default_one(tmp_path: 
         text=True,
         timeout=300,
     )
-    assert run.returncode == 0, run.stderr[-3000:]
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     assert "Using profiles slurm and workflow specific profile profiles/default" in run.stderr
