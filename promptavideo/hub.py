@@ -9,16 +9,21 @@ from pydantic import AfterValidator, Field
 
 from promptavideo.errors import InputError
 
+UNPINNED = "unpinned"
+"""Stands for the newest commit at the time of the download, whose hash is then recorded."""
+
 
 def _pinned(revision: str) -> str:
     if revision in ("main", "master", "HEAD"):
-        raise ValueError("is a branch, which moves; give a commit hash or a tag")
+        raise ValueError(
+            f"is a branch, which moves; give a commit hash or a tag, or {UNPINNED!r} to take the newest commit once"
+        )
     return revision
 
 
 RepoId = Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
 Revision = Annotated[str, AfterValidator(_pinned), Field(min_length=1)]
-"""Commit hash or tag; branches are refused, because they move."""
+"""Commit hash, tag or `unpinned`; branches are refused, because they move."""
 
 
 def token() -> str | Literal[False]:

@@ -6,6 +6,7 @@ needs none of them.
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,8 +20,10 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from promptavideo.download import download
 from promptavideo.errors import InputError
 from promptavideo.files import atomic_path, sha256
-from promptavideo.hub import RepoId, Revision, hub_errors, token
+from promptavideo.hub import UNPINNED, RepoId, Revision, hub_errors, token
 from promptavideo.settings import Section
+
+log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 WEIGHTS = (".safetensors", ".gguf")
@@ -342,15 +345,19 @@ def _convert_gguf(source: Path, target: Path) -> None:
 def _fetch_hub(name: str, entry: HubModel, target: Path) -> _Origin:
     from glob import escape
 
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import model_info, snapshot_download
 
-    options: dict[str, Any] = {
-        "repo_id": entry.repo_id,
-        "revision": entry.revision,
-        "local_dir": target,
-        "token": token(),
-    }
     with hub_errors(f"models.{name}", "model", entry.repo_id, entry.revision):
+        revision = entry.revision
+        if revision == UNPINNED:
+            revision = str(model_info(entry.repo_id, token=token()).sha)
+            log.warning("models.%s.revision: takes the newest commit; write %s there to pin it", name, revision)
+        options: dict[str, Any] = {
+            "repo_id": entry.repo_id,
+            "revision": revision,
+            "local_dir": target,
+            "token": token(),
+        }
         listing = snapshot_download(**options, dry_run=True)
         files = _choose(name, entry.repo_id, (file.filename for file in listing), entry.allow_patterns, entry.weights)
         snapshot_download(**options, allow_patterns=[escape(file) for file in files])
@@ -360,7 +367,7 @@ def _fetch_hub(name: str, entry: HubModel, target: Path) -> _Origin:
         shutil.rmtree(target)
         raise
     shutil.rmtree(target / ".cache", ignore_errors=True)
-    return _Origin(entry.repo_id, entry.revision)
+    return _Origin(entry.repo_id, revision)
 
 
 def _fetch_local(name: str, entry: LocalModel, target: Path, root: Path, folder: Path) -> _Origin:

@@ -287,6 +287,16 @@ class TestHub:
         monkeypatch.setattr(huggingface_hub, "snapshot_download", hub)
         return hub
 
+    def test_an_unpinned_model_is_the_newest_commit_and_says_which(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        hub = self.serve(monkeypatch, Hub({"model.safetensors": b"w"}))
+        monkeypatch.setattr(huggingface_hub, "model_info", lambda *_, **__: SimpleNamespace(sha="c0ffee"))
+        fetch("demo", entry(kind="hub", repo_id="lab/demo", revision="unpinned"), tmp_path / "demo", {})
+        assert check_model(tmp_path / "demo").revision == "c0ffee"
+        assert {call["revision"] for call in hub.calls} == {"c0ffee"}
+        assert "models.demo.revision: takes the newest commit; write c0ffee there to pin it" in caplog.text
+
     def test_takes_the_safe_files_of_the_pinned_revision(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         files = {"vae/model[1].safetensors": b"w", "config.json": b"{}", "run.py": b"x", "logo.png": b"p"}
         hub = self.serve(monkeypatch, Hub(files))
