@@ -158,7 +158,7 @@ class Endpoint:
         except (TypeError, KeyError, IndexError, AttributeError):
             text = finish = refusal = None
         if not isinstance(text, str) or finish in _BROKEN_FINISH:
-            raise NoAnswerError(self._safe(f"the answer is no chat completion: {body!r:.200}"), charged=True)
+            raise NoAnswerError(self._safe(f"the answer is no chat completion: {body!r}"), charged=True)
         text = self._hide(text)
         if finish in _FILTERED_FINISH:
             text, fault = "", "refused by the content filter"
