@@ -39,10 +39,10 @@ class Plan:
     vae_batch: int = 8
     vae_lr: float = 1e-3
     clips: int = 32768
-    steps: int = 8000
+    steps: int = 6000
     batch: int = 32
     lr: float = 1e-3
-    decay_steps: int = 2000  # the learning rate falls to zero over the last ones
+    decay_steps: int = 1500  # the learning rate falls to zero over the last ones
     checkpoint_every: int = 250
     seed: int = 0
     part: int = 2048  # clips in one file of the cache
