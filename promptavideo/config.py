@@ -28,7 +28,8 @@ from promptavideo.preference import PreferenceConfig
 from promptavideo.prompts import PromptSet, check_disjoint, check_slices, load_prompt_set
 from promptavideo.refiners import LlmRefinerConfig, RefinerConfig
 from promptavideo.refiners.examples import read_examples
-from promptavideo.rewards import DIMENSIONS_OF, RewardConfig
+from promptavideo.rewards import DIMENSIONS_OF, RewardConfig, VideoScoreConfig
+from promptavideo.rewards.videoscore import PLACEHOLDERS as QUERY_PLACEHOLDERS
 from promptavideo.schemas import DIMENSIONS
 from promptavideo.settings import Section
 from promptavideo.tables import BootstrapConfig
@@ -159,6 +160,11 @@ class Config(Section):
                 (f"evaluation.sets.{name}.prompts", entry.prompts, self.prompt_sets)
                 for name, entry in self.evaluation.sets.items()
             ),
+            *(
+                (f"rewards.{name}.{key}", model, files)
+                for name, entry in self.rewards.items()
+                for key, model in entry.models.items()
+            ),
             *(("evaluation.refiners", name, self.refiners) for name in self.evaluation.refiners),
             *(("evaluation.refiners_of", name, self.generators) for name in self.evaluation.refiners_of),
             *(
@@ -266,6 +272,10 @@ def _check_templates(config: Config, root: Path) -> None:
             with _named(f"refiners.{name}.template"):
                 placeholders = FEW_SHOT_PLACEHOLDERS if refiner.examples else REFINE_PLACEHOLDERS
                 read_template(root / refiner.template, placeholders)
+    for name, reward in config.rewards.items():
+        if isinstance(reward, VideoScoreConfig):
+            with _named(f"rewards.{name}.template"):
+                read_template(root / reward.template, QUERY_PLACEHOLDERS)
 
 
 @contextmanager

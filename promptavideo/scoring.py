@@ -1,10 +1,11 @@
-"""Score the videos of a shard with every reward, decoding each video once."""
+"""Score the videos of a shard with every reward: each video is decoded once, and scored in each reward's batches."""
 
 import hashlib
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +23,24 @@ log = logging.getLogger(__name__)
 
 KEY = ["prompt_id", "candidate", "replicate"]
 
-_VALUES = TypeAdapter(dict[str, float])
+Values = dict[str, float]
+
+_VALUES = TypeAdapter(Values)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One video to be scored by one reward; the result goes to `cached`."""
+
+    entry: Entry
+    prompt: str
+    identity: str
+    cached: Path
+    video: Path
+
+
+_Waiting = tuple[_Job, Clip]
+"""A job, and the frames that its reward looks at."""
 
 
 def score_shard(
@@ -47,33 +65,112 @@ def score_shard(
     entries = read_manifest(manifest)
     if [(e.prompt_id, e.candidate, e.replicate) for e in entries] != list(rows[KEY].itertuples(index=False, name=None)):
         raise InputError(f"{manifest}: does not name the rows of its prompts table; delete it and run again")
-    progress = Progress(stage, len(entries), "videos")
-    scored = []
-    for entry, prompt in zip(entries, rows["prompt"], strict=True):
-        scored.append(_score(entry, prompt, manifest, rewards, store))
-        progress.advance(1)
+    jobs = [
+        [_job(entry, prompt, identity, store) for identity in rewards]
+        for entry, prompt in zip(entries, rows["prompt"], strict=True)
+    ]
+    unique = {job.cached: job for video in jobs for job in video}
+    found = {cached: values for cached in unique if (values := _read(cached)) is not None}
+    progress = Progress(stage, len(unique), "scores", done=len(found))
+    missing = [job for job in unique.values() if job.cached not in found]
+    found |= _score(missing, manifest, rewards, store, progress)
+    scored = [{name: value for job in video for name, value in found[job.cached].items()} for video in jobs]
     table = rows[KEY].reset_index(drop=True)
     table["key"] = pd.Series([entry.key for entry in entries], dtype="str")  # typed even if there are none
     return table.join(pd.DataFrame(scored, columns=list(DIMENSIONS), dtype=float))
 
 
-def _score(entry: Entry, prompt: str, manifest: Path, rewards: Mapping[str, Reward], store: Store) -> dict[str, float]:
-    values: dict[str, float] = {}
-    clip: Clip | None = None
-    for identity, reward in rewards.items():
-        key = hashlib.sha256(f"{entry.sha256}\n{identity}\n{prompt}".encode()).hexdigest()[:32]
-        cached = store.scores(key)
-        fresh = _read(cached)
-        if fresh is None:
-            clip = clip or store.read(entry, manifest)
-            fresh = _finite(reward, clip, prompt, store.video(entry.key))
-            with atomic_path(cached) as partial:
-                partial.write_text(json.dumps(fresh))
-        values |= fresh
-    return values
+def _job(entry: Entry, prompt: str, identity: str, store: Store) -> _Job:
+    key = hashlib.sha256(f"{entry.sha256}\n{identity}\n{prompt}".encode()).hexdigest()[:32]
+    return _Job(entry, prompt, identity, store.scores(key), store.video(entry.key))
 
 
-def _read(cached: Path) -> dict[str, float] | None:
+def _score(
+    jobs: Sequence[_Job], manifest: Path, rewards: Mapping[str, Reward], store: Store, progress: Progress
+) -> dict[Path, Values]:
+    """Do all jobs, decoding each video once; what each reward looks at waits until its batch is full.
+
+    After an error nothing more is decoded, but what has been decoded is still scored.
+    """
+    by_video: dict[str, list[_Job]] = {}
+    for job in jobs:
+        by_video.setdefault(job.entry.key, []).append(job)
+    waiting: dict[str, list[_Waiting]] = {}
+    found: dict[Path, Values] = {}
+    errors: list[ScoreError] = []
+    try:
+        for video in by_video.values():
+            clip = store.read(video[0].entry, manifest)
+            for job in video:
+                reward, batch = rewards[job.identity], waiting.setdefault(job.identity, [])
+                batch.append((job, reward.sample(clip)))
+                if len(batch) >= reward.batch_size:
+                    waiting[job.identity] = []
+                    found |= _score_batch(reward, batch, progress)
+    except ScoreError as error:
+        errors.append(error)
+    for identity, batch in waiting.items():
+        if batch:
+            try:
+                found |= _score_batch(rewards[identity], batch, progress)
+            except ScoreError as error:
+                errors.append(error)
+    if errors:
+        raise errors[0]
+    return found
+
+
+def _score_batch(reward: Reward, batch: Sequence[_Waiting], progress: Progress) -> dict[Path, Values]:
+    """Score a batch and cache each result at once; a clip that cannot be scored is an error after the others."""
+    try:
+        given = reward.score([clip for _, clip in batch], [job.prompt for job, _ in batch])
+    except ScoreError as error:
+        if len(batch) == 1:
+            raise ScoreError(f"{batch[0][0].video}: {error}") from error
+        return _each(lambda waiting: _score_batch(reward, [waiting], progress), batch)
+    fresh = dict(zip((job.cached for job, _ in batch), given, strict=True))
+
+    def keep(waiting: _Waiting) -> dict[Path, Values]:
+        job, clip = waiting
+        values = _finite(reward, fresh[job.cached], clip, job)
+        with atomic_path(job.cached) as partial:
+            partial.write_text(json.dumps(values))
+        progress.advance(1)
+        return {job.cached: values}
+
+    return _each(keep, batch)
+
+
+def _each(work: Callable[[_Waiting], dict[Path, Values]], batch: Sequence[_Waiting]) -> dict[Path, Values]:
+    """Do `work` for every clip of a batch, then raise the first error if there were any."""
+    found: dict[Path, Values] = {}
+    errors: list[ScoreError] = []
+    for waiting in batch:
+        try:
+            found |= work(waiting)
+        except ScoreError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return found
+
+
+def _finite(reward: Reward, values: Values, clip: Clip, job: _Job) -> Values:
+    """The scores of one clip, which is scored once more if one is not finite."""
+    for attempt in (1, 2):
+        wrong = [name for name in reward.dimensions if not math.isfinite(values.get(name, math.nan))]
+        if not wrong:
+            return {name: float(values[name]) for name in reward.dimensions}
+        log.warning("%s: %s of %s is not finite", job.video, ", ".join(wrong), type(reward).__name__)
+        if attempt == 1:
+            values = reward.score([clip], [job.prompt])[0]
+    raise ScoreError(
+        f"{job.video}: {', '.join(wrong)} is not a finite number, scored twice by {type(reward).__name__}; "
+        "look at the video, delete it if it is broken, and run again"
+    )
+
+
+def _read(cached: Path) -> Values | None:
     """Cached rewards; None if there are none, or if the file was damaged."""
     try:
         return _VALUES.validate_json(cached.read_bytes())
@@ -82,20 +179,6 @@ def _read(cached: Path) -> dict[str, float] | None:
     except ValueError:
         log.warning("%s: is no cached reward; scoring again", cached)
         return None
-
-
-def _finite(reward: Reward, clip: Clip, prompt: str, path: Path) -> dict[str, float]:
-    """Score one clip, once more if a score is not finite."""
-    for _ in range(2):
-        values = reward.score([clip], [prompt])[0]
-        wrong = [name for name in reward.dimensions if not math.isfinite(values.get(name, math.nan))]
-        if not wrong:
-            return {name: float(values[name]) for name in reward.dimensions}
-        log.warning("%s: %s of %s is not finite", path, ", ".join(wrong), type(reward).__name__)
-    raise ScoreError(
-        f"{path}: {', '.join(wrong)} is not a finite number, scored twice by {type(reward).__name__}; "
-        "look at the video, delete it if it is broken, and run again"
-    )
 
 
 def gather(prompts: pd.DataFrame, shards: Sequence[pd.DataFrame]) -> pd.DataFrame:

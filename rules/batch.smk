@@ -35,6 +35,7 @@ rule score:
     input:
         prompts="results/{generator}/{batch}/prompts.parquet",
         videos="results/{generator}/{batch}/videos/{shard}.jsonl",
+        rewards=reward_inputs(),
     output:
         "results/{generator}/{batch}/rewards/{shard}.parquet",
     log:
@@ -43,6 +44,7 @@ rule score:
         "benchmarks/score/{generator}/{batch}/{shard}.tsv"
     conda:
         "../envs/rewards.yaml"
+    threads: max(getattr(entry, "threads", 1) for entry in CONFIG.rewards.values())
     resources:
         mem_mb=2000,
     params:
@@ -55,8 +57,8 @@ rule score:
         "Score {wildcards.generator} {wildcards.batch}, shard {wildcards.shard}"
     shell:
         "python scripts/score.py --prompts {input.prompts} --shard {wildcards.shard} --shard-size {params.shard_size} "
-        "--manifest {input.videos} --generator {wildcards.generator} --rewards {params.rewards:q} --store {params.store:q} "
-        "--output {output} --stage 'score {wildcards.batch} shard {wildcards.shard}' --log {log}"
+        "--manifest {input.videos} --generator {wildcards.generator} --rewards {params.rewards:q} --models resources/models "
+        "--store {params.store:q} --output {output} --stage 'score {wildcards.batch} shard {wildcards.shard}' --log {log}"
 
 
 rule gather:

@@ -52,6 +52,16 @@ def fetch_inputs(wildcards):
     return [manifest(model) for model in requires(entry)] + shipped(entry)
 
 
+def reward_inputs():
+    """The models that rewards are loaded from, and the other files that they read."""
+    entries = CONFIG.rewards.values()
+    models = [manifest(model) for entry in entries for model in entry.models.values()]
+    return [
+        *dict.fromkeys(models),
+        *(file for entry in entries for file in entry.files.values()),
+    ]
+
+
 def booster(stage):
     return f"results/{{generator}}/boosters/{stage}/booster.json"
 

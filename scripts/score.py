@@ -17,15 +17,16 @@ parser.add_argument("--shard-size", type=int, required=True, help="prompts in a 
 parser.add_argument("--manifest", type=Path, required=True)
 parser.add_argument("--generator", required=True)
 parser.add_argument("--rewards", type=cli.settings(dict[str, RewardConfig]), required=True)
+parser.add_argument("--models", type=Path, required=True, help="folder of all models")
 parser.add_argument("--store", type=Path, required=True)
 parser.add_argument("--output", type=Path, required=True)
 parser.add_argument("--stage", required=True, help="name of this work in progress lines")
 
 
 def main(options: Namespace) -> None:
-    """Load the rewards once and score every video the manifest names."""
+    """Score every video the manifest names; a reward is loaded when its first score is missing."""
     rows = shard_rows(read_table(options.prompts, PROMPTS), options.shard, options.shard_size)
-    rewards = load_rewards(options.rewards)
+    rewards = load_rewards(options.rewards, options.models)
     store = Store(options.store, options.generator)
     table = score_shard(rows, options.manifest, rewards, store, options.stage)
     write_table(table, options.output, REWARDS)
