@@ -204,9 +204,12 @@ def resolve(lines: Iterable[str], cache_folder: Path, folder: Path) -> dict[str,
     options, variables = uv_settings(folder)
     command = [sys.executable, "-m", "uv", "pip", "compile", "-", *options, "--cache-dir", str(cache_folder)]
     command += ["--python-version", PYTHON, "--python-platform", PLATFORM, "--no-header", "--no-annotate"]
-    run = subprocess.run(
-        command, input="\n".join(lines), env=variables, capture_output=True, text=True, timeout=300
-    )  # fmt: skip
+    try:
+        run = subprocess.run(
+            command, input="\n".join(lines), env=variables, capture_output=True, text=True, timeout=300
+        )
+    except subprocess.TimeoutExpired:
+        raise ConnectionError("no answer within five minutes") from None
     if run.returncode == 0:
         return pins(run.stdout.split())
     if re.search(r"error sending request|failed to fetch|timed out|dns error", run.stderr, re.IGNORECASE):
