@@ -1,7 +1,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from promptavideo.errors import InputError
 from promptavideo.generators import load_generator
-from promptavideo.generators.diffusers import DiffusersConfig, DiffusersGenerator
+from promptavideo.generators.diffusers import DiffusersGenerator
+from promptavideo.generators.diffusers_config import DiffusersConfig
 from promptavideo.models import LocalModel, fetch
 from promptavideo.video import Clip
 
@@ -115,6 +116,8 @@ class TestKey:
 
         class Unloaded:
             """Stands in for the pipeline: a key needs none."""
+
+            components: ClassVar[dict[str, object]] = {}
 
             def to(self, device: str) -> "Unloaded":
                 return self

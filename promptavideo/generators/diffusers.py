@@ -1,106 +1,31 @@
 """Any diffusers text-to-video pipeline, by configuration alone."""
 
-import ast
-import importlib.metadata
+import gc
 import importlib.util
-from collections.abc import Sequence
-from functools import cache
+import logging
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from promptavideo.errors import InputError
 from promptavideo.generators.base import Generator
+from promptavideo.generators.diffusers_config import ADDED, PLANNING, DiffusersConfig
+from promptavideo.hardware import processor
 from promptavideo.models import check_model
-from promptavideo.settings import Section
 from promptavideo.video import Clip
 
-PASSED = ("prompt", "negative_prompt", "generator", "output_type")
-"""What `film` itself gives to a pipeline's call."""
+log = logging.getLogger(__name__)
 
-RESERVED = (*PASSED, "return_dict", "num_videos_per_prompt", "latents")
-"""What the configuration must not set."""
+OFFLOADS = ("none", "model", "sequential")
+"""Where weights wait, from fastest to what needs least GPU memory."""
 
+DENOISERS = ("transformer", "transformer_2", "unet")
 
-class DiffusersConfig(Section):
-    """A generator that is a diffusers pipeline."""
-
-    kind: Literal["diffusers"]
-    pipeline: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9]*Pipeline$")
-    """Pipeline class of the pinned diffusers, e.g. `CogVideoXPipeline`."""
-    model: str
-    """Name in the model registry."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(1, ge=1)
-    """Torch threads of one job. Fixed here and not taken from the scheduler, since sums depend on it."""
-    batch_size: int = Field(1, ge=1)
-    """Videos per call of the pipeline; every call is padded to it."""
-    fps: float = Field(gt=0)
-    negative_prompt: str = ""
-    sampling: dict[str, int | float | bool | str] = Field(default_factory=dict)
-    """Arguments of the pipeline's call: height, width, num_frames, num_inference_steps, guidance_scale, ..."""
-    crf: int = Field(12, ge=0, le=51)
-    pixel_format: Literal["yuv420p", "yuv444p"] = "yuv420p"
-    seconds_per_video: float = Field(gt=0)
-    """Expected time of one video on one worker; plans shards and estimates, never results."""
-
-
-def check_pipeline(name: str, config: DiffusersConfig) -> None:
-    """Check the pipeline class and its sampling arguments against the source of the installed diffusers.
-
-    Nothing is imported, which would take seconds. Where diffusers is not installed nothing is checked: the workflow may
-    be planned in an environment without it.
-
-    Raises:
-        InputError: diffusers has no such class, or its call does not take one of the arguments.
-    """
-    package = importlib.util.find_spec("diffusers")
-    if package is None or package.origin is None:
-        return
-    where = f"generators.{name}"
-    found = _find_class(Path(package.origin), config.pipeline)
-    if found is None:
-        version = importlib.metadata.version("diffusers")
-        raise InputError(f"{where}.pipeline: diffusers {version} has no class {config.pipeline}")
-    known = _call_arguments(found)
-    if known is None:
-        return
-    for argument in PASSED:
-        if argument not in known:
-            raise InputError(f"{where}.pipeline: {config.pipeline} cannot be used, its call takes no {argument}")
-    for argument in config.sampling:
-        if argument in RESERVED or argument not in known:
-            settable = ", ".join(sorted(known - set(RESERVED)))
-            raise InputError(f"{where}.sampling.{argument}: {config.pipeline} takes no such setting; known: {settable}")
-
-
-@cache
-def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def _find_class(path: Path, name: str) -> ast.ClassDef | None:
-    """A class defined in a module, or in a module beside it from which it is imported."""
-    for node in ast.walk(_parse(path)):
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            return node
-        if isinstance(node, ast.ImportFrom) and node.level == 1 and any(alias.name == name for alias in node.names):
-            target = path.parent.joinpath(*(node.module or "").split("."))
-            for source in (target / "__init__.py", target.with_suffix(".py")):
-                if source.is_file():
-                    return _find_class(source, name)
-    return None
-
-
-def _call_arguments(pipeline: ast.ClassDef) -> set[str] | None:
-    """The arguments of a pipeline's call; None if its class does not tell (it inherits its call)."""
-    for node in pipeline.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "__call__" and node.args.kwarg is None:
-            return {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)} - {"self"}
-    return None
+NO_MEMORY = ("not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What errors say of memory that are no `OutOfMemoryError`: main memory, and cuBLAS."""
 
 
 class DiffusersGenerator(Generator):
@@ -114,53 +39,80 @@ class DiffusersGenerator(Generator):
             folder: The model's folder, in diffusers format.
 
         Raises:
-            InputError: The folder is no such pipeline, or a GPU is required and there is none.
+            InputError: The folder is no such pipeline, it lacks what a setting asks for, or a GPU is required and there
+                is none.
         """
         import torch
-        from diffusers import DiffusionPipeline
         from diffusers.utils.logging import disable_progress_bar
 
         self.config = config
         self.batch_size = config.batch_size
         self.crf, self.pixel_format = config.crf, config.pixel_format
-        self._model = check_model(folder).digest
-        if config.device == "cuda" and not torch.cuda.is_available():
+        self._folder, self._model = folder, check_model(folder).digest
+        gpu = torch.cuda.is_available()
+        if config.device == "cuda" and not gpu:
             raise InputError(f"generator of {folder.name}: device is cuda, but this machine has no GPU")
-        device = "cuda" if config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available()) else "cpu"
+        self._device = "cuda" if gpu and config.device != "cpu" else "cpu"
+        self._offload: str = config.offload if self._device == "cuda" else "none"
+        self._seconds = 0.0
         torch.set_num_threads(config.threads)
         disable_progress_bar()
-        try:
-            pipeline = DiffusionPipeline.from_pretrained(folder, dtype=getattr(torch, config.dtype))
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise InputError(f"{folder}: cannot be loaded as a diffusers pipeline ({error})") from error
-        if type(pipeline).__name__ != config.pipeline:
-            raise InputError(
-                f"{folder}: holds a {type(pipeline).__name__}, but the configuration says {config.pipeline}"
-            )
-        self._pipeline = pipeline.to(device)
-        self._pipeline.set_progress_bar_config(disable=True)
+        self._pipeline = self._load()
+        self._set_up()
+        if not self._fits(self._place):
+            self._give_way("while its weights were moved there")
 
     def identity(self) -> dict[str, Any]:
         """Model digest and every setting but the ones that only plan the work."""
-        settings = self.config.model_dump(exclude={"device", "seconds_per_video", "model"})
-        return {"model": self._model, **settings}
+        settings = self.config.model_dump(exclude=set(PLANNING))
+        told = self.config.model_dump(exclude_defaults=True)
+        return {"model": self._model, **{key: settings[key] for key in settings if key not in ADDED or key in told}}
+
+    def circumstances(self) -> dict[str, Any]:
+        """Hardware, where weights waited in the end, seconds a video, and the most GPU memory in use."""
+        import torch
+
+        found: dict[str, Any] = {"seconds": round(self._seconds, 3)}
+        if self._device == "cpu":
+            return {"device": processor(), **found}
+        peak = torch.cuda.max_memory_allocated() // 2**20
+        return {"device": torch.cuda.get_device_name(), "offload": self._offload, "peak_memory_mb": peak, **found}
 
     def film(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Clip]:
         """Film up to `batch_size` texts; see `Generator.film`.
 
+        When GPU memory runs out, weights are offloaded one step further and the call is repeated. Fewer videos a call
+        are left to the user to choose, since they are other videos: sums depend on the shape of a batch.
+
         Raises:
-            InputError: The pipeline refuses a sampling argument's value.
+            InputError: The pipeline refuses a sampling argument's value, its frames are no numbers, or memory does not
+                suffice with everything offloaded.
         """
+        began = time.monotonic()
+        frames: list[Any] = []
+        while not self._fits(lambda: frames.append(self._call(texts, seeds))):
+            self._give_way("while it filmed")
+        self._seconds = (time.monotonic() - began) / len(texts)
+        numbers = np.asarray(frames[0][: len(texts)])
+        if not np.isfinite(numbers).all():
+            raise InputError(
+                f"{self.config.pipeline} gave frames that are not numbers in {self.config.dtype}; try bfloat16, or "
+                "component_dtypes: {vae: float32}"
+            )
+        pixels = np.round(np.clip(numbers, 0, 1) * 255).astype(np.uint8)
+        return [Clip(clip, self.config.fps) for clip in pixels]
+
+    def _call(self, texts: Sequence[str], seeds: Sequence[int]) -> Any:
         import torch
 
-        wanted = len(texts)
-        padded = [*texts, *[texts[-1]] * (self.batch_size - wanted)]
-        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-        generators += [torch.Generator("cpu").manual_seed(0) for _ in range(self.batch_size - wanted)]
+        spare = self.batch_size - len(texts)
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in (*seeds, *[0] * spare)]
+        # A call that was broken off leaves behind what cache hooks remember of it.
+        self._pipeline.maybe_free_model_hooks()
         try:
             with torch.inference_mode():
-                frames = self._pipeline(
-                    prompt=padded,
+                return self._pipeline(
+                    prompt=[*texts, *[texts[-1]] * spare],
                     negative_prompt=[self.config.negative_prompt] * self.batch_size,
                     generator=generators,
                     output_type="np",
@@ -168,5 +120,165 @@ class DiffusersGenerator(Generator):
                 ).frames
         except ValueError as error:
             raise InputError(f"{self.config.pipeline} cannot film with these settings ({error})") from error
-        pixels = np.round(np.clip(np.asarray(frames[:wanted]), 0, 1) * 255).astype(np.uint8)
-        return [Clip(clip, self.config.fps) for clip in pixels]
+
+    def _load(self) -> Any:
+        import torch
+        from diffusers import DiffusionPipeline
+
+        dtypes = {"default": self.config.dtype, **self.config.component_dtypes}
+        options = {"quantization_config": self._quantisation()} if self.config.quantisation else {}
+        try:
+            pipeline = DiffusionPipeline.from_pretrained(
+                self._folder,
+                dtype={name: getattr(torch, dtype) for name, dtype in dtypes.items()},
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                **options,
+            )
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise InputError(f"{self._folder}: cannot be loaded as a diffusers pipeline ({error})") from error
+        if type(pipeline).__name__ != self.config.pipeline:
+            raise InputError(
+                f"{self._folder}: holds a {type(pipeline).__name__}, but the configuration says {self.config.pipeline}"
+            )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def _quantisation(self) -> Any:
+        assert self.config.quantisation is not None
+        if importlib.util.find_spec("torchao") is None:
+            raise InputError(
+                f"generator of {self._folder.name}: quantisation needs torchao, which is not installed here; install "
+                "it, or leave quantisation out"
+            )
+        if self._device == "cpu":
+            raise InputError(
+                f"generator of {self._folder.name}: quantisation needs a GPU, and this machine has none in use; leave "
+                "quantisation out"
+            )
+        from diffusers import PipelineQuantizationConfig
+
+        config = quantisation_config(self.config.quantisation.scheme)
+        return PipelineQuantizationConfig(quant_mapping=dict.fromkeys(self.config.quantisation.components, config))
+
+    def _set_up(self) -> None:
+        """Scheduler, VAE and accelerations, as configured."""
+        import diffusers
+
+        config, pipeline = self.config, self._pipeline
+        if config.scheduler:
+            scheduler = getattr(diffusers, config.scheduler.name)
+            pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config, **config.scheduler.settings)
+        for wanted, name in ((config.vae_tiling, "enable_tiling"), (config.vae_slicing, "enable_slicing")):
+            if wanted:
+                self._ability("vae", name)()
+        for denoiser in DENOISERS:
+            if pipeline.components.get(denoiser) is None:
+                continue
+            if config.cache:
+                self._ability(denoiser, "enable_cache")(self._cache_config())
+            if config.compile:
+                name = "compile_repeated_blocks" if config.compile.regional else "compile"
+                try:
+                    self._ability(denoiser, name)(mode=config.compile.mode, dynamic=False)
+                except ValueError as error:
+                    raise InputError(f"{config.pipeline}: compile.regional is not possible ({error})") from error
+
+    def _cache_config(self) -> Any:
+        import diffusers
+
+        assert self.config.cache is not None
+        kind = getattr(diffusers, f"{self.config.cache.name}Config")
+        settings: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in self.config.cache.settings.items()
+        }
+        if "current_timestep_callback" in kind.__dataclass_fields__:
+            settings["current_timestep_callback"] = lambda: self._pipeline.current_timestep
+        try:
+            return kind(**settings)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"cache.settings: {kind.__name__} cannot be made of these ({error})") from error
+
+    def _ability(self, component: str, name: str) -> Any:
+        found = getattr(self._pipeline.components.get(component), name, None)
+        if found is None:
+            raise InputError(f"{self.config.pipeline}: its {component} has no {name}; take that setting out")
+        return found
+
+    def _place(self) -> None:
+        if self._offload == "none":
+            self._pipeline.to(self._device)
+        elif self._offload == "model":
+            self._pipeline.enable_model_cpu_offload(device=self._device)
+        else:
+            self._pipeline.enable_sequential_cpu_offload(device=self._device)
+
+    @staticmethod
+    def _fits(work: Callable[[], object]) -> bool:
+        """Do something; False if memory ran out. The error is gone then, and with it the tensors that it held."""
+        import torch
+
+        try:
+            work()
+        except torch.OutOfMemoryError:
+            return False
+        except RuntimeError as error:
+            if not any(sign in str(error) for sign in NO_MEMORY):
+                raise
+            return False
+        return True
+
+    def _give_way(self, when: str) -> None:
+        """Offload one step further.
+
+        Raises:
+            InputError: There is no further step.
+        """
+        import torch
+
+        where = "GPU" if self._device == "cuda" else "main"
+        config = self.config
+        while True:
+            gc.collect()
+            torch.cuda.empty_cache()
+            step = OFFLOADS.index(self._offload) + 1
+            if self._device == "cpu" or step == len(OFFLOADS):
+                fewer = (
+                    f"batch_size below {config.batch_size} (its videos have other keys)"
+                    if config.batch_size > 1
+                    else ""
+                )
+                ways = [fewer, "" if config.vae_tiling else "vae_tiling: true", "fewer or smaller frames"]
+                raise InputError(
+                    f"{self._folder.name}: {where} memory ran out {when}, with offload: {self._offload}. What is "
+                    f"filmed is kept. Try {', '.join(filter(None, ways))}, or a machine with more memory"
+                )
+            self._offload = OFFLOADS[step]
+            log.warning(
+                "%s: GPU memory ran out %s; going on with offload: %s. Set that in the generator's entry to spare the "
+                "failed attempt in each job", self._folder.name, when, self._offload,
+            )  # fmt: skip
+            if self._fits(self._place):
+                return
+
+
+def quantisation_config(scheme: str) -> Any:
+    """The TorchAoConfig of a scheme. Activations are scaled by row: one scale for all would tie videos together."""
+    from diffusers import TorchAoConfig
+    from torchao.quantization import (
+        Float8DynamicActivationFloat8WeightConfig,
+        Float8WeightOnlyConfig,
+        Int8DynamicActivationInt8WeightConfig,
+        Int8WeightOnlyConfig,
+        PerRow,
+    )
+
+    kinds = {
+        "int8": lambda: Int8WeightOnlyConfig(granularity=PerRow()),
+        "int8-dynamic": lambda: Int8DynamicActivationInt8WeightConfig(granularity=PerRow()),
+        "float8": Float8WeightOnlyConfig,
+        "float8-dynamic": lambda: Float8DynamicActivationFloat8WeightConfig(granularity=PerRow()),
+    }
+    return TorchAoConfig(kinds[scheme]())

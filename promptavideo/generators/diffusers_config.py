@@ -1,0 +1,185 @@
+"""The configuration of a diffusers generator, and what is checked of it before anything runs."""
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from promptavideo.errors import InputError
+from promptavideo.generators.source import Source, arguments, check_settings, fields
+from promptavideo.settings import Section
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+Value = int | float | bool | str
+
+PASSED = ("prompt", "negative_prompt", "generator", "output_type")
+"""What `film` itself gives to a pipeline's call."""
+
+RESERVED = (*PASSED, "return_dict", "num_videos_per_prompt", "latents")
+"""What the configuration must not set."""
+
+
+@dataclass(frozen=True)
+class FrameRule:
+    """Numbers of frames that a pipeline films: `step`·N + 1, up to `most`."""
+
+    step: int
+    most: int | None
+    why: str
+
+
+FRAME_RULES = {
+    "CogVideoXPipeline": FrameRule(8, 49, "CogVideoX was trained on clips of 8N+1 frames, 49 at most"),
+    "HunyuanVideoPipeline": FrameRule(4, None, "its VAE makes 4 frames of each latent frame but the first"),
+    "LTXPipeline": FrameRule(8, None, "its VAE makes 8 frames of each latent frame but the first"),
+    "MochiPipeline": FrameRule(6, None, "its VAE makes 6 frames of each latent frame but the first"),
+    "WanPipeline": FrameRule(4, None, "its VAE makes 4 frames of each latent frame but the first"),
+}
+"""Other numbers are rounded by some pipelines and filmed badly by others, hours later."""
+
+
+class Scheduler(Section):
+    """Another noise schedule than the model's own."""
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9]*Scheduler$")
+    """Scheduler class of diffusers. It takes over the settings of the model's scheduler."""
+    settings: dict[str, Value] = Field(default_factory=dict)
+    """What differs from them: timestep_spacing, flow_shift, ..."""
+
+
+class Compile(Section):
+    """torch.compile of the denoiser."""
+
+    mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "default"
+    """`max-autotune` chooses kernels by their time, so two jobs may round differently."""
+    regional: bool = False
+    """Compile the repeated blocks only: minutes less to wait at the start of each job."""
+
+
+class Quantisation(Section):
+    """torchao quantisation while loading. Without `compile` it saves memory and costs time."""
+
+    scheme: Literal["int8", "int8-dynamic", "float8", "float8-dynamic"]
+    """Of weights alone, or (`dynamic`) of activations as well."""
+    components: list[str] = Field(["transformer"], min_length=1)
+
+
+class CacheHook(Section):
+    """A hook of diffusers that reuses what the denoiser computed in earlier steps."""
+
+    name: Literal["PyramidAttentionBroadcast", "FasterCache", "FirstBlockCache", "MagCache", "TaylorSeerCache"]
+    """Of the class `{name}Config`."""
+    settings: dict[str, Value | list[Value]] = Field(default_factory=dict)
+    """Its fields: spatial_attention_block_skip_range, threshold, ..."""
+
+
+class DiffusersConfig(Section):
+    """A generator that is a diffusers pipeline."""
+
+    kind: Literal["diffusers"]
+    pipeline: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9]*Pipeline$")
+    """Pipeline class of the pinned diffusers, e.g. `CogVideoXPipeline`."""
+    model: str
+    """Name in the model registry."""
+    dtype: Dtype = "bfloat16"
+    component_dtypes: dict[str, Dtype] = Field(default_factory=dict)
+    """Of components that need another one: `{vae: float32}` for Wan."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    offload: Literal["none", "model", "sequential"] = "none"
+    """Keep weights in main memory and bring the running `model`, or each of its layers, to the GPU."""
+    threads: int = Field(1, ge=1)
+    """Torch threads of one job. Fixed here and not taken from the scheduler, since sums depend on it."""
+    batch_size: int = Field(1, ge=1)
+    """Videos per call of the pipeline; every call is padded to it."""
+    fps: float = Field(gt=0)
+    negative_prompt: str = ""
+    scheduler: Scheduler | None = None
+    sampling: dict[str, Value] = Field(default_factory=dict)
+    """Arguments of the pipeline's call: height, width, num_frames, num_inference_steps, guidance_scale, ..."""
+    max_frames: int | None = Field(None, ge=1)
+    """Allow more frames than `FRAME_RULES` knows of, for a checkpoint of the same class that was trained on them."""
+    vae_tiling: bool = False
+    """Decode in overlapping tiles: less memory, and seams that blend."""
+    vae_slicing: bool = False
+    """Decode the videos of a call one by one: less memory."""
+    compile: Compile | None = None
+    quantisation: Quantisation | None = None
+    cache: CacheHook | None = None
+    crf: int = Field(12, ge=0, le=51)
+    pixel_format: Literal["yuv420p", "yuv444p"] = "yuv420p"
+    seconds_per_video: float = Field(gt=0)
+    """Expected time of one video on one worker; plans shards and estimates, never results."""
+
+    @property
+    def models(self) -> list[str]:
+        """Names in the model registry."""
+        return [self.model]
+
+    @model_validator(mode="after")
+    def _neighbours(self) -> Self:
+        if self.cache and self.cache.name == "FirstBlockCache" and self.batch_size > 1:
+            raise ValueError(
+                "FirstBlockCache decides for all videos of a call together, so a video would depend on its "
+                "neighbours; set batch_size: 1"
+            )
+        return self
+
+
+PLANNING = ("model", "device", "offload", "max_frames", "seconds_per_video")
+"""Settings that are no part of a video's key. The model counts with its files' digest. Offload moves weights between
+memories; what is computed on them is the same, on the same device."""
+
+ADDED = ("component_dtypes", "scheduler", "vae_tiling", "vae_slicing", "compile", "quantisation", "cache")
+"""Settings that count only when they are set, so that they could be added without renaming the videos made before."""
+
+
+def check_pipeline(name: str, config: DiffusersConfig) -> None:
+    """Check classes and their settings against the source of the installed diffusers, and the number of frames.
+
+    Raises:
+        InputError: diffusers has no such class, the class does not take a setting, or the pipeline cannot film so many
+            frames.
+    """
+    where = f"generators.{name}"
+    _check_frames(where, config)
+    source = Source.installed()
+    if source is None:
+        return
+    pipeline = source.find(config.pipeline, f"{where}.pipeline")
+    if (known := arguments(pipeline, "__call__")) is not None:
+        for argument in PASSED:
+            if argument not in known:
+                raise InputError(f"{where}.pipeline: {config.pipeline} cannot be used, its call takes no {argument}")
+        check_settings(f"{where}.sampling", config.pipeline, config.sampling, known - set(RESERVED))
+    if (components := arguments(pipeline, "__init__")) is not None:
+        check_settings(f"{where}.component_dtypes", config.pipeline, config.component_dtypes, components)
+        if config.quantisation:
+            key = f"{where}.quantisation.components"
+            check_settings(key, config.pipeline, config.quantisation.components, components)
+    if config.scheduler:
+        key = f"{where}.scheduler"
+        settable = arguments(source.find(config.scheduler.name, f"{key}.name"), "__init__")
+        if settable is not None:
+            check_settings(f"{key}.settings", config.scheduler.name, config.scheduler.settings, settable)
+    if config.cache:
+        hook = f"{config.cache.name}Config"
+        settable = {
+            field
+            for field in fields(source.find(hook, f"{where}.cache.name"))
+            if not field.endswith(("callback", "dtype"))
+        }
+        check_settings(f"{where}.cache.settings", hook, config.cache.settings, settable)
+
+
+def _check_frames(where: str, config: DiffusersConfig) -> None:
+    rule, frames = FRAME_RULES.get(config.pipeline), config.sampling.get("num_frames")
+    if rule is None or not isinstance(frames, int):
+        return
+    most = config.max_frames or rule.most
+    if frames % rule.step != 1 or (most and frames > most):
+        below = frames - (frames - 1) % rule.step
+        fitting = min(below, most) if most else below
+        raise InputError(
+            f"{where}.sampling.num_frames: {config.pipeline} cannot film {frames} frames, since {rule.why}; "
+            f"{fitting} would do"
+        )

@@ -1,0 +1,350 @@
+"""Pipelines other than the miniature, loaded by configuration alone, and what can be set on them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from tiny_pipelines import LTX_SAMPLING, WAN_SAMPLING, tiny_ltx, tiny_wan
+
+from promptavideo.errors import InputError
+from promptavideo.generators import diffusers as module
+from promptavideo.generators.diffusers import DiffusersGenerator
+from promptavideo.generators.diffusers_config import FRAME_RULES, DiffusersConfig, check_pipeline
+from promptavideo.models import LocalModel, fetch
+from promptavideo.video import Clip
+
+LTX = {"pipeline": "LTXPipeline", "sampling": LTX_SAMPLING}
+WAN = {"pipeline": "WanPipeline", "sampling": WAN_SAMPLING}
+
+
+def configure(**fields: Any) -> DiffusersConfig:
+    given = {
+        "kind": "diffusers",
+        "model": "tiny",
+        "dtype": "float32",
+        "device": "cpu",
+        "batch_size": 2,
+        "fps": 8.0,
+        "seconds_per_video": 1.0,
+    }
+    return DiffusersConfig.model_validate({**given, **fields})
+
+
+@pytest.fixture(scope="module")
+def ltx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fetched(tiny_ltx, tmp_path_factory.mktemp("ltx"))
+
+
+@pytest.fixture(scope="module")
+def wan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fetched(tiny_wan, tmp_path_factory.mktemp("wan"))
+
+
+def fetched(make: Callable[[Path], Path], folder: Path) -> Path:
+    fetch("tiny", LocalModel(kind="local", path=str(make(folder / "source"))), folder / "tiny", {})
+    return folder / "tiny"
+
+
+def equal(one: Clip, two: Clip) -> bool:
+    return np.array_equal(one.frames, two.frames)
+
+
+class TestPipelines:
+    @pytest.mark.parametrize(("name", "entry", "frames"), [("ltx", LTX, 9), ("wan", WAN, 5)])
+    def test_films_by_configuration_alone(
+        self, request: pytest.FixtureRequest, name: str, entry: dict[str, Any], frames: int
+    ) -> None:
+        config = configure(**entry)
+        check_pipeline("tiny", config)
+        generator = DiffusersGenerator(config, request.getfixturevalue(name))
+        one, two = generator.film(["a red ball", "a blue box moves left"], [1, 2])
+        assert (one.frames.shape, one.fps) == ((frames, 32, 32, 3), 8.0)
+        assert one.frames.std() > 1
+        assert not equal(one, two)
+        assert equal(two, generator.film(["a blue box moves left"], [2])[0])
+        assert not equal(two, generator.film(["a blue box moves left"], [3])[0])
+        assert not equal(two, generator.film(["a red ball"], [2])[0])
+
+    def test_components_have_the_types_they_were_given(self, wan: Path) -> None:
+        config = configure(**WAN, dtype="bfloat16", component_dtypes={"vae": "float32"})
+        pipeline = DiffusersGenerator(config, wan)._pipeline
+        found = {name: getattr(pipeline, name).dtype for name in ("vae", "transformer", "text_encoder")}
+        assert found == {"vae": torch.float32, "transformer": torch.bfloat16, "text_encoder": torch.bfloat16}
+
+    def test_the_scheduler_takes_over_the_settings_of_the_models_own(self, wan: Path) -> None:
+        plain = DiffusersGenerator(configure(**WAN), wan)
+        assert plain._pipeline.scheduler.config.flow_shift == 3.0
+        scheduler = {"name": "UniPCMultistepScheduler", "settings": {"flow_shift": 5.0}}
+        shifted = DiffusersGenerator(configure(**WAN, scheduler=scheduler), wan)
+        assert shifted._pipeline.scheduler.config.flow_shift == 5.0
+        assert shifted._pipeline.scheduler.config.prediction_type == "flow_prediction"
+        assert not equal(plain.film(["a red ball"], [1])[0], shifted.film(["a red ball"], [1])[0])
+
+    def test_another_scheduler_class(self, wan: Path) -> None:
+        scheduler = {"name": "FlowMatchEulerDiscreteScheduler", "settings": {"shift": 3.0}}
+        generator = DiffusersGenerator(configure(**WAN, scheduler=scheduler), wan)
+        assert type(generator._pipeline.scheduler).__name__ == "FlowMatchEulerDiscreteScheduler"
+        assert generator.film(["a red ball"], [1])[0].frames.std() > 1
+
+    def test_the_vae_decodes_in_tiles_and_slices(self, wan: Path) -> None:
+        vae = DiffusersGenerator(configure(**WAN, vae_tiling=True, vae_slicing=True), wan)._pipeline.vae
+        assert vae.use_tiling and vae.use_slicing
+
+    def test_what_a_component_cannot_do_is_named(self, miniature: Path) -> None:
+        compile_ = {"mode": "default", "regional": True}
+        sampling = {"height": 32, "width": 32}
+        with pytest.raises(InputError, match=r"LattePipeline: compile.regional is not possible"):
+            DiffusersGenerator(configure(pipeline="LattePipeline", sampling=sampling, compile=compile_), miniature)
+
+
+class TestAcceleration:
+    @pytest.mark.parametrize(
+        "cache",
+        [
+            {"name": "PyramidAttentionBroadcast", "settings": {"spatial_attention_block_skip_range": 2,
+                                                               "spatial_attention_timestep_skip_range": [-1, 1001]}},
+            {"name": "FirstBlockCache", "settings": {"threshold": 9.0}},
+        ],
+    )  # fmt: skip
+    def test_a_cache_hook_changes_the_video_and_is_forgotten_between_calls(
+        self, ltx: Path, cache: dict[str, Any]
+    ) -> None:
+        entry = {**LTX, "sampling": {**LTX_SAMPLING, "num_inference_steps": 4}, "batch_size": 1}
+        check_pipeline("tiny", configure(**entry, cache=cache))
+        hooked = DiffusersGenerator(configure(**entry, cache=cache), ltx)
+        clip = hooked.film(["a red ball"], [1])[0]
+        assert not equal(clip, DiffusersGenerator(configure(**entry), ltx).film(["a red ball"], [1])[0])
+        hooked.film(["a blue box moves left"], [2])
+        assert equal(clip, hooked.film(["a red ball"], [1])[0])
+
+    @pytest.mark.parametrize("regional", [False, True])
+    def test_the_denoiser_is_to_be_compiled(self, ltx: Path, regional: bool) -> None:
+        config = configure(**LTX, compile={"mode": "reduce-overhead", "regional": regional})
+        transformer = DiffusersGenerator(config, ltx)._pipeline.transformer
+        compiled = {type(part).__name__ for part in transformer.modules() if part._compiled_call_impl is not None}
+        assert compiled == {"LTXVideoTransformerBlock" if regional else "LTXVideoTransformer3DModel"}
+
+    def test_first_block_cache_would_tie_videos_together(self) -> None:
+        with pytest.raises(ValidationError, match="FirstBlockCache decides for all videos of a call together"):
+            configure(**LTX, cache={"name": "FirstBlockCache"})
+
+    def test_settings_that_a_cache_hook_refuses_are_named(self, ltx: Path) -> None:
+        config = configure(**LTX, cache={"name": "MagCache", "settings": {"threshold": 0.1}})
+        with pytest.raises(InputError, match=r"cache.settings: MagCacheConfig cannot be made of these .*mag_ratios"):
+            DiffusersGenerator(config, ltx)
+
+    def test_quantisation_needs_torchao(self, ltx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(InputError, match="quantisation needs torchao, which is not installed"):
+            DiffusersGenerator(configure(**LTX, quantisation={"scheme": "int8"}), ltx)
+
+    def test_quantisation_needs_a_gpu(self, ltx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: object())
+        with pytest.raises(InputError, match="quantisation needs a GPU"):
+            DiffusersGenerator(configure(**LTX, quantisation={"scheme": "int8"}), ltx)
+
+
+class TestKey:
+    def test_changes_with_every_setting_that_can_change_pixels(self, ltx: Path) -> None:
+        def key(**fields: Any) -> str:
+            generator = DiffusersGenerator.__new__(DiffusersGenerator)
+            generator.config, generator._model = configure(**LTX, **fields), "digest"
+            return generator.key("a red ball", 1)
+
+        keys = [
+            key(),
+            key(component_dtypes={"vae": "bfloat16"}),
+            key(scheduler={"name": "UniPCMultistepScheduler"}),
+            key(scheduler={"name": "UniPCMultistepScheduler", "settings": {"flow_shift": 5.0}}),
+            key(vae_tiling=True),
+            key(vae_slicing=True),
+            key(compile={}),
+            key(compile={"mode": "max-autotune"}),
+            key(compile={"regional": True}),
+            key(quantisation={"scheme": "int8"}),
+            key(quantisation={"scheme": "float8-dynamic"}),
+            key(quantisation={"scheme": "int8", "components": ["transformer", "text_encoder"]}),
+            key(cache={"name": "FasterCache"}),
+            key(cache={"name": "FasterCache", "settings": {"unconditional_batch_skip_range": 4}}),
+            key(cache={"name": "TaylorSeerCache"}),
+        ]
+        assert len(set(keys)) == len(keys)
+        assert {key(offload="sequential"), key(device="auto"), key(max_frames=99), key(vae_tiling=False)} == {key()}
+
+    def test_of_videos_filmed_before_these_settings_existed_is_kept(self) -> None:
+        generator = DiffusersGenerator.__new__(DiffusersGenerator)
+        generator.config, generator._model = configure(**LTX), "digest"
+        assert generator.identity() == {
+            "model": "digest",
+            "kind": "diffusers",
+            "pipeline": "LTXPipeline",
+            "dtype": "float32",
+            "threads": 1,
+            "batch_size": 2,
+            "fps": 8.0,
+            "negative_prompt": "",
+            "sampling": LTX_SAMPLING,
+            "crf": 12,
+            "pixel_format": "yuv420p",
+        }
+
+
+class TestCheck:
+    @pytest.mark.parametrize(
+        ("fields", "words"),
+        [
+            ({"component_dtypes": {"vea": "float32"}}, "component_dtypes.vea: LTXPipeline takes no such setting"),
+            ({"scheduler": {"name": "NoScheduler"}}, "scheduler.name: diffusers [0-9.]+ has no class NoScheduler"),
+            (
+                {"scheduler": {"name": "CogVideoXDDIMScheduler", "settings": {"flow_shift": 3.0}}},
+                "scheduler.settings.flow_shift: CogVideoXDDIMScheduler takes no such setting; .*timestep_spacing",
+            ),
+            (
+                {"cache": {"name": "FasterCache", "settings": {"attention_weight_callback": "x"}}},
+                "cache.settings.attention_weight_callback: FasterCacheConfig takes no such setting",
+            ),
+            (
+                {"quantisation": {"scheme": "int8", "components": ["unet"]}},
+                "quantisation.components.unet: LTXPipeline takes no such setting; known: .*transformer",
+            ),
+        ],
+    )  # fmt: skip
+    def test_settings_are_checked_against_the_source(self, fields: dict[str, Any], words: str) -> None:
+        with pytest.raises(InputError, match=rf"generators\.mine\.{words}"):
+            check_pipeline("mine", configure(**LTX, **fields))
+
+    @pytest.mark.parametrize(
+        ("pipeline", "good", "bad", "instead"),
+        [
+            ("CogVideoXPipeline", (33, 49), (32, 48, 57, 81), (25, 41, 49, 49)),
+            ("WanPipeline", (1, 81), (80, 82), (77, 81)),
+            ("HunyuanVideoPipeline", (129,), (128,), (125,)),
+            ("LTXPipeline", (161,), (160, 164), (153, 161)),
+            ("MochiPipeline", (85,), (84, 90), (79, 85)),
+        ],
+    )
+    def test_numbers_of_frames(
+        self, pipeline: str, good: tuple[int, ...], bad: tuple[int, ...], instead: tuple[int, ...]
+    ) -> None:
+        for frames in good:
+            check_pipeline("mine", configure(pipeline=pipeline, sampling={"num_frames": frames}))
+        for frames, other in zip(bad, instead, strict=True):
+            message = (
+                rf"generators\.mine\.sampling\.num_frames: {pipeline} cannot film {frames} frames.*; {other} would do"
+            )
+            with pytest.raises(InputError, match=message):
+                check_pipeline("mine", configure(pipeline=pipeline, sampling={"num_frames": frames}))
+
+    def test_every_rule_is_of_a_pipeline_that_takes_a_number_of_frames(self) -> None:
+        for pipeline in FRAME_RULES:
+            check_pipeline("mine", configure(pipeline=pipeline, sampling={"num_frames": 25}))
+
+    def test_a_checkpoint_trained_on_more_frames_may_film_them(self) -> None:
+        check_pipeline("mine", configure(pipeline="CogVideoXPipeline", sampling={"num_frames": 81}, max_frames=81))
+        with pytest.raises(InputError, match="81 would do"):
+            check_pipeline("mine", configure(pipeline="CogVideoXPipeline", sampling={"num_frames": 89}, max_frames=81))
+
+    def test_code_that_comes_with_a_model_is_never_run(self, ltx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        import diffusers
+
+        given: dict[str, Any] = {}
+        load = diffusers.DiffusionPipeline.from_pretrained
+
+        def spy(folder: Path, **options: Any) -> Any:
+            given.update(options)
+            return load(folder, **options)
+
+        monkeypatch.setattr(diffusers.DiffusionPipeline, "from_pretrained", spy)
+        DiffusersGenerator(configure(**LTX), ltx)
+        assert given["trust_remote_code"] is False and given["use_safetensors"] is True and given["local_files_only"]
+
+    def test_pickled_weights_are_refused(self, ltx: Path, tmp_path: Path) -> None:
+        (tmp_path / "ltx").mkdir()
+        for path in ltx.rglob("*"):
+            target = tmp_path / "ltx" / path.relative_to(ltx)
+            if path.is_dir():
+                target.mkdir(exist_ok=True)
+            elif path.relative_to(ltx) != Path("vae/diffusion_pytorch_model.safetensors"):
+                target.write_bytes(path.read_bytes())
+        torch.save({}, tmp_path / "ltx/vae/diffusion_pytorch_model.bin")
+        (tmp_path / "ltx/manifest.json").unlink()
+        with pytest.raises(InputError, match="pickled weights"):
+            fetch("tiny", LocalModel(kind="local", path=str(tmp_path / "ltx")), tmp_path / "tiny", {})
+
+
+class Crowded:
+    """A machine whose GPU has room for a pipeline's weights, or its calls, only from one offload on."""
+
+    def __init__(self, generator: DiffusersGenerator, monkeypatch: pytest.MonkeyPatch, enough: str) -> None:
+        self.steps: list[str] = []
+        generator._device = "cuda"
+        pipeline, call = generator._pipeline, generator._call
+        monkeypatch.setattr(pipeline, "to", lambda device: self.steps.append("none"))
+        monkeypatch.setattr(pipeline, "enable_model_cpu_offload", lambda device: self.steps.append("model"))
+        monkeypatch.setattr(pipeline, "enable_sequential_cpu_offload", lambda device: self.steps.append("sequential"))
+
+        def crowded(texts: Any, seeds: Any) -> Any:
+            if generator._offload != enough:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return call(texts, seeds)
+
+        monkeypatch.setattr(generator, "_call", crowded)
+
+
+class TestMemory:
+    @pytest.fixture
+    def generator(self, ltx: Path) -> DiffusersGenerator:
+        return DiffusersGenerator(configure(**LTX), ltx)
+
+    @pytest.mark.parametrize("enough", ["model", "sequential"])
+    def test_weights_are_offloaded_until_the_call_fits(
+        self,
+        generator: DiffusersGenerator,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        enough: str,
+    ) -> None:
+        clip = generator.film(["a red ball"], [1])[0]
+        crowded = Crowded(generator, monkeypatch, enough)
+        assert equal(clip, generator.film(["a red ball"], [1])[0])
+        assert crowded.steps == ["model", "sequential"][: len(crowded.steps)] and crowded.steps[-1] == enough
+        assert f"going on with offload: {enough}" in caplog.text
+        generator.film(["a red ball"], [2])
+        assert crowded.steps[-1] == enough  # and stays there
+        monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 7 * 2**20)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU")
+        assert generator.circumstances() | {"seconds": 0} == {
+            "device": "GPU", "offload": enough, "peak_memory_mb": 7, "seconds": 0
+        }  # fmt: skip
+
+    def test_memory_that_never_suffices_is_an_error_that_says_what_to_do(
+        self, generator: DiffusersGenerator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        Crowded(generator, monkeypatch, "never")
+        with pytest.raises(
+            InputError, match=r"GPU memory ran out while it filmed, with offload: sequential.*"
+        ) as caught:
+            generator.film(["a red ball"], [1])
+        for way in ("batch_size below 2", "vae_tiling: true", "What is filmed is kept"):
+            assert way in str(caught.value)
+
+    def test_main_memory_that_runs_out_is_named_too(
+        self, generator: DiffusersGenerator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def call(texts: Any, seeds: Any) -> Any:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory")
+
+        monkeypatch.setattr(generator, "_call", call)
+        with pytest.raises(InputError, match="main memory ran out"):
+            generator.film(["a red ball"], [1])
+
+    def test_frames_that_are_not_numbers_are_refused(
+        self, generator: DiffusersGenerator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(generator, "_call", lambda texts, seeds: np.full((2, 9, 32, 32, 3), np.nan))
+        with pytest.raises(InputError, match=r"not numbers in float32; .*vae: float32"):
+            generator.film(["a red ball"], [1])
