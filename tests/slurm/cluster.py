@@ -2,7 +2,7 @@
 
 import os
 import secrets
-import shutil
+import shlex
 import signal
 import socket
 import subprocess
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 from typing import Self
 
 PACKAGES = {"slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client", "munged": "munge"}
@@ -69,10 +70,10 @@ def install() -> None:
     """
     if os.geteuid() != 0:
         raise RuntimeError("the Slurm of this test runs as root: run `make test-slurm` as root, e.g. in a container")
-    missing = [package for program, package in PACKAGES.items() if not shutil.which(program)]
+    missing = [package for program, package in PACKAGES.items() if not which(program)]
     if not missing:
         return
-    if not shutil.which("apt-get"):
+    if not which("apt-get"):
         raise RuntimeError(f"{', '.join(missing)}: not installed, and there is no apt-get to install them with")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *missing]):
@@ -86,7 +87,10 @@ class Cluster:
 
     def __init__(self, folder: Path, gpus: int) -> None:
         self.folder, self.gpus = folder, gpus
-        self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
+        self.environment = os.environ | {
+            "SLURM_CONF": str(folder / "slurm.conf"),
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+        }
         self._exit = ExitStack()
 
     def __enter__(self) -> Self:
@@ -126,8 +130,14 @@ class Cluster:
         self._command("scancel", str(job.id))
 
     def _configure(self) -> None:
-        for name in ("state", "spool"):
+        for name in ("state", "spool", "bin"):
             (self.folder / name).mkdir(parents=True)
+        # The plugin's job step drops every SLURM_ variable before it calls srun, the place of the configuration too.
+        srun = self.folder / "bin/srun"
+        srun.write_text(
+            f'#!/bin/sh\nSLURM_CONF={shlex.quote(self.environment["SLURM_CONF"])} exec {which("srun")} "$@"\n'
+        )
+        srun.chmod(0o755)
         key = self.folder / "munge.key"
         key.touch(mode=0o600)
         key.write_bytes(secrets.token_bytes(128))
