@@ -1,6 +1,11 @@
 # Boosters: SFT on pairs, then rounds of DPO on triples of candidates drawn from the round before.
 
 
+def training_settings():
+    """The booster's section without what trains nothing, so that other sampling settings do not train anew."""
+    return PLAN.as_json(CONFIG.booster.model_dump(mode="json", exclude={"sampling"}))
+
+
 rule sft:
     input:
         data="results/{generator}/pairs.parquet",
@@ -16,11 +21,11 @@ rule sft:
         "benchmarks/boosters/{generator}/sft.tsv"
     conda:
         "../envs/booster.yaml"
-    threads: CONFIG.booster.threads
+    threads: CONFIG.booster.threads * CONFIG.booster.devices
     resources:
         mem_mb=6000,
     params:
-        settings=section("booster"),
+        settings=training_settings(),
         base=lambda wildcards, input: Path(input.base).parent,
         output=lambda wildcards, output: Path(output.card).parent,
         checkpoints=f"{CONFIG.store}/{{generator}}/checkpoints",
@@ -98,11 +103,11 @@ rule dpo:
         "benchmarks/boosters/{generator}/dpo-{round}.tsv"
     conda:
         "../envs/booster.yaml"
-    threads: CONFIG.booster.threads
+    threads: CONFIG.booster.threads * CONFIG.booster.devices
     resources:
         mem_mb=6000,
     params:
-        settings=section("booster"),
+        settings=training_settings(),
         base=lambda wildcards, input: Path(input.base).parent,
         previous=lambda wildcards, input: Path(input.previous).parent,
         output=lambda wildcards, output: Path(output.card).parent,

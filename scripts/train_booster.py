@@ -1,11 +1,14 @@
 """Train a booster: SFT on pairs from the base model, or DPO on triples from the previous booster."""
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 
 from promptavideo import cli
+from promptavideo.boosters import launch
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import BoosterConfig
+from promptavideo.boosters.devices import choose_device
 from promptavideo.boosters.load import read_chain
 from promptavideo.schemas import PAIRS, TRIPLES, read_table
 
@@ -21,10 +24,15 @@ parser.add_argument("--output", type=Path, required=True)
 
 
 def main(options: Namespace) -> None:
-    """Train and save the next adapter of the chain."""
+    """Train and save the next adapter of the chain; with several devices, start this script once for each."""
+    settings: BoosterConfig = options.settings
+    if not launch.started():
+        if settings.devices > 1:
+            choose_device(settings.device, "booster", settings.devices)
+            launch.relaunch(settings.devices, sys.argv)
+        launch.keep_one_gpu()
     from promptavideo.boosters.training import Run, train_dpo, train_sft
 
-    settings: BoosterConfig = options.settings
     previous = Path("..", options.previous.name) if options.previous else None
     run = Run(
         output=options.output,
@@ -32,6 +40,9 @@ def main(options: Namespace) -> None:
         previous=str(previous) if previous else None,
         seed=options.seed,
         threads=settings.threads,
+        device=settings.device,
+        devices=settings.devices,
+        dtype=settings.dtype,
     )
     chain = read_chain(options.base, options.previous)
     instruction = Instruction(Path(settings.instruction))
@@ -42,4 +53,7 @@ def main(options: Namespace) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(parser.parse_args(), main)
+    arguments = parser.parse_args()
+    if arguments.log and launch.rank():
+        arguments.log = arguments.log.with_suffix(f".rank-{launch.rank()}.log")  # the first process owns the log
+    cli.run(arguments, main)

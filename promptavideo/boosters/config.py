@@ -1,10 +1,14 @@
 """Settings of boosters: the base model, sampling, and the two trainings."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from promptavideo.boosters.devices import Device
+from promptavideo.errors import InputError
 from promptavideo.settings import Section
+
+Dtype = Literal["auto", "float32", "bfloat16"]
 
 
 class LoraSettings(Section):
@@ -25,7 +29,9 @@ class TrainSettings(Section):
     batch_size: int = Field(ge=1)
     """Examples a step, over all devices."""
     micro_batch_size: int = Field(ge=1)
-    """Examples a forward pass; the rest is accumulated."""
+    """Examples a forward pass of one device; the rest is accumulated."""
+    gradient_checkpointing: bool | None = None
+    """Compute activations twice rather than keep them: less memory, a third more time. When absent: on a GPU only."""
     learning_rate: float = Field(gt=0)
     warmup_ratio: float = Field(0.1, ge=0, le=1)
     max_length: int = Field(1024, ge=8)
@@ -52,7 +58,11 @@ class SamplingSettings(Section):
     max_prompt_tokens: int = Field(256, ge=8)
     """Every instruction is padded to this length."""
     batch_size: int = Field(64, ge=1)
-    """Rows of one call; every call is padded to it."""
+    """Rows of one call; every call is padded to it. Engine vllm fills its own batches."""
+    engine: Literal["generate", "vllm"] = "generate"
+    """`vllm` is several times faster on a GPU and must be installed; its texts are others than those of `generate`."""
+    gpu_memory: float = Field(0.9, gt=0, le=1)
+    """Share of the GPU's memory that engine vllm takes."""
 
 
 class BoosterConfig(Section):
@@ -61,9 +71,39 @@ class BoosterConfig(Section):
     base: str
     """Name in the model registry."""
     instruction: str = "templates/booster.txt"
-    device: Literal["auto", "cpu"] = "auto"
+    device: Device = "auto"
+    """`auto`: a GPU when there is one; `cuda`: a GPU or an error."""
+    devices: int = Field(1, ge=1)
+    """GPUs (processes, on a CPU) of a training; the effective batch stays `batch_size`. Sampling takes one."""
+    dtype: Dtype = "auto"
+    """Of the base model's weights. `bfloat16` and `float32` hold in training and sampling; `auto` samples in bfloat16,
+    and trains in bfloat16 on a GPU and in float32 under bfloat16 autocast on a CPU. Adapters are float32 always."""
     threads: int = Field(2, ge=1)
-    """Torch threads of a training, fixed here since sums depend on it; sampling takes one."""
+    """Torch threads of each process of a training, fixed here since sums depend on it; sampling takes one."""
     sampling: SamplingSettings = SamplingSettings()
     sft: TrainSettings
     dpo: DpoSettings
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        for stage, settings in (("sft", self.sft), ("dpo", self.dpo)):
+            try:
+                accumulation(settings, self.devices)
+            except InputError as error:
+                raise ValueError(f"{stage}.{error}") from error
+        return self
+
+
+def accumulation(settings: TrainSettings, devices: int) -> int:
+    """Forward passes of each device that make one step, so that a step sees `batch_size` examples on any devices.
+
+    Raises:
+        InputError: The batch cannot be split evenly.
+    """
+    parallel = settings.micro_batch_size * devices
+    if settings.batch_size % parallel:
+        raise InputError(
+            f"batch_size {settings.batch_size} is no multiple of micro_batch_size {settings.micro_batch_size} x "
+            f"{devices} devices; change one of them"
+        )
+    return settings.batch_size // parallel

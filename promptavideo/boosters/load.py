@@ -42,8 +42,35 @@ def read_chain(base: Path, booster: Path | None) -> Chain:
     return Chain(base, tuple(adapters))
 
 
-def load_chain(chain: Chain, dtype: str) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+def load_tokenizer(base: Path) -> "PreTrainedTokenizerBase":
+    """A base model's tokenizer, with something to pad with.
+
+    Raises:
+        InputError: It cannot be loaded, or has no chat template.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(base)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{base}: cannot be loaded as a chat model ({error})") from error
+    if not tokenizer.chat_template:
+        raise InputError(f"{base}: its tokenizer has no chat template; a booster's base must be a chat model")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_chain(
+    chain: Chain, dtype: str, keep_buffers: bool = False
+) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
     """Load the base model and merge every adapter, in float32; then cast to `dtype`.
+
+    Args:
+        chain: The base model and its adapters.
+        dtype: Name of a torch dtype.
+        keep_buffers: Cast weights only. Buffers, such as the frequencies of rotary positions, then stay in float32, as
+            transformers has them when it loads a model in `dtype`.
 
     Raises:
         InputError: The base model or an adapter cannot be loaded, or the tokenizer has no chat template.
@@ -51,20 +78,23 @@ def load_chain(chain: Chain, dtype: str) -> tuple["PreTrainedModel", "PreTrained
     import torch
     from peft import PeftModel
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
+    tokenizer: Any = load_tokenizer(chain.base)
+    # Merging needs float32 and its memory; with nothing to merge, casting on the way in gives the same weights.
+    loaded = torch.float32 if chain.adapters or not keep_buffers else getattr(torch, dtype)
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(chain.base)
-        model: Any = AutoModelForCausalLM.from_pretrained(chain.base, dtype=torch.float32)
+        model: Any = AutoModelForCausalLM.from_pretrained(chain.base, dtype=loaded)
     except (OSError, ValueError) as error:
         raise InputError(f"{chain.base}: cannot be loaded as a causal language model ({error})") from error
-    if not tokenizer.chat_template:
-        raise InputError(f"{chain.base}: its tokenizer has no chat template; a booster's base must be a chat model")
     for adapter in chain.adapters:
         try:
             model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise InputError(f"{adapter}: cannot be loaded as an adapter of {chain.base} ({error})") from error
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return model.to(getattr(torch, dtype)), tokenizer
+    if not keep_buffers:
+        return model.to(getattr(torch, dtype)), tokenizer
+    for weight in model.parameters():
+        weight.data = weight.data.to(getattr(torch, dtype))
+    model.config.dtype = getattr(torch, dtype)
+    return model, tokenizer

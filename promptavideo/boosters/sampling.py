@@ -1,6 +1,7 @@
 """Draw refined prompts from a booster, in large batches, each row with its own seed."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ from transformers import (
 )
 
 from promptavideo.boosters.chat import Instruction, clean_answer
-from promptavideo.boosters.config import SamplingSettings
+from promptavideo.boosters.config import Dtype, SamplingSettings
+from promptavideo.boosters.devices import Device, choose_device, enough_memory
 from promptavideo.boosters.load import Chain, load_chain
 from promptavideo.errors import InputError
 from promptavideo.progress import Progress
@@ -30,35 +32,33 @@ class GumbelNoise(LogitsProcessor):
     depends on its own seed alone.
     """
 
-    def __init__(self, seeds: Sequence[int]) -> None:
-        self._generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+    def __init__(self, seeds: Sequence[int], device: str = "cpu") -> None:
+        """Start each row's stream on the device of the scores: a large vocabulary's noise is slow to draw and move."""
+        self._device = device
+        self._generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """`scores` [B, V] plus noise; tokens that were ruled out (-inf) stay out."""
-        uniform = torch.stack([torch.rand(scores.shape[-1], generator=row) for row in self._generators])
+        uniform = torch.stack(
+            [torch.rand(scores.shape[-1], generator=row, device=self._device) for row in self._generators]
+        )
         noise = -torch.log(-torch.log(uniform.clamp_(1e-20, 1 - 1e-7)))
-        return scores + noise.to(scores.device)  # type: ignore[return-value]
+        return scores + noise  # type: ignore[return-value]
 
 
-class Sampler:
-    """A loaded booster that rewrites prompts.
+class BoosterSampler(ABC):
+    """A loaded booster that rewrites prompts; subclasses are the engines that draw."""
 
-    Every call of the model has one shape: `batch_size` rows of `max_prompt_tokens` tokens, padded. Floating-point sums
-    depend on shapes, so this is what makes a row's text independent of its neighbours and of the number of rows. They
-    also depend on how threads share a batch: with two, a row's bfloat16 logits now and then changed with its place.
-    """
+    rows_a_call: int
+    """Rows that an engine takes at a time."""
 
-    def __init__(
-        self, chain: Chain, instruction: Instruction, settings: SamplingSettings, threads: int, device: str
-    ) -> None:
-        """Load the booster; `threads` must be 1 where a text may depend on its prompt and seed only."""
-        torch.set_num_threads(threads)
-        model: Any
-        model, tokenizer = load_chain(chain, "bfloat16")
-        self._device = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu"
-        self._model: Any = model.to(self._device).eval()
-        self.tokenizer: Any = tokenizer
+    def __init__(self, tokenizer: Any, instruction: Instruction, settings: SamplingSettings) -> None:
+        self.tokenizer = tokenizer
         self._instruction, self.settings = instruction, settings
+
+    @abstractmethod
+    def _draw(self, asked: Sequence[list[int]], seeds: Sequence[int]) -> list[str]:
+        """The raw answers to at most `rows_a_call` encoded conversations, each drawn with its own seed."""
 
     def rewrite(self, prompts: Sequence[str], seeds: Sequence[int], stage: str) -> list[str]:
         """One refined text for each prompt and its seed, in order.
@@ -66,14 +66,16 @@ class Sampler:
         An answer that is empty once cleaned falls back to the prompt itself, with a warning that counts them.
 
         Raises:
-            InputError: A prompt with its instruction is longer than `max_prompt_tokens`.
+            InputError: A prompt with its instruction is longer than `max_prompt_tokens`, or the GPU's memory does not
+                suffice.
         """
         asked = [self._encode(prompt) for prompt in prompts]
         progress = Progress(stage, len(prompts), "candidates")
         answers: list[str] = []
-        for start in range(0, len(asked), self.settings.batch_size):
-            rows = slice(start, start + self.settings.batch_size)
-            answers += self._draw(asked[rows], seeds[rows])
+        for start in range(0, len(asked), self.rows_a_call):
+            rows = slice(start, start + self.rows_a_call)
+            with enough_memory(f"lower booster.sampling.batch_size, which is {self.settings.batch_size}"):
+                answers += self._draw(asked[rows], seeds[rows])
             progress.advance(len(asked[rows]))
         cleaned = [clean_answer(answer, self.settings.max_words) for answer in answers]
         if empty := sum(not text for text in cleaned):
@@ -92,8 +94,35 @@ class Sampler:
             )
         return row
 
+
+class Sampler(BoosterSampler):
+    """Draws with transformers' `generate`.
+
+    Every call of the model has one shape: `batch_size` rows of `max_prompt_tokens` tokens, padded. Floating-point sums
+    depend on shapes, so this is what makes a row's text independent of its neighbours and of the number of rows. They
+    also depend on how threads share a batch: with two, a row's bfloat16 logits now and then changed with its place.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        instruction: Instruction,
+        settings: SamplingSettings,
+        threads: int,
+        device: Device,
+        dtype: Dtype = "auto",
+    ) -> None:
+        """Load the booster; `threads` must be 1 where a text may depend on its prompt and seed only."""
+        torch.set_num_threads(threads)
+        self._device = choose_device(device, "booster")
+        model: Any
+        model, tokenizer = load_chain(chain, "float32" if dtype == "float32" else "bfloat16", dtype != "auto")
+        super().__init__(tokenizer, instruction, settings)
+        self.rows_a_call = settings.batch_size
+        with enough_memory("take a smaller booster.base, or a GPU with more memory"):
+            self._model: Any = model.to(self._device).eval()
+
     def _draw(self, asked: Sequence[list[int]], seeds: Sequence[int]) -> list[str]:
-        """The raw answers to at most `batch_size` encoded conversations."""
         settings, tokenizer = self.settings, self.tokenizer
         spare = settings.batch_size - len(asked)
         rows = [*asked, *[asked[-1]] * spare]
@@ -107,7 +136,7 @@ class Sampler:
             processors.append(TopKLogitsWarper(settings.top_k))
         if settings.top_p < 1:
             processors.append(TopPLogitsWarper(settings.top_p))
-        processors.append(GumbelNoise([*seeds, *[0] * spare]))
+        processors.append(GumbelNoise([*seeds, *[0] * spare], self._device))
         with torch.inference_mode():
             output = self._model.generate(
                 input_ids=tokens.to(self._device),

@@ -1,9 +1,8 @@
-"""Train a booster's next LoRA adapter with trl: SFT on pairs, DPO on triples."""
+"""Train a booster's next LoRA adapter with trl: SFT on pairs, DPO on triples, on one device or several."""
 
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,11 @@ from peft import LoraConfig
 from transformers import TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
+from promptavideo.boosters import launch
+from promptavideo.boosters.card import write_readme
 from promptavideo.boosters.chat import Instruction, Message
-from promptavideo.boosters.config import DpoSettings, LoraSettings, TrainSettings
+from promptavideo.boosters.config import DpoSettings, Dtype, LoraSettings, TrainSettings, accumulation
+from promptavideo.boosters.devices import Device, choose_device, enough_memory
 from promptavideo.boosters.load import CARD, Chain, load_chain
 from promptavideo.errors import InputError
 from promptavideo.files import atomic_path, sha256
@@ -44,7 +46,12 @@ class Run:
     seed: int
     """Seeds the adapter's weights, the order of examples and the dropout."""
     threads: int
-    """Torch threads; sums depend on it."""
+    """Torch threads of each process; sums depend on it."""
+    device: Device = "auto"
+    devices: int = 1
+    """Processes that train together, one a device; `launch` starts them."""
+    dtype: Dtype = "auto"
+    """Of the base model's weights, see `BoosterConfig`."""
 
 
 def train_sft(pairs: pd.DataFrame, chain: Chain, instruction: Instruction, settings: TrainSettings, run: Run) -> None:
@@ -76,8 +83,9 @@ def train_sft(pairs: pd.DataFrame, chain: Chain, instruction: Instruction, setti
 def train_dpo(triples: pd.DataFrame, chain: Chain, instruction: Instruction, settings: DpoSettings, run: Run) -> None:
     """Direct preference optimisation on (prompt, chosen, rejected) triples (Rafailov et al. 2023, sigmoid loss).
 
-    The adapter trains over the merged chain, so that model without the adapter is the reference; its log-probabilities
-    are computed once.
+    The adapter trains over the merged chain, so the same weights with the adapter switched off are the reference: no
+    second copy is in memory. Its log-probabilities never change, so they are computed once before the first step,
+    which saves a forward pass over each triple in every epoch but one.
 
     Args:
         triples: A `schemas.TRIPLES` table.
@@ -102,7 +110,7 @@ def train_dpo(triples: pd.DataFrame, chain: Chain, instruction: Instruction, set
         config = DPOConfig(
             max_length=settings.max_length,
             beta=settings.beta,
-            precompute_ref_log_probs=True,
+            precompute_ref_log_probs=True,  # with a peft model and no `ref_model`: the adapter is off meanwhile
             precompute_ref_batch_size=settings.micro_batch_size,
             **arguments,
         )
@@ -119,6 +127,8 @@ class _Report(TrainerCallback):
         self._progress: Progress | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not state.is_world_process_zero:
+            return
         if self._progress is None:
             self._progress = Progress(self._stage, state.max_steps, "steps", done=state.global_step - 1)
         self._progress.advance(1)
@@ -136,13 +146,19 @@ def _train(
 ) -> None:
     if not examples:
         raise InputError(f"there are no examples to train {run.output.name} on")
+    if launch.processes() != run.devices:
+        raise InputError(f"booster.devices is {run.devices}, but {launch.processes()} processes were started")
+    accumulated = accumulation(settings, run.devices)
     torch.set_num_threads(run.threads)
-    on_gpu = torch.cuda.is_available()
-    model, tokenizer = load_chain(chain, "bfloat16" if on_gpu else "float32")
+    # Of several processes each sees all GPUs of the job and takes its own.
+    on_gpu = choose_device(run.device, "booster", run.devices) == "cuda"
+    weights = run.dtype if run.dtype != "auto" else "bfloat16" if on_gpu else "float32"
+    model, tokenizer = load_chain(chain, weights, keep_buffers=run.dtype != "auto")
     _check_lengths(examples, tokenizer, settings.max_length)
+    base = check_model(chain.base)
     identity = {
         "stage": stage,
-        "base": check_model(chain.base).digest,
+        "base": base.digest,
         "adapters": [sha256(adapter / "adapter_model.safetensors") for adapter in chain.adapters],
         "data": hashlib.sha256(table.to_csv(index=False).encode()).hexdigest(),
         "examples": len(table),
@@ -150,21 +166,51 @@ def _train(
         "settings": settings.model_dump(),
         "seed": run.seed,
         "threads": run.threads,
+        "devices": run.devices,
+        "dtype": run.dtype,
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     checkpoints = run.checkpoints / f"{run.output.name}-{digest}"
-    arguments = _arguments(settings, run, checkpoints, len(table), on_gpu)
-    trainer = build(
-        arguments,
-        model=model,
-        processing_class=tokenizer,
-        train_dataset=Dataset.from_list(list(examples)),
-        peft_config=_lora(settings.lora),
-    )
-    trainer.add_callback(_Report(f"train {run.output.name}"))
-    trainer.train(resume_from_checkpoint=_last_complete(checkpoints))
-    _write(trainer, run, identity)
-    shutil.rmtree(checkpoints)
+    arguments = _arguments(settings, run, checkpoints, len(table), accumulated, on_gpu)
+    with enough_memory(
+        f"lower booster.{stage}.micro_batch_size, which is {settings.micro_batch_size} (batch_size stays: the rest is "
+        f"accumulated), or set booster.{stage}.gradient_checkpointing to true"
+    ):
+        trainer = build(
+            arguments,
+            model=model,
+            processing_class=tokenizer,
+            train_dataset=_dataset(examples, checkpoints, run.devices, on_gpu),
+            peft_config=_lora(settings.lora),
+        )
+        trainer.add_callback(_Report(f"train {run.output.name}"))
+        trainer.train(resume_from_checkpoint=_last_complete(checkpoints))
+    if trainer.is_world_process_zero():
+        origin = {"name": base.name, "kind": base.kind, "source": base.source, "revision": base.revision}
+        _write(trainer, run, {**identity, "base_model": origin})
+    if run.devices > 1:
+        trainer.accelerator.end_training()  # waits for all processes
+    if launch.rank() == 0:
+        shutil.rmtree(checkpoints)
+
+
+def _dataset(examples: Sequence[Example], checkpoints: Path, devices: int, on_gpu: bool) -> Dataset:
+    """The examples; of several processes the first puts them on disk for all.
+
+    trl caches the reference's log-probabilities beside a dataset's file. For one in memory that is a temporary folder,
+    another in each process, and what the first one wrote the others would not find.
+    """
+    dataset = Dataset.from_list(list(examples))
+    if devices == 1:
+        return dataset
+    from accelerate import PartialState
+
+    state, folder = PartialState(cpu=not on_gpu), checkpoints / "data"
+    if state.is_main_process:
+        shutil.rmtree(folder, ignore_errors=True)  # half-written by a killed run, perhaps
+        dataset.save_to_disk(folder)
+    state.wait_for_everyone()
+    return Dataset.load_from_disk(folder)
 
 
 def _check_lengths(examples: Sequence[Example], tokenizer: Any, limit: int) -> None:
@@ -179,28 +225,25 @@ def _check_lengths(examples: Sequence[Example], tokenizer: Any, limit: int) -> N
                 )
 
 
-def _arguments(settings: TrainSettings, run: Run, checkpoints: Path, examples: int, on_gpu: bool) -> dict[str, Any]:
-    devices = int(os.environ.get("WORLD_SIZE", "1"))
-    parallel = settings.micro_batch_size * devices
-    if settings.batch_size % parallel:
-        raise InputError(
-            f"batch_size {settings.batch_size} is no multiple of micro_batch_size {settings.micro_batch_size} x "
-            f"{devices} devices"
-        )
+def _arguments(
+    settings: TrainSettings, run: Run, checkpoints: Path, examples: int, accumulated: int, on_gpu: bool
+) -> dict[str, Any]:
+    checkpointing = settings.gradient_checkpointing
     steps = max(1, round(-(-examples // settings.batch_size) * settings.epochs))
     return {
         "output_dir": str(checkpoints),
         "per_device_train_batch_size": settings.micro_batch_size,
-        "gradient_accumulation_steps": settings.batch_size // parallel,
+        "gradient_accumulation_steps": accumulated,
         "num_train_epochs": settings.epochs,
         "learning_rate": settings.learning_rate,
         "lr_scheduler_type": "cosine",
         "warmup_steps": round(settings.warmup_ratio * steps),
         "seed": run.seed % 2**31,
         "data_seed": run.seed % 2**31,
-        "bf16": True,
+        "bf16": run.dtype != "float32",
         "use_cpu": not on_gpu,
-        "gradient_checkpointing": on_gpu,
+        "gradient_checkpointing": on_gpu if checkpointing is None else checkpointing,
+        "ddp_find_unused_parameters": False,  # every step uses the whole adapter
         "logging_steps": 1,
         "save_strategy": "steps",
         "save_steps": settings.checkpoint_steps,
@@ -227,27 +270,28 @@ def _last_complete(checkpoints: Path) -> str | None:
         try:
             json.loads((folder / "trainer_state.json").read_text())
         except (OSError, ValueError):
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)  # other processes do the same
             continue
         log.info("resuming from %s", folder)
         return str(folder)
     return None
 
 
-def _write(trainer: SFTTrainer | DPOTrainer, run: Run, identity: dict[str, Any]) -> None:
+def _write(trainer: SFTTrainer | DPOTrainer, run: Run, card: dict[str, Any]) -> None:
     run.output.mkdir(parents=True, exist_ok=True)
     _save_adapter(trainer.model, run.output / "adapter")
     steps = pd.DataFrame([entry for entry in trainer.state.log_history if "loss" in entry])
     with atomic_path(run.output / "log.csv") as partial:
         steps[["step", *(column for column in steps if column != "step")]].to_csv(partial, index=False)
+    card = {**card, "previous": run.previous, "steps": trainer.state.global_step}
+    write_readme(run.output / "adapter", run.output.name, card, steps.iloc[-1].dropna().to_dict())
     with atomic_path(run.output / CARD) as partial:
-        partial.write_text(json.dumps({**identity, "previous": run.previous}, indent=2) + "\n")
+        partial.write_text(json.dumps(card, indent=2) + "\n")
 
 
 def _save_adapter(model: Any, folder: Path) -> None:
     """Save the adapter without what differs from run to run: the base model's path, and the order of a set."""
     model.save_pretrained(folder)
-    (folder / "README.md").unlink()  # a form to fill in; the booster's card says what it is
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config |= {"base_model_name_or_path": None, "target_modules": sorted(config["target_modules"])}

@@ -6,7 +6,7 @@ from pathlib import Path
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import BoosterConfig
 from promptavideo.boosters.load import read_chain
-from promptavideo.boosters.sampling import Sampler
+from promptavideo.boosters.sampling import BoosterSampler, Sampler
 from promptavideo.refiners.base import Refiner
 from promptavideo.seeds import derive
 
@@ -17,13 +17,16 @@ class BoosterRefiner(Refiner):
     def __init__(self, config: BoosterConfig, base: Path, folder: Path, run_seed: int) -> None:
         """Load the base model and merge the booster's chain of adapters."""
         self._run_seed, self._stage = run_seed, folder.name
-        self._sampler = Sampler(
-            read_chain(base, folder),
-            Instruction(Path(config.instruction)),
-            config.sampling,
-            threads=1,
-            device=config.device,
-        )
+        chain, instruction = read_chain(base, folder), Instruction(Path(config.instruction))
+        self._sampler: BoosterSampler
+        if config.sampling.engine == "vllm":
+            from promptavideo.boosters.vllm import VllmSampler
+
+            self._sampler = VllmSampler(chain, instruction, config.sampling, config.device, config.dtype)
+        else:
+            self._sampler = Sampler(
+                chain, instruction, config.sampling, threads=1, device=config.device, dtype=config.dtype
+            )
 
     def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:
         """One refined text a prompt."""

@@ -1,0 +1,101 @@
+"""The model card beside a booster's adapter: what it is, what it was made from, and how to load it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from promptavideo.files import atomic_path
+
+METHODS = {
+    "sft": "supervised fine-tuning on (prompt, refined prompt) pairs",
+    "dpo": "direct preference optimisation on (prompt, better, worse) triples, against the model it starts from",
+}
+CARD = Template("""---
+library_name: peft
+base_model: $base
+tags: [lora, prompt-refinement, text-to-video]
+---
+
+# Booster `$name`
+
+A LoRA adapter that teaches a chat model to rewrite a short prompt so that a text-to-video generator films it better
+(Prompt-A-Video, arXiv 2412.15156).
+
+| | |
+|---|---|
+| base model | $source |
+| base model's digest | `$digest` |
+| starts from | $start |
+| method | $method |
+| data | $examples examples, SHA-256 `$data` |
+| steps | $steps of $batch_size examples, on $devices device(s) |
+| weights while training | $dtype |
+| learning rate, epochs | $learning_rate, $epochs |
+| LoRA | r $r, alpha $alpha, dropout $dropout, on $targets |
+| seed | $seed |
+
+The full settings are in `../booster.json`, the losses of every step in `../log.csv`.
+
+## Metrics of the last step
+
+| metric | value |
+|---|---|
+$metrics
+
+They are measured on the training data; how the booster does on held-out prompts is in the run's tables.
+
+## Use
+
+Ask with the instruction in `../booster.json` (`$$prompt` stands for the prompt), as the user's turn of the base model's
+chat template. In a checkout of the project:
+
+```python
+from pathlib import Path
+from promptavideo.boosters.load import load_chain, read_chain
+
+model, tokenizer = load_chain(read_chain(Path("BASE MODEL"), Path("THIS BOOSTER")), "bfloat16", keep_buffers=True)
+```
+
+With peft alone: load the base model in float32; for each adapter of the chain, first trained first,
+`model = PeftModel.from_pretrained(model, ADAPTER).merge_and_unload()`; then cast.
+
+## License
+
+The adapter is a derivative of its base model: the base model's license and terms of use apply to it, and those of the
+prompts in its data. See the base model's own card.
+""")
+
+
+def write_readme(folder: Path, name: str, card: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    """Write `README.md` into an adapter's folder, over the form that peft leaves there.
+
+    Args:
+        folder: The adapter's folder.
+        name: The booster's name.
+        card: What is written to `booster.json`.
+        metrics: The training log's last step, by column.
+    """
+    base, settings = card["base_model"], card["settings"]
+    source = base["name"] if base["kind"] == "local" else base["source"]
+    known = f"{source}, revision {base['revision']}" if base["revision"] else source
+    text = CARD.substitute(
+        name=name,
+        base=source,
+        source=known,
+        digest=card["base"],
+        start="the base model" if card["previous"] is None else f"booster `{card['previous']}`, merged",
+        method=METHODS[card["stage"]],
+        steps=card["steps"],
+        devices=card["devices"],
+        dtype=card["dtype"],
+        examples=card["examples"],
+        data=card["data"],
+        seed=card["seed"],
+        metrics="\n".join(f"| {column} | {value:.6g} |" for column, value in metrics.items()),
+        **{key: settings[key] for key in ("batch_size", "learning_rate", "epochs")},
+        **{key: settings["lora"][key] for key in ("r", "alpha", "dropout")},
+        targets=", ".join(settings["lora"]["targets"]),
+    )
+    with atomic_path(folder / "README.md") as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -1,0 +1,44 @@
+"""Start a script as several processes that train together, and tell them apart."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+
+def processes() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """This process's place among them; the first one writes."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def started() -> bool:
+    """Whether this process is one of several already (`relaunch`, `torchrun` and `accelerate launch` say so)."""
+    return "WORLD_SIZE" in os.environ
+
+
+def keep_one_gpu() -> None:
+    """Hide all GPUs but the first, before torch looks: transformers would else spread one process over all of them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[0]
+
+
+def relaunch(devices: int, command: Sequence[str]) -> NoReturn:
+    """Become `devices` processes of a Python script on this machine.
+
+    Uses torch's own launcher: `accelerate launch` would start the same processes, but takes defaults for precision and
+    sharding from a file in the user's home. accelerate finds the processes by the environment either way. The process
+    is replaced, so that signals and the exit status need no passing on.
+
+    Args:
+        devices: Processes to start, one a device.
+        command: The script and its arguments.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
+    os.execv(sys.executable, [sys.executable, *launcher, *command])
