@@ -140,10 +140,11 @@ def read_key(config: ChatConfig, name: str) -> str | None:
             f"operators.{name}.key_variable: the environment variable {config.key_variable} is not set; put the key of "
             f"{config.base_url} there, e.g. with `read -rs {config.key_variable} && export {config.key_variable}`"
         )
-    if not re.fullmatch(r"[!-~]{8,}", key):
+    # Without quotes and backslashes, a key looks the same wherever a message shows it, and can be blacked out.
+    if not re.fullmatch(r"[!#-&(-\[\]-~]{8,}", key):
         raise InputError(
             f"operators.{name}.key_variable: what {config.key_variable} holds is no key: a key has 8 characters or "
-            "more, all of ASCII, and no spaces or line ends; set key_variable: null if the endpoint wants none"
+            "more, all of ASCII, and no spaces, quotes or line ends; set key_variable: null if the endpoint wants none"
         )
     return key
 
