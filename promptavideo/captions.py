@@ -22,7 +22,7 @@ from pydantic import Field
 
 from promptavideo.errors import InputError
 from promptavideo.files import atomic_path, sha256
-from promptavideo.hub import RepoId, Revision, hub_errors, token
+from promptavideo.hub import UNPINNED, RepoId, Revision, hub_errors, token
 from promptavideo.progress import Progress
 from promptavideo.prompts import find_fault, has_many_digits, prompt_id
 from promptavideo.schemas import PROMPT_SET, write_table
@@ -127,6 +127,7 @@ def read_source(name: str, settings: PromptSource, root: Path, table: Path, orig
     with atomic_path(origin) as partial:
         content = {
             "source": settings.model_dump(),
+            "revision": files.revision,
             "files": files.digests,
             "rows": record.rows,
             "dropped": dict(sorted(record.dropped.items())),
@@ -175,6 +176,9 @@ def _counts(dropped: Counter[str]) -> str:
 
 class _Files(ABC):
     """A source's files: which there are, what they hold, and how to read them."""
+
+    revision: str | None = None
+    """The commit or tag they are of, if they are of one."""
 
     def __init__(self, key: str, where: str, digests: dict[str, str], patterns: list[str]) -> None:
         """Choose the files to read.
@@ -233,23 +237,25 @@ class _HubFiles(_Files):
         from huggingface_hub import HfApi
         from huggingface_hub.hf_api import RepoFile
 
-        self._settings = settings
+        self._repo_id, self.revision = settings.repo_id, settings.revision
         self._errors = lambda: hub_errors(key, "dataset", settings.repo_id, settings.revision)
+        api = HfApi(token=token())
         with self._errors():
-            tree = HfApi(token=token()).list_repo_tree(
-                settings.repo_id, recursive=True, revision=settings.revision, repo_type="dataset"
-            )
+            if settings.revision == UNPINNED:
+                self.revision = str(api.dataset_info(settings.repo_id).sha)
+                log.warning("%s.revision: takes the newest commit; write %s there to pin it", key, self.revision)
+            tree = api.list_repo_tree(settings.repo_id, recursive=True, revision=self.revision, repo_type="dataset")
             listed = [entry for entry in tree if isinstance(entry, RepoFile)]
         digests = {
             entry.path: f"sha256:{entry.lfs.sha256}" if entry.lfs else f"git:{entry.blob_id}" for entry in listed
         }
-        super().__init__(key, f"{settings.repo_id} at revision {settings.revision}", digests, settings.files)
+        super().__init__(key, f"{settings.repo_id} at revision {self.revision}", digests, settings.files)
 
     def open(self, file: str) -> IO[bytes]:
         """Parquet is read in place, so that its other columns stay where they are; other files are downloaded."""
         from huggingface_hub import HfFileSystem, hf_hub_download
 
-        repo_id, revision = self._settings.repo_id, self._settings.revision
+        repo_id, revision = self._repo_id, self.revision
         if file.endswith(".parquet"):
             stream: IO[bytes] = HfFileSystem(token=token()).open(f"datasets/{repo_id}/{file}", "rb", revision=revision)
             return stream

@@ -19,6 +19,8 @@ parser.add_argument("--store", type=Path, help="keeps the answers and the ledger
 parser.add_argument("--settings", type=cli.settings(BoosterConfig), help="a booster's settings")
 parser.add_argument("--base", type=Path, help="a booster's base model")
 parser.add_argument("--booster", type=Path, help="a booster's folder")
+parser.add_argument("--model", type=Path, help="a promptist refiner's model")
+parser.add_argument("--tokenizer", type=Path, help="the folder of its tokenizer, if another")
 parser.add_argument("--replicates", type=int, required=True, help="videos a prompt")
 parser.add_argument("--seed", type=int, required=True)
 parser.add_argument("--output", type=Path, required=True)
@@ -29,11 +31,14 @@ def main(options: Namespace) -> None:
     refiner = load_refiner(
         options.entry,
         seed=options.seed,
+        name=options.refiner,
         operator=options.operator,
         store=options.store,
         booster=options.settings,
         base=options.base,
         folder=options.booster,
+        model=options.model,
+        tokenizer=options.tokenizer,
     )
     prompt_set = read_table(options.prompt_set, PROMPT_SET)
     table = evaluation_table(prompt_set, refiner, options.replicates, options.seed)

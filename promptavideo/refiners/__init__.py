@@ -1,4 +1,6 @@
-"""Refiners: `original` as it is, `llm` one shot by an operator, `booster` by a trained booster."""
+"""Refiners: `original` as it is, `llm` one shot by an operator, `booster` by a trained booster, `promptist` by that
+model, `file` by a table made elsewhere.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +13,19 @@ from promptavideo.errors import require
 from promptavideo.operators import OperatorConfig, load_operator
 from promptavideo.operators.base import TextLimits
 from promptavideo.refiners.base import Refiner
+from promptavideo.refiners.file import FileRefiner, FileRefinerConfig
+from promptavideo.refiners.promptist import PromptistConfig
 from promptavideo.settings import Section
 
-__all__ = ["BoosterRefinerConfig", "LlmRefinerConfig", "OriginalConfig", "RefinerConfig", "load_refiner"]
+__all__ = [
+    "BoosterRefinerConfig",
+    "FileRefinerConfig",
+    "LlmRefinerConfig",
+    "OriginalConfig",
+    "PromptistConfig",
+    "RefinerConfig",
+    "load_refiner",
+]
 
 
 class OriginalConfig(Section):
@@ -48,7 +60,10 @@ class BoosterRefinerConfig(Section):
     """`sft`, `dpo-1`, `dpo-2`, ..."""
 
 
-RefinerConfig = Annotated[OriginalConfig | LlmRefinerConfig | BoosterRefinerConfig, Field(discriminator="kind")]
+RefinerConfig = Annotated[
+    OriginalConfig | LlmRefinerConfig | BoosterRefinerConfig | PromptistConfig | FileRefinerConfig,
+    Field(discriminator="kind"),
+]
 """The configuration of any refiner, told apart by `kind`."""
 
 
@@ -64,22 +79,28 @@ def load_refiner(
     config: RefinerConfig,
     *,
     seed: int,
+    name: str = "refiner",
     operator: OperatorConfig | None = None,
     store: Path | None = None,
     booster: BoosterConfig | None = None,
     base: Path | None = None,
     folder: Path | None = None,
+    model: Path | None = None,
+    tokenizer: Path | None = None,
 ) -> Refiner:
     """Load the refiner of a configuration entry.
 
     Args:
         config: Its entry.
         seed: The run's seed.
+        name: Its name, for messages.
         operator: The operator's entry, for an `llm` refiner.
         store: The folder that keeps what was paid for, likewise.
         booster: The booster's settings, for a `booster` refiner.
         base: The base model's folder, likewise.
         folder: The booster's folder, likewise.
+        model: The model's folder, for a `promptist` refiner.
+        tokenizer: The folder of its tokenizer, if another.
 
     Raises:
         InputError: What the refiner's kind needs is not given, or cannot be loaded.
@@ -102,3 +123,9 @@ def load_refiner(
                 require(folder, "a booster refiner needs the booster's folder"),
                 seed,
             )
+        case PromptistConfig():
+            from promptavideo.refiners.promptist import Promptist
+
+            return Promptist(config, name, require(model, "a promptist refiner needs the model's folder"), tokenizer)
+        case FileRefinerConfig():
+            return FileRefiner(config, name, Path())
