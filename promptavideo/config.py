@@ -2,11 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import pandas as pd
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
@@ -26,8 +27,9 @@ from promptavideo.operators.base import (
 )
 from promptavideo.preference import PreferenceConfig
 from promptavideo.prompts import PromptSet, check_disjoint, check_slices, load_prompt_set
-from promptavideo.refiners import LlmRefinerConfig, RefinerConfig
+from promptavideo.refiners import FileRefinerConfig, LlmRefinerConfig, RefinerConfig
 from promptavideo.refiners.examples import read_examples
+from promptavideo.refiners.file import FileRefiner
 from promptavideo.rewards import DIMENSIONS_OF, RewardConfig, VideoScoreConfig
 from promptavideo.rewards.videoscore import PLACEHOLDERS as QUERY_PLACEHOLDERS
 from promptavideo.schemas import DIMENSIONS
@@ -176,6 +178,8 @@ class Config(Section):
         for name, refiner in self.refiners.items():
             if refiner.kind == "llm":
                 used.append((f"refiners.{name}.operator", refiner.operator, self.operators))
+            if refiner.kind == "promptist":
+                used += [(f"refiners.{name}", model, files) for model in refiner.models]
             if refiner.kind == "booster":
                 used.append((f"refiners.{name}.stage", refiner.stage, self.stages))
         for where, name, declared in used:
@@ -240,6 +244,7 @@ def check(raw: dict[str, Any], root: Path) -> Config:
     check_slices(config.prompt_sets, config.apart)
     check_disjoint(sets, [pair for pair in config.apart if all(name in sets for name in pair)])
     _check_templates(config, root)
+    _check_refined(config, sets, root)
     return config
 
 
@@ -276,6 +281,17 @@ def _check_templates(config: Config, root: Path) -> None:
         if isinstance(reward, VideoScoreConfig):
             with _named(f"rewards.{name}.template"):
                 read_template(root / reward.template, QUERY_PLACEHOLDERS)
+
+
+def _check_refined(config: Config, sets: Mapping[str, pd.DataFrame], root: Path) -> None:
+    """Texts that were refined elsewhere are there for every prompt that is known by now."""
+    compared = {name for generator in config.generators for name in config.evaluation.compared(generator)}
+    for name in sorted(compared):
+        refiner = config.refiners[name]
+        if isinstance(refiner, FileRefinerConfig):
+            texts = FileRefiner(refiner, name, root)
+            for prompts in sorted({entry.prompts for entry in config.evaluation.sets.values()} & sets.keys()):
+                texts.refine(sets[prompts]["prompt_id"].tolist(), sets[prompts]["prompt"].tolist())
 
 
 @contextmanager

@@ -67,8 +67,12 @@ def booster(stage):
 
 
 def refine_inputs(wildcards):
-    """A booster's card and base, an LLM refiner's template and examples, or nothing for the original prompts."""
+    """What a refiner reads: a booster's card and base, templates and examples, models, a file of texts, or nothing."""
     refiner = CONFIG.refiners[wildcards.refiner]
+    if refiner.kind == "promptist":
+        return [manifest(model) for model in refiner.models]
+    if refiner.kind == "file":
+        return [refiner.file]
     if refiner.kind == "booster":
         card = f"results/{wildcards.generator}/boosters/{refiner.stage}/booster.json"
         return [card, manifest(CONFIG.booster.base), CONFIG.booster.instruction]
@@ -83,6 +87,12 @@ def refine_options(wildcards):
             settings=section("booster"),
             base=f"resources/models/{CONFIG.booster.base}",
             booster=f"results/{wildcards.generator}/boosters/{refiner.stage}",
+        )
+    if refiner.kind == "promptist":
+        tokenizer = refiner.tokenizer or refiner.model
+        return PLAN.options(
+            model=f"resources/models/{refiner.model}",
+            tokenizer=f"resources/models/{tokenizer}",
         )
     return ""
 
