@@ -52,3 +52,11 @@ def miniature(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Path:
     entry = MiniatureModel(kind="miniature", weights=str(folder / "weights"), text_encoder="encoder")
     fetch("mini", entry, folder / "mini", {"encoder": encoder})
     return folder / "mini"
+
+
+@pytest.fixture(scope="session")
+def reward_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of tiny reward models, each fetched: videoscore, clip-l, head, mps, clip-h."""
+    import tiny_rewards  # here, since few tests need it and its imports take seconds
+
+    return tiny_rewards.fetched(tmp_path_factory.mktemp("reward_models"))

@@ -8,7 +8,7 @@ from pydantic import Field
 from promptavideo.errors import InputError
 from promptavideo.models import check_model
 from promptavideo.rewards.clip import clip_pixels
-from promptavideo.rewards.neural import Dtype, NeuralConfig, NeuralReward, Row, load_network, sample_frames
+from promptavideo.rewards.neural import Dtype, NeuralConfig, NeuralReward, Row, check_type, load_network, sample_frames
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Aesthetic(NeuralReward):
         super().__init__(config, "aesthetic")
         check_model(folder)
         check_model(head)
+        check_type(folder, ("clip", "clip_vision_model"))
         network = load_network(
             CLIPVisionModelWithProjection,
             folder,

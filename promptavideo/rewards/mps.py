@@ -8,7 +8,16 @@ from pydantic import Field
 from promptavideo.errors import InputError
 from promptavideo.models import check_model
 from promptavideo.rewards.clip import clip_pixels
-from promptavideo.rewards.neural import Dtype, NeuralConfig, NeuralReward, Row, load_network, plain, sample_frames
+from promptavideo.rewards.neural import (
+    Dtype,
+    NeuralConfig,
+    NeuralReward,
+    Row,
+    check_type,
+    load_network,
+    plain,
+    sample_frames,
+)
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:
@@ -69,6 +78,7 @@ class Mps(NeuralReward):
             self._tokenizer: Any = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{base}: its tokenizer cannot be loaded ({error})") from error
+        check_type(base, ("clip",))
         network = _load(folder, base, config.dtype)
         self._frames, self._threshold = config.frames, config.threshold
         self._length = network.config.text_config.max_position_embeddings

@@ -1,5 +1,6 @@
 """What rewards that are neural networks share: device and threads, batches of one shape, too little GPU memory."""
 
+import json
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -52,6 +53,22 @@ def plain(prompt: str, tokenizer: Any) -> str:
     for token in sorted(special, key=lambda token: (-len(token), token)):
         prompt = prompt.replace(token, " ")
     return prompt
+
+
+def check_type(folder: Path, known: tuple[str, ...]) -> None:
+    """Check which architecture a model's configuration names, before anything of its size is made.
+
+    Raises:
+        InputError: Another one than the `known`, or none.
+    """
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{folder}: has no model configuration that can be read ({error})") from error
+    if found not in known:
+        raise InputError(
+            f"{folder}: holds a model of type {found}, not {known[0]}; check which model the configuration names"
+        )
 
 
 def load_network(kind: Any, folder: Path | None, dtype: Dtype, ignored: tuple[str, ...] = (), **options: Any) -> Any:

@@ -12,7 +12,16 @@ from pydantic import Field
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.models import check_model
 from promptavideo.operators.base import read_template
-from promptavideo.rewards.neural import Dtype, NeuralConfig, NeuralReward, Row, load_network, plain, sample_frames
+from promptavideo.rewards.neural import (
+    Dtype,
+    NeuralConfig,
+    NeuralReward,
+    Row,
+    check_type,
+    load_network,
+    plain,
+    sample_frames,
+)
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:
@@ -70,6 +79,7 @@ class VideoScore(NeuralReward):
         check_model(folder)
         self._max_frames = config.max_frames
         self._template = Template(read_template(Path(config.template), PLACEHOLDERS))
+        check_type(folder, ("idefics2",))
         network = load_network(Idefics2ForSequenceClassification, folder, config.dtype)
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
