@@ -19,13 +19,13 @@ TIMEOUT = 60.0
 _CHUNK = 1 << 20
 
 
-def download(url: str, target: Path, digest: str, max_bytes: int, key: str) -> None:
+def download(url: str, target: Path, digest: str | None, max_bytes: int, key: str) -> None:
     """Put what `url` gives into `target`; a part of it that an earlier call left there is continued.
 
     Args:
         url: An http, https or file address.
         target: The file; it stays when the transfer breaks off, and goes when its content is wrong.
-        digest: The SHA-256 that the whole file must have.
+        digest: The SHA-256 that the whole file must have; None takes any.
         max_bytes: Nothing larger is taken, nor read to its end.
         key: The entry of the configuration that asks, such as `models.head`, for messages.
 
@@ -36,7 +36,7 @@ def download(url: str, target: Path, digest: str, max_bytes: int, key: str) -> N
     with _errors(url, key):
         _transfer(url, target, had, max_bytes, key)
     found = sha256(target)
-    if found == digest:
+    if digest in (None, found):
         return
     target.unlink()
     if had:  # the rest of another file may have been put behind an old beginning

@@ -88,8 +88,9 @@ class UrlModel(Section):
 
     kind: Literal["url"]
     url: str = Field(pattern=r"^(https?|file)://\S+$")
-    sha256: Digest
-    """Of the file; required, since an address promises nothing about what it gives tomorrow."""
+    sha256: Digest | Literal["unpinned"]
+    """Of the file; required, since an address promises nothing about what it gives tomorrow. `unpinned` takes what it
+    gives once, and records the digest."""
     max_bytes: int = Field(100_000_000, ge=1)
     """Nothing larger is fetched."""
 
@@ -385,13 +386,19 @@ def _fetch_local(name: str, entry: LocalModel, target: Path, root: Path, folder:
 
 def _fetch_url(name: str, entry: UrlModel, target: Path) -> _Origin:
     file = target / ".download"
-    download(entry.url, file, entry.sha256, entry.max_bytes, f"models.{name}")
+    pinned = None if entry.sha256 == UNPINNED else entry.sha256
+    if pinned is None:
+        file.unlink(missing_ok=True)  # nothing would tell whether a rest fits to an old beginning
+    download(entry.url, file, pinned, entry.max_bytes, f"models.{name}")
+    digest = sha256(file)
+    if pinned is None:
+        log.warning("models.%s.sha256: takes what is there today; write %s there to pin it", name, digest)
     if entry.url.endswith(".safetensors"):
         file.rename(target / "model.safetensors")
     else:
         _convert_state_dict(name, entry.url, file, target / "model.safetensors")
         file.unlink()
-    return _Origin(entry.url, entry.sha256)
+    return _Origin(entry.url, digest)
 
 
 def _convert_state_dict(name: str, source: str, file: Path, target: Path) -> None:
@@ -449,12 +456,12 @@ def _assemble_miniature(weights: Path, encoder: Path, target: Path) -> None:
         transformer=LatteTransformer3DModel.from_pretrained(weights / "transformer", **safe),
     )
     pipeline.save_pretrained(target)
-    _drop_paths(target)
+    drop_paths(target)
 
 
-def _drop_paths(folder: Path) -> None:
+def drop_paths(folder: Path) -> None:
     """Remove the path that each config was loaded from, so that no file depends on where it was made."""
-    for path in [*folder.rglob("*config.json"), folder / "model_index.json"]:
+    for path in [*folder.rglob("*config.json"), *folder.rglob("model_index.json")]:
         config = json.loads(path.read_text(encoding="utf-8"))
         kept = {key: value for key, value in config.items() if key not in ("_name_or_path", "name_or_path")}
         path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")

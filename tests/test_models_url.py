@@ -92,6 +92,16 @@ def test_a_state_dict_becomes_safetensors_with_the_same_tensors(server: Server, 
     assert [path.name for path in tmp_path.iterdir()] == ["head"]
 
 
+def test_an_unpinned_file_is_what_is_there_today_and_says_which(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_file(HEAD, tmp_path / "head.safetensors")
+    digest = hashlib.sha256((tmp_path / "head.safetensors").read_bytes()).hexdigest()
+    fetch("head", entry((tmp_path / "head.safetensors").as_uri(), b"", sha256="unpinned"), tmp_path / "head", {})
+    assert check_model(tmp_path / "head").revision == digest
+    assert f"models.head.sha256: takes what is there today; write {digest} there to pin it" in caplog.text
+
+
 def test_safetensors_and_file_addresses_are_taken_as_they_are(tmp_path: Path) -> None:
     save_file(HEAD, tmp_path / "head.safetensors")
     content = (tmp_path / "head.safetensors").read_bytes()

@@ -23,6 +23,7 @@ from transformers import AutoTokenizer, BertModel
 
 from promptavideo.files import atomic_path
 from promptavideo.miniature.world import ANYWHERE, FRAMES, SIZE, caption, random_scene, render
+from promptavideo.models import drop_paths
 
 log = logging.getLogger(__name__)
 
@@ -373,4 +374,6 @@ def export(folder: Path, target: Path) -> None:
     for name, kind in (("vae", AutoencoderKL), ("transformer", LatteTransformer3DModel)):
         model: Any = kind.from_pretrained(folder / name)
         model.half().save_pretrained(target / name)
+        (target / name / "diffusion_pytorch_model.safetensors").chmod(0o644)  # saved for its owner alone
     build_scheduler().save_pretrained(target / "scheduler")
+    drop_paths(target)
