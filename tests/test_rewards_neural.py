@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.models import LocalModel, fetch
 from promptavideo.rewards import DIMENSIONS_OF, Reward, RewardConfig, load_rewards
-from promptavideo.rewards.neural import NeuralReward, plain, sample_frames
+from promptavideo.rewards.loading import plain
+from promptavideo.rewards.neural import NeuralReward, sample_frames
 from promptavideo.video import Clip
 
 CONFIG: TypeAdapter[Any] = TypeAdapter(RewardConfig)
@@ -247,7 +248,7 @@ class TestErrors:
             ("aesthetic", {"head": "mps"}, "is no linear head for the 8 features"),
             ("mps", {"model": "clip-h"}, "holds no weights of MPS"),
             ("mps", {"model": "clip-l"}, "holds no weights of MPS"),
-            ("mps", {"base": "head"}, "tokenizer cannot be loaded"),
+            ("mps", {"base": "head"}, "head: has no model configuration"),
         ],
     )
     def test_another_model_is_refused(self, reward_models: Path, kind: str, fields: dict[str, str], words: str) -> None:

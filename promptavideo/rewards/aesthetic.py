@@ -8,7 +8,8 @@ from pydantic import Field
 from promptavideo.errors import InputError
 from promptavideo.models import check_model
 from promptavideo.rewards.clip import clip_pixels
-from promptavideo.rewards.neural import Dtype, NeuralConfig, NeuralReward, Row, check_type, load_network, sample_frames
+from promptavideo.rewards.loading import Dtype, check_type, load_network
+from promptavideo.rewards.neural import NeuralConfig, NeuralReward, Row, sample_frames
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:

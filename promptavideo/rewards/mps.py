@@ -8,16 +8,8 @@ from pydantic import Field
 from promptavideo.errors import InputError
 from promptavideo.models import check_model
 from promptavideo.rewards.clip import clip_pixels
-from promptavideo.rewards.neural import (
-    Dtype,
-    NeuralConfig,
-    NeuralReward,
-    Row,
-    check_type,
-    load_network,
-    plain,
-    sample_frames,
-)
+from promptavideo.rewards.loading import Dtype, check_type, load_network, load_tokenizer, plain
+from promptavideo.rewards.neural import NeuralConfig, NeuralReward, Row, sample_frames
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:
@@ -69,16 +61,12 @@ class Mps(NeuralReward):
             InputError: A folder holds another model, or a required GPU is missing.
         """
         import torch
-        from transformers import AutoTokenizer
 
         super().__init__(config, "MPS")
         check_model(folder)
         check_model(base)
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{base}: its tokenizer cannot be loaded ({error})") from error
         check_type(base, ("clip",))
+        self._tokenizer = load_tokenizer(base)
         network = _load(folder, base, config.dtype)
         self._frames, self._threshold = config.frames, config.threshold
         self._length = network.config.text_config.max_position_embeddings

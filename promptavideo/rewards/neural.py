@@ -1,10 +1,8 @@
 """What rewards that are neural networks share: device and threads, batches of one shape, too little GPU memory."""
 
-import json
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Dtype = Literal["float32", "bfloat16", "float16"]
 Row = dict[str, "torch.Tensor"]
 """What a network reads for one clip, by argument, without a batch dimension."""
 
@@ -45,70 +42,6 @@ def sample_frames(clip: Clip, count: int) -> Clip:
     total = len(clip.frames)
     places = np.arange(0, total, total / count)[:count].astype(int)
     return Clip(clip.frames[places], clip.fps)
-
-
-def plain(prompt: str, tokenizer: Any) -> str:
-    """`prompt` without what its tokenizer reads as more than text: a user may write `<image>` or `</s>`."""
-    special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
-    for token in sorted(special, key=lambda token: (-len(token), token)):
-        prompt = prompt.replace(token, " ")
-    return prompt
-
-
-def check_type(folder: Path, known: tuple[str, ...]) -> None:
-    """Check which architecture a model's configuration names, before anything of its size is made.
-
-    Raises:
-        InputError: Another one than the `known`, or none.
-    """
-    try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{folder}: has no model configuration that can be read ({error})") from error
-    if found not in known:
-        raise InputError(
-            f"{folder}: holds a model of type {found}, not {known[0]}; check which model the configuration names"
-        )
-
-
-def load_network(kind: Any, folder: Path | None, dtype: Dtype, ignored: tuple[str, ...] = (), **options: Any) -> Any:
-    """Load a transformers model from safetensors, refusing weights that do not fit.
-
-    Args:
-        kind: The class.
-        folder: Where config and weights are; None if `options` give them.
-        dtype: What the weights become.
-        ignored: Beginnings of names of weights that the file may hold beyond what the class takes.
-        options: More arguments of `from_pretrained`.
-
-    Raises:
-        InputError: The folder holds no such model, or weights are missing, of other shapes or of another model.
-    """
-    import torch
-    from safetensors import SafetensorError
-
-    where = folder or options["config"].name_or_path
-    try:
-        network, report = kind.from_pretrained(
-            folder,
-            dtype=getattr(torch, dtype),
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            **options,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, SafetensorError) as error:
-        raise InputError(f"{where}: cannot be loaded as {kind.__name__} ({error})") from error
-    missing = sorted(report["missing_keys"])
-    foreign = sorted(key for key in report["unexpected_keys"] if not key.startswith(ignored))
-    if missing or foreign:
-        raise InputError(
-            f"{where}: its weights are not those of a {kind.__name__} ({len(missing)} are missing: "
-            f"{', '.join(missing[:3]) or 'none'}; {len(foreign)} are not known: {', '.join(foreign[:3]) or 'none'}); "
-            "check which model the configuration names"
-        )
-    return network.eval()
 
 
 class NeuralReward(Reward):

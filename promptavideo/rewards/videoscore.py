@@ -12,16 +12,8 @@ from pydantic import Field
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.models import check_model
 from promptavideo.operators.base import read_template
-from promptavideo.rewards.neural import (
-    Dtype,
-    NeuralConfig,
-    NeuralReward,
-    Row,
-    check_type,
-    load_network,
-    plain,
-    sample_frames,
-)
+from promptavideo.rewards.loading import Dtype, check_type, load_network, load_tokenizer, plain
+from promptavideo.rewards.neural import NeuralConfig, NeuralReward, Row, sample_frames
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:
@@ -70,7 +62,7 @@ class VideoScore(NeuralReward):
         Raises:
             InputError: The folder holds another model, the template cannot be used, or a required GPU is missing.
         """
-        from transformers import AutoTokenizer, Idefics2Processor
+        from transformers import Idefics2Processor
         from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
 
         from promptavideo.rewards.idefics2 import Idefics2ForSequenceClassification
@@ -81,14 +73,14 @@ class VideoScore(NeuralReward):
         self._template = Template(read_template(Path(config.template), PLACEHOLDERS))
         check_type(folder, ("idefics2",))
         network = load_network(Idefics2ForSequenceClassification, folder, config.dtype)
+        tokenizer = load_tokenizer(folder)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             # The PIL processor by name: others resize differently, and what is installed decides the automatic choice.
             images: Any = Idefics2ImageProcessorPil.from_pretrained(
                 folder, do_image_splitting=False, local_files_only=True
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{folder}: its tokenizer or image processor cannot be loaded ({error})") from error
+            raise InputError(f"{folder}: its image processor cannot be loaded ({error})") from error
         latents = network.config.perceiver_config.resampler_n_latents
         self._processor: Any = Idefics2Processor(images, tokenizer, image_seq_len=latents)
         known = network.config.text_config.vocab_size

@@ -1,0 +1,144 @@
+"""The two rewards over CLIP: LAION's aesthetic predictor and MPS."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_rewards
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, CLIPModel
+
+from promptavideo.rewards.aesthetic import Aesthetic, AestheticConfig
+from promptavideo.rewards.clip import MEAN, STD, clip_pixels
+from promptavideo.rewards.mps import CONDITION, Mps, MpsConfig
+from promptavideo.video import Clip
+
+PROMPTS = ("a red ball rolls", "light, color and texture", "x")
+
+
+def clip(frames: int = 9, seed: int = 0) -> Clip:
+    rng = np.random.default_rng(seed)
+    return Clip(rng.integers(0, 256, (frames, 40, 60, 3), dtype=np.uint8), 8.0)
+
+
+def aesthetic(models: Path, **fields: Any) -> Aesthetic:
+    given = {"kind": "aesthetic", "model": "clip-l", "head": "head", "device": "cpu", "batch_size": 2}
+    return Aesthetic(AestheticConfig.model_validate({**given, **fields}), models / "clip-l", models / "head")
+
+
+def mps(models: Path, **fields: Any) -> Mps:
+    given = {"kind": "mps", "model": "mps", "base": "clip-h", "device": "cpu", "batch_size": 2}
+    return Mps(MpsConfig.model_validate({**given, **fields}), models / "mps", models / "clip-h")
+
+
+class TestPixels:
+    def test_the_middle_of_a_frame_is_kept_and_normalised(self) -> None:
+        frame = np.zeros((20, 60, 3), np.uint8)
+        frame[:, 20:40] = (255, 128, 0)
+        pixels = clip_pixels(frame[None], 20)
+        assert pixels.shape == (1, 3, 20, 20) and pixels.dtype == torch.float32
+        colour = (torch.tensor([1.0, 128 / 255, 0.0]) - torch.tensor(MEAN)) / torch.tensor(STD)
+        assert torch.allclose(pixels, colour[None, :, None, None].expand(1, 3, 20, 20), atol=1e-6)
+
+    @pytest.mark.parametrize(("height", "width"), [(30, 90), (90, 30), (16, 16), (10, 12), (45, 31)])
+    def test_the_shorter_side_is_scaled(self, height: int, width: int) -> None:
+        rng = np.random.default_rng(0)
+        frames = rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+        pixels = clip_pixels(frames, 16)
+        assert pixels.shape == (2, 3, 16, 16)
+        scale = 16 / min(height, width)
+        size = (int(width * scale + 1e-9), int(height * scale + 1e-9))
+        small = np.asarray(Image.fromarray(frames[1]).resize(size, Image.Resampling.BICUBIC))
+        left, top = round((size[0] - 16) / 2), round((size[1] - 16) / 2)
+        expected = (small[top : top + 16, left : left + 16] / 255 - MEAN) / STD
+        assert np.abs(pixels[1].permute(1, 2, 0).numpy() - expected).max() < 1e-5
+
+
+class TestAesthetic:
+    def test_it_is_the_head_over_normalised_features_averaged_over_four_frames(self, reward_models: Path) -> None:
+        given = clip(9)
+        (score,) = aesthetic(reward_models).score([given], ["any prompt"])
+        network = CLIPModel.from_pretrained(reward_models / "clip-l").eval()
+        head = load_file(reward_models / "head" / "model.safetensors")
+        pixels = clip_pixels(given.frames[[0, 2, 4, 6]], 32)
+        with torch.inference_mode():
+            features = network.visual_projection(network.vision_model(pixel_values=pixels).pooler_output)
+            features = features / features.norm(dim=1, keepdim=True)
+            expected = (features @ head["weight"][0] + head["bias"]).mean()
+        assert score == {"AES": pytest.approx(expected.item(), abs=1e-6)}
+
+    def test_the_prompt_plays_no_part(self, reward_models: Path) -> None:
+        reward = aesthetic(reward_models)
+        assert reward.score([clip()], ["a"]) == reward.score([clip()], ["b" * 500])
+
+
+class TestMps:
+    def test_the_weights_have_the_published_names(self, reward_models: Path) -> None:
+        names = tiny_rewards.keys(reward_models / "mps")
+        assert all(name.startswith(("mps.model.", "mps.cross_model.layers.")) for name in names)
+        layer = {name.removeprefix("mps.cross_model.layers.1.") for name in names if ".layers.1." in name}
+        assert {name for name in layer if name.startswith("0.")} == {
+            *(f"0.fn.{part}.weight" for part in ("norm", "to_q", "to_kv", "to_out", "ff.0", "ff.2")), "0.fn.norm.bias",
+        }  # fmt: skip
+        assert {name for name in layer if name.startswith("1.")} == {
+            *(f"1.fn.{part}.weight" for part in ("norm", "fused_attn_ff_proj", "attn_out", "ff_out.1")),
+            "1.fn.norm.bias",
+        }
+        assert {
+            "mps.model.logit_scale",
+            "mps.model.text_projection.weight",
+            "mps.model.visual_projection.weight",
+        } <= names
+
+    @pytest.mark.parametrize("threshold", [0.01, 0.3, 0.9])
+    def test_one_clips_frames_are_scored_as_one_batch(self, reward_models: Path, threshold: float) -> None:
+        """The formula as published, over a batch of one clip's frames, whose largest similarity divides the mask."""
+        reward = mps(reward_models, threshold=threshold)
+        given = [clip(9, seed) for seed in range(3)]
+        scores = [score["MPS"] for score in reward.score(given, PROMPTS)]
+        network, tokenizer = reward._network, AutoTokenizer.from_pretrained(reward_models / "clip-h")
+        clip_ = network.model
+
+        def read(texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+            ids = tokenizer(texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
+            out = clip_.text_model(input_ids=ids)
+            return clip_.text_projection(out.last_hidden_state), clip_.text_projection(out.pooler_output)
+
+        for one, prompt, score in zip(given, PROMPTS, scores, strict=True):
+            with torch.inference_mode():
+                words, ends = read([prompt] * 4)
+                condition, _ = read([CONDITION] * 4)
+                pixels = clip_pixels(one.frames[[0, 2, 4, 6]], 32)
+                images = clip_.visual_projection(clip_.vision_model(pixel_values=pixels).last_hidden_state)
+                near = torch.einsum("bid,bjd->bji", words, condition).max(dim=1, keepdim=True)[0]
+                mask = (near / near.max() > threshold)[:, None]
+                seen = network.cross_model(images, words, mask)[:, 0]
+                cosine = torch.nn.functional.cosine_similarity(seen, ends)
+                expected = (network.model.logit_scale.exp() * cosine).mean()
+            assert score == pytest.approx(expected.item(), abs=1e-4)
+
+    def test_prompt_frames_and_threshold_all_count(self, reward_models: Path) -> None:
+        reward = mps(reward_models)
+        (base,), (words,), (frames,), (mask,) = (
+            reward.score([clip()], ["a red ball"]),
+            reward.score([clip()], ["a blue box"]),
+            reward.score([clip(9, 1)], ["a red ball"]),
+            mps(reward_models, threshold=0.95).score([clip()], ["a red ball"]),
+        )
+        assert len({round(score["MPS"], 4) for score in (base, words, frames, mask)}) == 4
+
+    def test_a_long_prompt_is_cut_as_published(self, reward_models: Path) -> None:
+        reward = mps(reward_models)
+        (long,) = reward.score([clip()], ["a red ball " * 100])
+        (longer,) = reward.score([clip()], ["a red ball " * 101])
+        assert long == longer
+
+    def test_a_bfloat16_network_scores_finer_than_bfloat16(self, reward_models: Path) -> None:
+        (exact,), (half,) = (
+            mps(reward_models, dtype=dtype).score([clip()], ["x"]) for dtype in ("float32", "bfloat16")
+        )
+        assert half["MPS"] == pytest.approx(exact["MPS"], abs=0.5)
+        assert torch.tensor(half["MPS"]).bfloat16().item() != half["MPS"]
