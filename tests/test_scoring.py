@@ -1,20 +1,24 @@
 import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from fakes import Judge, Painter, prompts_table
+from pydantic import TypeAdapter
 
 from promptavideo import store as store_module
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.filming import film_shard
+from promptavideo.rewards import RewardConfig, Rewards, load_rewards
 from promptavideo.rewards.base import Reward
 from promptavideo.schemas import DIMENSIONS, REWARDS, SCORES, read_table, write_table
 from promptavideo.scoring import gather, score_shard
 from promptavideo.shards import shard_rows
-from promptavideo.store import Store
+from promptavideo.store import Store, read_manifest
 from promptavideo.video import Clip, read_video
 
 TEXTS = {"a red ball": ["a red ball", "a vivid red ball"], "a box": ["a box", "a sharp box"]}
@@ -130,6 +134,180 @@ def test_a_manifest_of_another_table_is_refused(filmed: Filmed) -> None:
     for other in (rows.iloc[:-1], rows.iloc[::-1], rows.assign(replicate=1)):
         with pytest.raises(InputError, match=r"0000\.jsonl: does not name the rows"):
             score_shard(other.reset_index(drop=True), manifest, {"judge": Judge()}, store, "score")
+
+
+class Batched(Judge):
+    """Judges several clips a call, from their first frames, and remembers what it was given."""
+
+    def __init__(self, batch_size: int, frames: int = 2, **fields: Any) -> None:
+        super().__init__(**fields)
+        self.batch_size, self.frames = batch_size, frames
+        self.batches: list[list[Clip]] = []
+
+    def sample(self, clip: Clip) -> Clip:
+        return Clip(clip.frames[: self.frames], clip.fps)
+
+    def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
+        self.batches.append(list(clips))
+        return super().score(clips, prompts)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Filmed:
+    """Seven videos."""
+    rows = prompts_table({f"prompt {number}": [f"text {number}"] for number in range(7)})
+    store = Store(tmp_path / "store", "painter")
+    film_shard(rows, Painter(), store, tmp_path / "0000.jsonl", "film")
+    return rows, tmp_path / "0000.jsonl", store
+
+
+def cached(store: Store) -> int:
+    return len(list(store.folder.glob("scores/*/*.json")))
+
+
+def test_each_reward_gets_its_own_batches_from_one_decode(many: Filmed, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, manifest, store = many
+    decoded: list[Path] = []
+    monkeypatch.setattr(store_module, "read_video", lambda path: decoded.append(path) or read_video(path))
+    three, five = Batched(3, dimensions=DIMENSIONS[:5]), Batched(5, frames=4, dimensions=DIMENSIONS[5:])
+    table = score_shard(rows, manifest, {"three": three, "five": five}, store, "score")
+    assert [len(batch) for batch in three.batches] == [3, 3, 1]
+    assert [len(batch) for batch in five.batches] == [5, 2]
+    assert len(decoded) == len(set(decoded)) == 7
+    assert {len(clip.frames) for batch in three.batches for clip in batch} == {2}
+    assert {len(clip.frames) for batch in five.batches for clip in batch} == {4}
+    assert three.prompts == five.prompts == rows["prompt"].tolist()
+    first = [read_video(store.video(key)).frames[:2].mean() + len("prompt 0") for key in table["key"]]
+    assert table["VQ"].tolist() == pytest.approx(first)
+
+
+def test_a_killed_job_goes_on_after_its_last_batch(many: Filmed) -> None:
+    rows, manifest, store = many
+
+    class Mortal(Batched):
+        def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
+            if len(self.batches) == 2:
+                raise KeyboardInterrupt
+            return super().score(clips, prompts)
+
+    with pytest.raises(KeyboardInterrupt):
+        score_shard(rows, manifest, {"judge": Mortal(2)}, store, "score")
+    assert cached(store) == 4
+    again = Batched(2)
+    table = score_shard(rows, manifest, {"judge": again}, store, "score")
+    assert again.prompts == rows["prompt"].tolist()[4:]
+    assert table["VQ"].notna().all()
+
+
+def test_another_batch_size_finds_the_cached_scores(many: Filmed) -> None:
+    rows, manifest, store = many
+    first = score_shard(rows, manifest, {"judge": Batched(2)}, store, "score")
+    again = Batched(5)
+    pd.testing.assert_frame_equal(score_shard(rows, manifest, {"judge": again}, store, "score"), first)
+    assert not again.batches
+
+
+def test_a_reward_whose_scores_are_cached_is_never_loaded(many: Filmed) -> None:
+    rows, manifest, store = many
+    score_shard(rows, manifest, {"judge": Batched(2)}, store, "score")
+
+    def load() -> Reward:
+        raise AssertionError("loaded")
+
+    assert score_shard(rows, manifest, Rewards({"judge": load}), store, "score")["VQ"].notna().all()
+    with pytest.raises(AssertionError, match="loaded"):
+        score_shard(rows, manifest, Rewards({"other": load}), store, "score")
+
+
+def test_one_score_that_is_not_finite_keeps_the_rest_of_its_batch(many: Filmed) -> None:
+    rows, manifest, store = many
+
+    class Odd(Batched):
+        """Cannot score the third prompt in a batch; alone it can from the time `cured` says."""
+
+        def __init__(self, cured: bool) -> None:
+            super().__init__(4)
+            self.cured = cured
+
+        def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
+            scores = super().score(clips, prompts)
+            for score, prompt in zip(scores, prompts, strict=True):
+                if prompt == "prompt 2" and not (self.cured and len(clips) == 1):
+                    score["MPS"] = math.inf
+            return scores
+
+    sick = Odd(cured=False)
+    with pytest.raises(ScoreError, match=r"MPS is not a finite number, scored twice by Odd"):
+        score_shard(rows, manifest, {"judge": sick}, store, "score")
+    assert [len(batch) for batch in sick.batches] == [4, 1]
+    assert cached(store) == 3
+    healed = Odd(cured=True)
+    table = score_shard(rows, manifest, {"judge": healed}, store, "score")
+    assert [len(batch) for batch in healed.batches] == [4, 1]
+    assert np.isfinite(table[list(DIMENSIONS)].to_numpy()).all()
+
+
+def test_a_clip_that_cannot_be_judged_is_named_and_the_others_are_kept(many: Filmed) -> None:
+    rows, manifest, store = many
+
+    class Strict(Batched):
+        def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
+            if "prompt 1" in prompts:
+                raise ScoreError("too strange")
+            return super().score(clips, prompts)
+
+    with pytest.raises(ScoreError, match=r"/[0-9a-f]{32}\.mp4: too strange"):
+        score_shard(rows, manifest, {"judge": Strict(4)}, store, "score")
+    assert cached(store) == 3
+
+
+def test_what_was_decoded_before_a_damaged_video_is_scored(many: Filmed) -> None:
+    rows, manifest, store = many
+    keys = [entry.key for entry in read_manifest(manifest)]
+    store.video(keys[5]).write_bytes(b"damaged")
+    three, five = Batched(3, dimensions=DIMENSIONS[:5]), Batched(8, dimensions=DIMENSIONS[5:])
+    with pytest.raises(ScoreError, match=rf"{keys[5]}\.mp4: the video is not the one that was filmed"):
+        score_shard(rows, manifest, {"three": three, "eight": five}, store, "score")
+    assert [len(batch) for batch in three.batches] == [3, 2]
+    assert [len(batch) for batch in five.batches] == [5]
+    assert cached(store) == 10
+
+
+def test_rows_that_share_a_video_and_a_prompt_are_scored_once(tmp_path: Path) -> None:
+    rows = prompts_table({"a box": ["a box", "a box", "a sharp box"]})
+    store = Store(tmp_path / "store", "painter")
+    film_shard(rows, Painter(), store, tmp_path / "0000.jsonl", "film")
+    judge = Batched(8)
+    table = score_shard(rows, tmp_path / "0000.jsonl", {"judge": judge}, store, "score")
+    assert [len(batch) for batch in judge.batches] == [2]
+    assert table["VQ"][0] == table["VQ"][1] != table["VQ"][2]
+
+
+def test_the_papers_three_rewards_fill_the_table_together(
+    many: Filmed, reward_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, manifest, store = many
+    monkeypatch.chdir(Path(__file__).parents[1])
+    entries = {
+        "videoscore": {"model": "videoscore", "dtype": "float32", "batch_size": 4},
+        "aesthetic": {"model": "clip-l", "head": "head", "batch_size": 3},
+        "mps": {"model": "mps", "base": "clip-h", "batch_size": 8},
+    }
+    adapter: TypeAdapter[Any] = TypeAdapter(dict[str, RewardConfig])
+    configs = adapter.validate_python({name: {"kind": name, **entry} for name, entry in entries.items()})
+    whole = score_shard(rows, manifest, load_rewards(configs, reward_models), store, "score")
+    assert np.isfinite(whole[list(DIMENSIONS)].to_numpy()).all()
+    assert whole[list(DIMENSIONS)].round(5).nunique().min() == 7
+
+    shutil.rmtree(store.folder / "scores")
+    parts = []
+    for number in range(3):  # other shards give the same scores to the bit
+        part = shard_rows(rows, number, 3)
+        film_shard(part, Painter(videos=0), store, manifest.with_name(f"{number}.jsonl"), "film")
+        parts.append(
+            score_shard(part, manifest.with_name(f"{number}.jsonl"), load_rewards(configs, reward_models), store, "s")
+        )
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole, check_exact=True)
 
 
 def test_gather_follows_the_prompts_table_and_adds_the_five_scale(filmed: Filmed, tmp_path: Path) -> None:
