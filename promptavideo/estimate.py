@@ -138,3 +138,24 @@ def as_table(rows: Iterable[Row]) -> pd.DataFrame:
         total = part.drop(columns=["generator", "stage"]).sum().to_dict()
         parts += [part, pd.DataFrame([{"generator": generator, "stage": "total", **total}])]
     return pd.concat(parts, ignore_index=True).astype(table.dtypes.to_dict())
+
+
+def describe(table: pd.DataFrame, estimate: Estimate, config: Config) -> str:
+    """The table as text, with a line a generator that says what its times rest on."""
+    lines = [table.to_string(index=False, float_format="{:,.2f}".format), ""]
+    for generator, entry in config.generators.items():
+        film, score = estimate.measured(generator, "videos"), estimate.measured(generator, "rewards")
+        told = [_told("s a video", film, entry.seconds_per_video)]
+        told.append(_told("s a score", score, config.planning.seconds_per_score))
+        lines.append(f"{generator}: {', '.join(told)}")
+    lines.append(f"money in {config.planning.currency}; GPU hours are hours of one worker")
+    return "\n".join(lines)
+
+
+def _told(what: str, measured: timing.Timing, expected: float) -> str:
+    if not measured.items:
+        return f"{expected:g} {what} (expected; `snakemake pilot` measures it)"
+    each = measured.seconds / measured.items
+    return (
+        f"{each:.2f} {what} (measured, {measured.items} on {measured.device}, peak {measured.peak_memory_mb:,.0f} MB)"
+    )

@@ -9,11 +9,14 @@ from promptavideo.errors import InputError, PromptAVideoError, ScoreError
 from promptavideo.generators.base import Generator, Lost, RefusedError
 from promptavideo.progress import Progress
 from promptavideo.store import Entry, Store, Stored, write_manifest
+from promptavideo.timing import Timing
 
 log = logging.getLogger(__name__)
 
 
-def film_shard(rows: pd.DataFrame, generator: Generator, store: Store, manifest: Path, stage: str) -> None:
+def film_shard(
+    rows: pd.DataFrame, generator: Generator, store: Store, manifest: Path, stage: str, timing: Timing | None = None
+) -> None:
     """Film every video of `rows` that the store does not hold, then write the manifest.
 
     Args:
@@ -22,12 +25,14 @@ def film_shard(rows: pd.DataFrame, generator: Generator, store: Store, manifest:
         store: Keeps each video under its key as soon as it is filmed.
         manifest: Written last; names every video of the shard.
         stage: What the progress lines call this work.
+        timing: Gets the number of videos that were filmed and the time it took.
 
     Raises:
         InputError: The generator refused texts, named by prompt once everything else is filmed; or it cannot go on.
         ScoreError: A video could not be read back even when filmed twice.
     """
     keys = [generator.key(text, seed) for text, seed in zip(rows["refined"], rows["seed"], strict=True)]
+    timing = timing or Timing()
     shoot = _Shoot(generator, store)
     stored = {key: found for key in dict.fromkeys(keys) if (found := store.find(key))}
     work = dict(zip(keys, zip(rows["refined"], rows["seed"], strict=True), strict=True))
@@ -36,7 +41,8 @@ def film_shard(rows: pd.DataFrame, generator: Generator, store: Store, manifest:
     waiting = list(missing)
     for start in range(0, len(waiting), generator.batch_size):
         batch = {key: missing[key] for key in waiting[start : start + generator.batch_size]}
-        stored |= shoot.film(batch, attempts=2)
+        with timing.measure(len(batch)):
+            stored |= shoot.film(batch, attempts=2)
         progress.advance(len(batch))
     if shoot.refused:
         raise InputError(_refusals(rows, keys, shoot.refused))

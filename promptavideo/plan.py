@@ -19,7 +19,8 @@ class Plan:
 
     def __init__(self, config: Config, root: Path) -> None:
         self.config, self.root = config, root
-        self._raw = config.model_dump(mode="json")
+        self.raw = config.model_dump(mode="json")
+        """The whole configuration, as JSON can hold it."""
         self._count = cache(lambda name: count_prompts(config.prompt_sets[name], root, name))
         rounds = "|".join(str(number) for number in range(config.evolution.rounds + 1))
         self.batch_pattern = (
@@ -101,6 +102,11 @@ class Plan:
         count = shard_count(self.prompts(batch), self.shard_size(generator, batch))
         return [f"{number:04}" for number in range(count)]
 
+    def judged_by(self, generator: str) -> list[str]:
+        """The models that decide a generator's scores: its own and those of the rewards, each once."""
+        rewards = (model for reward in self.config.rewards.values() for model in reward.models.values())
+        return list(dict.fromkeys([*self.config.generators[generator].models, *rewards]))
+
     def previous(self, stage: str) -> str | None:
         """The booster that a stage starts from; None for the first."""
         place = self.config.stages.index(stage)
@@ -115,7 +121,6 @@ class Plan:
                 "refiner": refiner,
                 "scores": self._scores(generator, name, refiner),
                 "prompts_file": self.config.prompt_sets[entry.prompts].path,
-                "model": f"resources/models/{self.config.generators[generator].model}",
                 "booster": self._booster(generator, refiner),
             }
             for generator in generators
@@ -137,7 +142,7 @@ class Plan:
 
     def _part(self, path: str) -> Any:
         """What stands at a path, which is cut at its first dot only: names may hold dots themselves."""
-        part: Any = self._raw
+        part: Any = self.raw
         for name in path.split(".", 1):
             part = part[name]
         return part

@@ -4,7 +4,8 @@ import importlib.metadata
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pandas as pd
 from promptavideo import hardware
 from promptavideo.files import sha256
 from promptavideo.models import check_model
+from promptavideo.store import Entry
+from promptavideo.timing import Timing
 
 PACKAGES = ("torch", "diffusers", "transformers", "trl", "peft", "opencv-python-headless", "scikit-image", "av")
 
@@ -51,24 +54,50 @@ def model(folder: Path) -> dict[str, Any]:
     }
 
 
+def videos(scores: pd.DataFrame, entries: Sequence[Entry], scorings: Sequence[Timing]) -> dict[str, Any]:
+    """How many videos a scores table stands on, and which hardware made and judged them.
+
+    Args:
+        scores: A `schemas.SCORES` table.
+        entries: The manifests' lines of all its shards.
+        scorings: The records of all its scoring jobs. Scores that a job found in the store are counted nowhere.
+    """
+    scored = Counter[str]()
+    for one in scorings:
+        if one.items:
+            scored[one.device] += one.items
+    return {
+        "videos": len(scores),
+        "prompts": int(scores["prompt_id"].nunique()),
+        "filmed_on": dict(Counter(entry.device for entry in entries)),
+        "scored_on": dict(scored),
+    }
+
+
 def row(
-    arm: Mapping[str, str], scores: pd.DataFrame, prompts_file: Path, model_folder: Path, booster: Path | None
+    arm: Mapping[str, str], scores: pd.DataFrame, origin: Mapping[str, Any], prompts_file: Path, booster: Path | None
 ) -> dict[str, Any]:
     """The origin of one table row.
 
     Args:
         arm: Its generator, set and refiner.
         scores: The `schemas.SCORES` table behind it.
+        origin: The record beside that table.
         prompts_file: The file its prompt set was read from.
-        model_folder: The generator's model.
         booster: The folder of the booster behind the refiner, if it is one.
     """
     return {
         **arm,
-        "videos": len(scores),
-        "prompts": int(scores["prompt_id"].nunique()),
+        "scores": dict(origin),
         "video_seeds": sorted(int(seed) for seed in scores["seed"].unique()),
         "prompts_file": {"path": str(prompts_file), "sha256": sha256(prompts_file)},
-        "generator_model": model(model_folder),
         "booster": json.loads((booster / "booster.json").read_text(encoding="utf-8")) if booster else None,
     }
+
+
+def hardware_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What the videos behind some rows were filmed or scored on, each name once; rows of others' tables name none."""
+    names = (
+        name for row in rows for kind in ("filmed_on", "scored_on") for name in row.get("scores", {}).get(kind, {})
+    )
+    return list(dict.fromkeys(names))

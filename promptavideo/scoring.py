@@ -17,6 +17,7 @@ from promptavideo.progress import Progress
 from promptavideo.rewards.base import Reward
 from promptavideo.schemas import DIMENSIONS, TO_FIVE
 from promptavideo.store import Entry, Store, read_manifest
+from promptavideo.timing import Timing
 from promptavideo.video import Clip
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,12 @@ _Waiting = tuple[_Job, Clip]
 
 
 def score_shard(
-    rows: pd.DataFrame, manifest: Path, rewards: Mapping[str, Reward], store: Store, stage: str
+    rows: pd.DataFrame,
+    manifest: Path,
+    rewards: Mapping[str, Reward],
+    store: Store,
+    stage: str,
+    timing: Timing | None = None,
 ) -> pd.DataFrame:
     """Raw rewards of every video a manifest names.
 
@@ -54,6 +60,7 @@ def score_shard(
         rewards: Reward models by their identity; each result is cached in the store under it.
         store: Holds the videos and the cached rewards.
         stage: What the progress lines call this work.
+        timing: Gets the number of videos that were scored and the time it took.
 
     Returns:
         A `schemas.REWARDS` table.
@@ -73,7 +80,10 @@ def score_shard(
     found = {cached: values for cached in unique if (values := _read(cached)) is not None}
     progress = Progress(stage, len(unique), "scores", done=len(found))
     missing = [job for job in unique.values() if job.cached not in found]
-    found |= _score(missing, manifest, rewards, store, progress)
+    for identity in {job.identity: None for job in missing}:
+        rewards[identity]  # loads it now, so that the time is that of scoring
+    with (timing or Timing()).measure(len({job.entry.key for job in missing})):
+        found |= _score(missing, manifest, rewards, store, progress)
     scored = [{name: value for job in video for name, value in found[job.cached].items()} for video in jobs]
     table = rows[KEY].reset_index(drop=True)
     table["key"] = pd.Series([entry.key for entry in entries], dtype="str")  # typed even if there are none

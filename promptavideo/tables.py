@@ -184,14 +184,17 @@ def with_paper_rows(table: pd.DataFrame, paper_dir: Path) -> pd.DataFrame:
     return pd.concat([_typed(table), _typed(paper)], ignore_index=True)
 
 
-def footnotes(table: pd.DataFrame, scale: Literal["laptop", "paper"]) -> list[str]:
+def footnotes(table: pd.DataFrame, scale: Literal["laptop", "paper"], hardware: Sequence[str] = ()) -> list[str]:
     """The notes that belong under a VideoScore table, for `write` and for the report.
 
     Args:
         table: The table, with or without the paper's rows.
         scale: The configuration's scale.
+        hardware: What the videos were filmed and scored on; several are named, since scores differ between them.
     """
     notes = [METHOD_NOTE]
+    if len(hardware) > 1:
+        notes.append(f"Filmed or scored on different hardware, between which scores differ: {', '.join(hardware)}.")
     if (table["set"] == PAPER_SET).any():
         notes.append(PAPER_NOTE)
     if scale == "laptop":

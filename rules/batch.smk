@@ -6,7 +6,8 @@ rule film:
         prompts="results/{generator}/{batch}/prompts.parquet",
         model=lambda wildcards: manifest(CONFIG.generators[wildcards.generator].model),
     output:
-        "results/{generator}/{batch}/videos/{shard}.jsonl",
+        manifest="results/{generator}/{batch}/videos/{shard}.jsonl",
+        timing="results/{generator}/{batch}/videos/{shard}.timing.json",
     log:
         "logs/film/{generator}/{batch}/{shard}.log",
     benchmark:
@@ -28,7 +29,7 @@ rule film:
     shell:
         "python scripts/film.py --prompts {input.prompts} --shard {wildcards.shard} --shard-size {params.shard_size} "
         "--generator {wildcards.generator} --settings {params.settings:q} --model {params.model} --store {params.store:q} "
-        "--manifest {output} --stage 'film {wildcards.batch} shard {wildcards.shard}' --log {log}"
+        "--manifest {output.manifest} --timing {output.timing} --stage 'film {wildcards.batch} shard {wildcards.shard}' --log {log}"
 
 
 rule score:
@@ -37,7 +38,8 @@ rule score:
         videos="results/{generator}/{batch}/videos/{shard}.jsonl",
         rewards=reward_inputs(),
     output:
-        "results/{generator}/{batch}/rewards/{shard}.parquet",
+        rewards="results/{generator}/{batch}/rewards/{shard}.parquet",
+        timing="results/{generator}/{batch}/rewards/{shard}.timing.json",
     log:
         "logs/score/{generator}/{batch}/{shard}.log",
     benchmark:
@@ -58,7 +60,8 @@ rule score:
     shell:
         "python scripts/score.py --prompts {input.prompts} --shard {wildcards.shard} --shard-size {params.shard_size} "
         "--manifest {input.videos} --generator {wildcards.generator} --rewards {params.rewards:q} --models resources/models "
-        "--store {params.store:q} --output {output} --stage 'score {wildcards.batch} shard {wildcards.shard}' --log {log}"
+        "--store {params.store:q} --output {output.rewards} --timing {output.timing} "
+        "--stage 'score {wildcards.batch} shard {wildcards.shard}' --log {log}"
 
 
 rule gather:
@@ -68,15 +71,35 @@ rule gather:
             "results/{{generator}}/{{batch}}/rewards/{shard}.parquet",
             shard=PLAN.shards(wildcards.generator, wildcards.batch),
         ),
+        manifests=lambda wildcards: expand(
+            "results/{{generator}}/{{batch}}/videos/{shard}.jsonl",
+            shard=PLAN.shards(wildcards.generator, wildcards.batch),
+        ),
+        timings=lambda wildcards: expand(
+            "results/{{generator}}/{{batch}}/rewards/{shard}.timing.json",
+            shard=PLAN.shards(wildcards.generator, wildcards.batch),
+        ),
+        models=lambda wildcards: [
+            manifest(model) for model in PLAN.judged_by(wildcards.generator)
+        ],
     output:
-        "results/{generator}/{batch}/scores.parquet",
+        scores="results/{generator}/{batch}/scores.parquet",
+        origin="results/{generator}/{batch}/scores.provenance.json",
     log:
         "logs/gather/{generator}/{batch}.log",
     benchmark:
         "benchmarks/gather/{generator}/{batch}.tsv"
     conda:
         "../envs/workflow.yaml"
+    params:
+        generator=lambda wildcards: section(f"generators.{wildcards.generator}"),
+        rewards=section("rewards"),
+        models=lambda wildcards: PLAN.as_json(PLAN.judged_by(wildcards.generator)),
+        shards=lambda wildcards: len(PLAN.shards(wildcards.generator, wildcards.batch)),
+        folder=subpath(output[0], parent=True),
+        run=PLAN.as_json({"scale": CONFIG.scale, "run_seed": CONFIG.seed}),
     message:
         "Gather the scores of {wildcards.generator} {wildcards.batch}"
     shell:
-        "python scripts/gather.py --prompts {input.prompts} --rewards {input.rewards} --output {output} --log {log}"
+        "python scripts/gather.py {params.folder} --shards {params.shards} --generator {params.generator:q} "
+        "--rewards {params.rewards:q} --models {params.models:q} --run {params.run:q} --log {log}"

@@ -9,6 +9,7 @@ from promptavideo.generators import GeneratorConfig, load_generator
 from promptavideo.schemas import PROMPTS, read_table
 from promptavideo.shards import shard_rows
 from promptavideo.store import Store
+from promptavideo.timing import Timing
 
 parser = cli.parser(__doc__)
 parser.add_argument("--prompts", type=Path, required=True)
@@ -19,6 +20,7 @@ parser.add_argument("--settings", type=cli.settings(GeneratorConfig), required=T
 parser.add_argument("--model", type=Path, required=True, help="the model's folder")
 parser.add_argument("--store", type=Path, required=True)
 parser.add_argument("--manifest", type=Path, required=True)
+parser.add_argument("--timing", type=Path, required=True, help="gets what this job filmed, and how fast")
 parser.add_argument("--stage", required=True, help="name of this work in progress lines")
 
 
@@ -26,7 +28,9 @@ def main(options: Namespace) -> None:
     """Load the generator once and film what the store does not hold."""
     rows = shard_rows(read_table(options.prompts, PROMPTS), options.shard, options.shard_size)
     generator = load_generator(options.settings, options.model)
-    film_shard(rows, generator, Store(options.store, options.generator), options.manifest, options.stage)
+    timing = Timing()
+    film_shard(rows, generator, Store(options.store, options.generator), options.manifest, options.stage, timing)
+    timing.write(options.timing)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,42 @@
-"""Join a batch's prompts with the rewards of its shards."""
+"""Join a batch's prompts with the rewards of its shards, and record where they come from."""
 
+import json
 from argparse import Namespace
 from pathlib import Path
 
-from promptavideo import cli
+from promptavideo import cli, provenance, timing
+from promptavideo.files import atomic_path
 from promptavideo.schemas import PROMPTS, REWARDS, SCORES, read_table, write_table
 from promptavideo.scoring import gather
+from promptavideo.store import read_manifest
 
 parser = cli.parser(__doc__)
-parser.add_argument("--prompts", type=Path, required=True)
-parser.add_argument("--rewards", type=Path, nargs="+", required=True)
-parser.add_argument("--output", type=Path, required=True)
+parser.add_argument("batch", type=Path, help="the batch's folder; gets scores.parquet and scores.provenance.json")
+parser.add_argument("--shards", type=int, required=True, help="how many there are")
+parser.add_argument(
+    "--generator", type=json.loads, required=True, help="its configuration entry, for the record"
+)
+parser.add_argument("--rewards", type=json.loads, required=True, help="likewise")
+parser.add_argument("--models", type=json.loads, required=True, help="names of the models that both load")
+parser.add_argument("--run", type=json.loads, required=True, help="what else to record of the run")
 
 
 def main(options: Namespace) -> None:
-    """Read, join, check and write."""
-    shards = [read_table(path, REWARDS) for path in options.rewards]
-    write_table(gather(read_table(options.prompts, PROMPTS), shards), options.output, SCORES)
+    """Read, join, check and write; the record comes first, since the table is what others wait for."""
+    shards = [f"{number:04}" for number in range(options.shards)]
+    rewards = [read_table(options.batch / "rewards" / f"{shard}.parquet", REWARDS) for shard in shards]
+    table = gather(read_table(options.batch / "prompts.parquet", PROMPTS), rewards)
+    origin = {"code": provenance.code_version(Path()), "environment": provenance.environment()} | options.run
+    origin |= {"generator": options.generator, "rewards": options.rewards}
+    origin |= {"models": [provenance.model(Path("resources/models", name)) for name in options.models]}
+    origin |= provenance.videos(
+        table,
+        [entry for shard in shards for entry in read_manifest(options.batch / "videos" / f"{shard}.jsonl")],
+        [timing.read(options.batch / "rewards" / f"{shard}.timing.json") for shard in shards],
+    )
+    with atomic_path(options.batch / "scores.provenance.json") as partial:
+        partial.write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_table(table, options.batch / "scores.parquet", SCORES)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from promptavideo import cli
 from promptavideo.figures import stage_scores
+from promptavideo.provenance import hardware_of
 from promptavideo.report import ReportFigure, ReportTable, write_report
 from promptavideo.tables import footnotes, read_videoscore_table
 
@@ -32,11 +33,12 @@ def main(options: Namespace) -> None:
         for name, (title, caption) in CAPTIONS.items():
             figures.append(ReportFigure(f"{title}: {generator}", Path(folder, f"{name}.png"), caption))
     origin = json.loads(options.table.with_suffix(".provenance.json").read_text(encoding="utf-8"))
+    notes = footnotes(table, options.scale, hardware_of(origin))
     provenance = {f"row {number}": entry for number, entry in enumerate(origin, 1)}
     write_report(
         options.output,
         "Prompt-A-Video, reproduced",
-        [ReportTable("Refiners compared on the seven rewards", table, footnotes(table, options.scale))],
+        [ReportTable("Refiners compared on the seven rewards", table, notes)],
         figures,
         [],
         provenance,

@@ -9,6 +9,7 @@ from promptavideo.schemas import PROMPTS, REWARDS, read_table, write_table
 from promptavideo.scoring import score_shard
 from promptavideo.shards import shard_rows
 from promptavideo.store import Store
+from promptavideo.timing import Timing
 
 parser = cli.parser(__doc__)
 parser.add_argument("--prompts", type=Path, required=True)
@@ -20,6 +21,7 @@ parser.add_argument("--rewards", type=cli.settings(dict[str, RewardConfig]), req
 parser.add_argument("--models", type=Path, required=True, help="folder of all models")
 parser.add_argument("--store", type=Path, required=True)
 parser.add_argument("--output", type=Path, required=True)
+parser.add_argument("--timing", type=Path, required=True, help="gets what this job scored, and how fast")
 parser.add_argument("--stage", required=True, help="name of this work in progress lines")
 
 
@@ -28,8 +30,10 @@ def main(options: Namespace) -> None:
     rows = shard_rows(read_table(options.prompts, PROMPTS), options.shard, options.shard_size)
     rewards = load_rewards(options.rewards, options.models)
     store = Store(options.store, options.generator)
-    table = score_shard(rows, options.manifest, rewards, store, options.stage)
+    timing = Timing()
+    table = score_shard(rows, options.manifest, rewards, store, options.stage, timing)
     write_table(table, options.output, REWARDS)
+    timing.write(options.timing)
 
 
 if __name__ == "__main__":

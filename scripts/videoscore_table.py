@@ -33,20 +33,26 @@ def main(options: Namespace) -> None:
         [Arm(**name, scores=table) for name, table in zip(names, scores, strict=True)], options.bootstrap
     )
     table = with_paper_rows(ours, options.paper)
-    notes = footnotes(table, options.scale)
-    write(table, options.stem, "Refiners compared on the seven rewards", notes)
+    origins = [json.loads(_beside(Path(arm["scores"])).read_text(encoding="utf-8")) for arm in options.arms]
     run = {"code": provenance.code_version(Path()), "scale": options.scale, "run_seed": options.seed}
     run |= {"environment": provenance.environment()}
     rows = [
         run
         | provenance.row(
-            name, table, Path(arm["prompts_file"]), Path(arm["model"]), Path(arm["booster"]) if arm["booster"] else None
+            name, arm_scores, origin, Path(arm["prompts_file"]), Path(arm["booster"]) if arm["booster"] else None
         )
-        for name, table, arm in zip(names, scores, options.arms, strict=True)
+        for name, arm_scores, origin, arm in zip(names, scores, origins, options.arms, strict=True)
     ]
+    notes = footnotes(table, options.scale, provenance.hardware_of(rows))
+    write(table, options.stem, "Refiners compared on the seven rewards", notes)
     paper = {"source": "Prompt-A-Video (arXiv 2412.15156), Table 1", "file": "resources/paper/table1_videoscore.csv"}
     rows += [paper] * (len(table) - len(ours))
     write_provenance(options.stem, rows)
+
+
+def _beside(scores: Path) -> Path:
+    """The record of a scores table."""
+    return scores.with_suffix(".provenance.json")
 
 
 if __name__ == "__main__":

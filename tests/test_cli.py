@@ -15,6 +15,8 @@ from promptavideo import cli, provenance
 from promptavideo.errors import InputError, ScoreError, require
 from promptavideo.models import LocalModel, fetch
 from promptavideo.prompts import PromptSet
+from promptavideo.store import Entry
+from promptavideo.timing import Timing
 
 
 @pytest.fixture(autouse=True)
@@ -118,10 +120,16 @@ def test_a_row_tells_where_its_number_comes_from(tmp_path: Path) -> None:
     (tmp_path / "sft/booster.json").write_text('{"stage": "sft"}')
     scores = prompts_table({"a": ["x"], "b": ["y"]}, replicates=2)
     arm = {"generator": "mini", "set": "heldout", "refiner": "sft"}
-    row = provenance.row(arm, scores, tmp_path / "prompts.txt", tmp_path / "tiny", tmp_path / "sft")
-    assert row.items() >= {**arm, "videos": 4, "prompts": 2, "booster": {"stage": "sft"}}.items()
+    entries = [Entry(f"p{i}", 0, 0, "k", "s", 8, 8.0, "GPU A" if i else "GPU B") for i in range(4)]
+    scorings = [Timing(3, 1.5, "GPU A"), Timing(0, 0.0, "GPU C")]
+    origin = {"models": [provenance.model(tmp_path / "tiny")], **provenance.videos(scores, entries, scorings)}
+    row = provenance.row(arm, scores, origin, tmp_path / "prompts.txt", tmp_path / "sft")
+    assert row.items() >= {**arm, "booster": {"stage": "sft"}}.items()
+    assert row["scores"]["videos"] == 4 and row["scores"]["prompts"] == 2
+    assert row["scores"]["filmed_on"] == {"GPU B": 1, "GPU A": 3} and row["scores"]["scored_on"] == {"GPU A": 3}
+    assert provenance.hardware_of([row, {"source": "a paper"}]) == ["GPU B", "GPU A"]
     assert row["video_seeds"] == sorted(scores["seed"])
     assert row["prompts_file"]["sha256"] == hashlib.sha256(b"a red ball\n").hexdigest()
-    assert row["generator_model"]["name"] == "tiny" and row["generator_model"]["digest"]
+    assert row["scores"]["models"][0]["name"] == "tiny" and row["scores"]["models"][0]["digest"]
     assert json.loads(json.dumps(row)) == row
-    assert provenance.row(arm, scores, tmp_path / "prompts.txt", tmp_path / "tiny", None)["booster"] is None
+    assert provenance.row(arm, scores, origin, tmp_path / "prompts.txt", None)["booster"] is None

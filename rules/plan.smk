@@ -1,0 +1,39 @@
+# Before the GPUs are booked: what a run takes, and a few videos that replace expectation by measurement.
+
+
+rule plan:
+    log:
+        "logs/plan.log",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        config=PLAN.as_json(PLAN.raw),
+    message:
+        "Reckon what is to do for {CONFIG.generators}"
+    shell:
+        "python scripts/plan.py --config {params.config:q} --log {log}"
+
+
+rule pilot_prompts:
+    input:
+        "results/{generator}/evolution/round-0/prompts.parquet",
+    output:
+        "results/{generator}/pilot/prompts.parquet",
+    log:
+        "logs/pilot/{generator}.log",
+    benchmark:
+        "benchmarks/pilot/{generator}.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        count=CONFIG.planning.pilot_prompts,
+    message:
+        "Choose the pilot prompts of {wildcards.generator}"
+    shell:
+        "python scripts/pilot_prompts.py --prompts {input} --count {params.count} --output {output} --log {log}"
+
+
+# Films and scores the first prompts of the evolution, whose videos the evolution then finds in the store.
+rule pilot:
+    input:
+        expand("results/{generator}/pilot/scores.parquet", generator=CONFIG.generators),
