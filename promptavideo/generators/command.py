@@ -1,0 +1,291 @@
+"""A video model with code and an environment of its own: an external command films a file of prompts."""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from promptavideo.errors import InputError, ScoreError
+from promptavideo.files import hold
+from promptavideo.generators.base import Generator, Lost, Made
+from promptavideo.hardware import accelerator
+from promptavideo.models import check_model
+from promptavideo.settings import Section
+from promptavideo.store import VideoFile
+from promptavideo.video import read_video
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+"""What `{scripts}` stands for."""
+
+PLACEHOLDERS = ("prompts", "output", "seed", "checkout", "model", "scripts")
+
+INHERITED = (
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES"
+)  # fmt: skip
+"""What a command sees of our environment: not PYTHONPATH, which is meant for our Python, and no keys."""
+
+TAIL = 30
+"""Lines of a failed command's log that its error shows."""
+
+GRACE_S = 10.0
+"""What a command has to end by itself once it is told to."""
+
+
+class CommandConfig(Section):
+    """A generator that is an external command."""
+
+    kind: Literal["command"]
+    command: list[str] = Field(min_length=1)
+    """Program and arguments; no shell reads them. `{prompts}`: the file of prompts; `{output}`: the folder to film
+    into; `{seed}`: the seed (prompts: lines); `{checkout}`, `{model}`: folders; `{scripts}`: this repository's
+    scripts/."""
+    version: str = Field(min_length=1)
+    """Of the code that films; part of a video's key. If the checkout is a git repository, the tag or commit that must
+    be checked out."""
+    checkout: str | None = None
+    """Folder of that code, in which the command runs; absolute, or relative to where the workflow runs."""
+    model: str | None = None
+    """Name in the model registry, if the weights are there."""
+    prompts: Literal["jsonl", "lines"] = "jsonl"
+    """`jsonl`: the file has a line {"text", "seed", "output"} for each video, and the command names each video as its
+    `output` says. `lines`: one text and one video a call, with the seed `{seed}`."""
+    output: str = "sample_0000.mp4"
+    """Name that the command gives to its video (prompts: lines)."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Variables to set; part of a video's key."""
+    pass_environment: list[str] = Field(default_factory=list)
+    """Further variables to hand on if they are set, such as HF_TOKEN or HF_HOME."""
+    batch_size: int = Field(1, ge=1)
+    """Videos a call, since each call loads the model once. Changes no video."""
+    timeout_s: float = Field(gt=0)
+    """Limit of one call."""
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    frames: int = Field(ge=1)
+    fps: float = Field(gt=0)
+    threads: int = Field(1, ge=1)
+    """Cores of one job."""
+    crf: int = Field(12, ge=0, le=51)
+    """Of videos that the command does not write as H.264."""
+    seconds_per_video: float = Field(gt=0)
+    """Expected time of one video on one worker; plans shards and estimates, never results."""
+
+    @property
+    def models(self) -> list[str]:
+        """Names in the model registry."""
+        return [self.model] if self.model else []
+
+    @model_validator(mode="after")
+    def _can_be_called(self) -> Self:
+        found = {name for part in self.command for name in re.findall(r"\{([a-z_]+)\}", part)}
+        for name in sorted(found - set(PLACEHOLDERS)):
+            hint = ", and texts are handed over in the file {prompts}" if name in ("prompt", "text") else ""
+            raise ValueError(f"command holds {{{name}}}; known are {{{'}, {'.join(PLACEHOLDERS)}}}{hint}")
+        for name in ("prompts", "output"):
+            if name not in found:
+                raise ValueError(f"command must hold {{{name}}}")
+        for name in ("checkout", "model"):
+            if name in found and getattr(self, name) is None:
+                raise ValueError(f"command holds {{{name}}}, but {name} is not set")
+        if self.prompts == "lines" and ("seed" not in found or self.batch_size > 1):
+            raise ValueError(
+                "prompts: lines films one video a call with its own seed: put {seed} into command, set batch_size: 1"
+            )
+        if self.prompts == "jsonl" and "seed" in found:
+            raise ValueError("prompts: jsonl gives each video its own seed in the file; take {seed} out of command")
+        if Path(self.output).name != self.output or not self.output:
+            raise ValueError("output must be a file name")
+        return self
+
+
+DECIDING = ("kind", "command", "version", "prompts", "environment", "width", "height", "frames", "fps", "crf")
+"""Settings that are part of a video's key; the model counts with its files' digest."""
+
+
+class CommandGenerator(Generator):
+    """Films by calling a command for up to `batch_size` videos at a time."""
+
+    def __init__(self, config: CommandConfig, model: Path | None, work: Path) -> None:
+        """Look whether the command can be called.
+
+        Args:
+            config: Its configuration entry.
+            model: The model's folder, if the entry names one.
+            work: Folder for the files of a call, until its videos are stored.
+
+        Raises:
+            InputError: There is no such checkout, or another version is checked out.
+        """
+        self.config = config
+        self.batch_size, self.crf = config.batch_size, config.crf
+        self._work = work.resolve()
+        self._model = model.resolve() if model else None
+        self._digest = check_model(model).digest if model else None
+        self._checkout = Path(config.checkout).resolve() if config.checkout else None
+        if self._checkout:
+            _check_version(self._checkout, config.version)
+        self._device = accelerator()
+        self._seconds = 0.0
+
+    def identity(self) -> dict[str, Any]:
+        """The command, its version and the model's digest; not how many videos a call makes."""
+        return {"model": self._digest, **self.config.model_dump(include=set(DECIDING))}
+
+    def circumstances(self) -> dict[str, Any]:
+        """Hardware, and seconds a video with the model's loading."""
+        return {"device": self._device, "seconds": round(self._seconds, 3)}
+
+    def film(self, texts: Sequence[str], seeds: Sequence[int]) -> Iterator[Made]:
+        """Film up to `batch_size` texts by one call; see `Generator.film`.
+
+        Videos that an interrupted call left behind whole are taken, and the command is called for the rest.
+        """
+        keys = [self.key(text, seed) for text, seed in zip(texts, seeds, strict=True)]
+        folder = self._work / hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
+        output = folder / "videos"
+        output.mkdir(parents=True, exist_ok=True)
+        jobs = [
+            {"text": text, "seed": seed, "output": f"{key}.mp4"}
+            for key, text, seed in zip(keys, texts, seeds, strict=True)
+        ]
+        # The command inherits the lock, so that one which outlived its job is not joined by a second one.
+        with hold(folder / "lock") as lock:
+            left = [job for job in jobs if not _whole(output / str(job["output"]))]
+            failure = self._call(folder, left, lock.fileno()) if left else None
+            complete = True
+            for job in jobs:
+                path = output / str(job["output"])
+                if path.exists():
+                    yield VideoFile(path, self.config.width, self.config.height, self.config.frames, self.config.fps)
+                    continue
+                complete = False
+                yield Lost(failure or InputError(f"the command ended well, but left out a video: {_tail(folder, ())}"))
+            shutil.rmtree(folder if complete and not failure else output)
+
+    def _call(self, folder: Path, jobs: list[dict[str, Any]], lock: int) -> InputError | None:
+        """Call the command for some videos; what went wrong, if anything did."""
+        config, output = self.config, folder / "videos"
+        lines = [json.dumps(job) if config.prompts == "jsonl" else " ".join(job["text"].split()) for job in jobs]
+        prompts = folder / ("prompts.jsonl" if config.prompts == "jsonl" else "prompts.txt")
+        prompts.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        values = {
+            "prompts": prompts, "output": output, "seed": jobs[0]["seed"], "checkout": self._checkout,
+            "model": self._model, "scripts": SCRIPTS,
+        }  # fmt: skip
+        command = [re.sub(r"\{([a-z_]+)\}", lambda match: str(values[match[1]]), part) for part in config.command]
+        passed = [name for name in (*INHERITED, *config.pass_environment) if name in os.environ]
+        began = time.monotonic()
+        with (folder / "log.txt").open("wb") as written:
+            try:
+                process = subprocess.Popen(
+                    command,
+                    cwd=self._checkout or folder,
+                    env={name: os.environ[name] for name in passed} | config.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=written,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    pass_fds=(lock,),
+                )
+            except OSError as error:
+                return InputError(f"{command[0]}: cannot be called ({error.strerror}); check the generator's `command`")
+            try:
+                with _stoppable():
+                    status = process.wait(config.timeout_s)
+            except subprocess.TimeoutExpired:
+                status = None
+            finally:
+                _stop(process)
+        self._seconds = (time.monotonic() - began) / len(jobs)
+        if config.prompts == "lines" and (made := output / config.output).exists():
+            made.replace(output / jobs[0]["output"])
+        if status == 0:
+            return None
+        what = f"ended with status {status}" if status is not None else f"did not end within {config.timeout_s:g} s"
+        secrets = [os.environ[name] for name in config.pass_environment if os.environ.get(name)]
+        return InputError(f"{command[0]} {what}; what it has filmed is kept. {_tail(folder, secrets)}")
+
+
+def _check_version(checkout: Path, version: str) -> None:
+    """Check that a folder of code is there and, if it is a git repository, has this version checked out unchanged."""
+    if not checkout.is_dir():
+        raise InputError(f"{checkout}: there is no such checkout; correct the generator's `checkout`")
+    if not (checkout / ".git").exists():
+        return
+
+    def git(*arguments: str) -> str:
+        try:
+            answer = subprocess.run(
+                ["git", "-C", checkout, *arguments], capture_output=True, text=True, check=True, timeout=60
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            said = getattr(error, "stderr", None) or error
+            raise InputError(f"{checkout}: git cannot tell whether {version} is checked out ({said})") from error
+        return answer.stdout.strip()
+
+    wanted = git("rev-parse", "--verify", "--end-of-options", f"{version}^{{commit}}")
+    found = git("rev-parse", "HEAD")
+    if found != wanted:
+        raise InputError(f"{checkout}: {found} is checked out instead of version {version} ({wanted}); check that out")
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    if changed:
+        raise InputError(
+            f"{checkout}: files differ from version {version} ({changed.splitlines()[0].strip()}, ...); commit the "
+            "changes and name that commit as the generator's `version`"
+        )
+
+
+def _whole(path: Path) -> bool:
+    """Whether an earlier call left a video that decodes; a damaged one is removed."""
+    try:
+        read_video(path)
+    except ScoreError:
+        path.unlink(missing_ok=True)
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that a command does not outlive its job when that is cancelled."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a command that still runs, with all that it has started."""
+    if process.poll() is not None:
+        return
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, how)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+            return
+
+
+def _tail(folder: Path, secrets: Sequence[str]) -> str:
+    """The end of a call's log, for a message, without what must not be shown."""
+    text = (folder / "log.txt").read_text(encoding="utf-8", errors="replace") if (folder / "log.txt").exists() else ""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    lines = [line[:300] for line in text.splitlines() if line.strip()][-TAIL:]
+    return f"The end of {folder / 'log.txt'}:\n  " + "\n  ".join(lines or ["(empty)"])

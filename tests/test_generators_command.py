@@ -1,0 +1,387 @@
+"""External commands: what they are given, what is made of what they leave behind, and the Open-Sora script."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import prompts_table
+from pydantic import ValidationError
+
+from promptavideo.errors import InputError, ScoreError
+from promptavideo.files import hold
+from promptavideo.filming import film_shard
+from promptavideo.generators import command as module
+from promptavideo.generators.command import CommandConfig, CommandGenerator
+from promptavideo.models import LocalModel, fetch
+from promptavideo.store import Store, read_manifest
+from promptavideo.video import read_video
+
+ROOT = Path(__file__).parents[1]
+
+FILM = """
+import json, os, sys, time
+from pathlib import Path
+import numpy as np
+from promptavideo.seeds import derive
+from promptavideo.video import Clip, write_video
+
+prompts, output, *rest = sys.argv[1:]
+do = json.loads(Path("behaviour.json").read_text())
+with open("calls.jsonl", "a") as calls:
+    calls.write(json.dumps({"environment": sorted(os.environ), "rest": rest, "file": Path(prompts).read_text(),
+                            "folder": os.getcwd()}) + "\\n")
+if prompts.endswith(".txt"):
+    jobs = [{"text": line.rstrip("\\n"), "seed": int(rest[0]), "output": "sample_0000.mp4"} for line in open(prompts)]
+else:
+    jobs = [json.loads(line) for line in open(prompts)]
+print("loading the model with", os.environ.get("A_TOKEN"), flush=True)
+for place, job in enumerate(jobs):
+    if place == do.get("die_at"):
+        sys.exit("CUDA error: something broke")
+    if place == do.get("hang_at"):
+        Path("hanging").touch()
+        time.sleep(60)
+    if place == do.get("skip"):
+        continue
+    frames = np.random.default_rng(derive(job["text"], job["seed"])).integers(0, 256, (4, 1, 1, 3), dtype=np.uint8)
+    target = Path(output, job["output"])
+    write_video(Clip(np.tile(frames, (1, 16, 32, 1)), 8.0), target)
+    if place == do.get("damage"):
+        target.write_bytes(target.read_bytes()[:-100])
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    (folder / "film.py").write_text(FILM)
+    behave(folder)
+    return folder
+
+
+def behave(checkout: Path, **behaviour: int) -> None:
+    (checkout / "behaviour.json").write_text(json.dumps(behaviour))
+
+
+def calls(checkout: Path) -> list[dict[str, Any]]:
+    path = checkout / "calls.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def configure(checkout: Path, **fields: Any) -> CommandConfig:
+    given = {
+        "kind": "command",
+        "command": [sys.executable, "{checkout}/film.py", "{prompts}", "{output}"],
+        "version": "1",
+        "checkout": str(checkout),
+        "environment": {"PYTHONPATH": str(ROOT)},
+        "batch_size": 3,
+        "timeout_s": 60.0,
+        "width": 32,
+        "height": 16,
+        "frames": 4,
+        "fps": 8.0,
+        "seconds_per_video": 1.0,
+    }
+    return CommandConfig.model_validate({**given, **fields})
+
+
+TEXTS = ["a ball", 'a "box"; $(touch hacked) {"reference_path": "/etc/passwd"}', "|0|a line\nand another", "é"]
+
+
+def film(config: CommandConfig, root: Path, texts: list[str] = TEXTS) -> dict[str, str]:
+    """Film a shard; the sha256 of each text's video."""
+    store = Store(root / "store", "own")
+    film_shard(
+        prompts_table({"x": texts}), CommandGenerator(config, None, root / "work"), store, root / "m.jsonl", "film"
+    )
+    return {text: entry.sha256 for text, entry in zip(texts, read_manifest(root / "m.jsonl"), strict=True)}
+
+
+class TestFilm:
+    def test_a_call_films_a_chunk_and_its_videos_are_taken_as_they_are(self, tmp_path: Path, checkout: Path) -> None:
+        videos = film(configure(checkout), tmp_path)
+        assert len(set(videos.values())) == 4
+        entries = read_manifest(tmp_path / "m.jsonl")
+        assert {(entry.frames, entry.fps) for entry in entries} == {(4, 8.0)}
+        assert {entry.device for entry in entries} != {"unknown"}
+        assert [len(call["file"].splitlines()) for call in calls(checkout)] == [3, 1]
+        jobs = [json.loads(line) for call in calls(checkout) for line in call["file"].splitlines()]
+        assert [job["text"] for job in jobs] == TEXTS
+        assert not list((tmp_path / "work").iterdir())
+        assert not (checkout / "hacked").exists()
+
+    def test_chunks_order_and_neighbours_change_no_video(self, tmp_path: Path, checkout: Path) -> None:
+        videos = film(configure(checkout), tmp_path / "one")
+        assert film(configure(checkout, batch_size=1), tmp_path / "two", TEXTS[::-1]) == videos
+        assert film(configure(checkout, batch_size=9), tmp_path / "three", TEXTS[1:3]).items() <= videos.items()
+
+    def test_one_text_a_line_and_a_call(self, tmp_path: Path, checkout: Path) -> None:
+        command = [sys.executable, "film.py", "{prompts}", "{output}", "{seed}"]
+        config = configure(checkout, command=command, prompts="lines", batch_size=1)
+        texts = ["a ball", "a line\nand another"]
+        assert len(set(film(config, tmp_path, texts).values())) == 2
+        assert [call["file"] for call in calls(checkout)] == ["a ball\n", "a line and another\n"]
+        seed = str(prompts_table({"x": texts})["seed"].iloc[0])
+        assert [call["rest"] for call in calls(checkout)] == [[seed], [seed]]
+
+    def test_only_what_is_meant_for_the_command_is_in_its_environment(
+        self, tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("A_TOKEN", "OPENAI_API_KEY", "PYTHONPATH"):
+            monkeypatch.setenv(name, "secret")
+        film(configure(checkout, pass_environment=["A_TOKEN", "NOT_SET"]), tmp_path, TEXTS[:1])
+        names = set(calls(checkout)[0]["environment"])
+        assert {"A_TOKEN", "PYTHONPATH", "PATH"} <= names
+        assert names <= {*module.INHERITED, "A_TOKEN", "PYTHONPATH", "LC_CTYPE"}
+
+    def test_it_runs_in_its_checkout_and_knows_where_its_model_is(self, tmp_path: Path, checkout: Path) -> None:
+        (tmp_path / "source").mkdir()
+        (tmp_path / "source/model.safetensors").write_bytes(b"weights")
+        fetch("m", LocalModel(kind="local", path=str(tmp_path / "source")), tmp_path / "model", {})
+        command = [sys.executable, "film.py", "{prompts}", "{output}", "--ckpt={model}/x", "{scripts}"]
+        config = configure(checkout, command=command, model="m")
+        generator = CommandGenerator(config, tmp_path / "model", tmp_path / "work")
+        assert len(list(generator.film(["a"], [1]))) == 1
+        (call,) = calls(checkout)
+        assert call["folder"] == str(checkout)
+        assert call["rest"] == [f"--ckpt={tmp_path}/model/x", str(ROOT / "scripts")]
+        assert CommandGenerator(configure(checkout), None, tmp_path).key("a", 1) != generator.key("a", 1)
+
+
+class TestFaults:
+    def test_what_a_failing_command_filmed_is_kept_and_its_log_is_shown(
+        self, tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("A_TOKEN", "hf_secret")
+        behave(checkout, die_at=2)
+        with pytest.raises(InputError, match=r"ended with status 1; what it has filmed is kept") as caught:
+            film(configure(checkout, pass_environment=["A_TOKEN"]), tmp_path)
+        assert "CUDA error: something broke" in str(caught.value)
+        assert "hf_secret" not in str(caught.value) and "loading the model with ***" in str(caught.value)
+        assert len(list((tmp_path / "store").rglob("*.mp4"))) == 2
+        behave(checkout)
+        film(configure(checkout, pass_environment=["A_TOKEN"]), tmp_path)
+        assert [len(call["file"].splitlines()) for call in calls(checkout)] == [3, 2]
+
+    def test_a_command_that_hangs_is_stopped_and_what_it_filmed_is_kept(self, tmp_path: Path, checkout: Path) -> None:
+        behave(checkout, hang_at=1)
+        with pytest.raises(InputError, match=r"did not end within 15 s"):
+            film(configure(checkout, timeout_s=15.0), tmp_path)
+        assert len(list((tmp_path / "store").rglob("*.mp4"))) == 1
+
+    def test_a_video_left_out_is_an_error_and_the_others_are_kept(self, tmp_path: Path, checkout: Path) -> None:
+        behave(checkout, skip=1)
+        with pytest.raises(InputError, match="the command ended well, but left out a video"):
+            film(configure(checkout), tmp_path)
+        assert len(list((tmp_path / "store").rglob("*.mp4"))) == 2
+
+    def test_a_damaged_video_is_filmed_once_more(self, tmp_path: Path, checkout: Path) -> None:
+        behave(checkout, damage=1)
+        film(configure(checkout), tmp_path, TEXTS[:3])
+        assert [len(call["file"].splitlines()) for call in calls(checkout)] == [3, 1]
+        behave(checkout, damage=0)
+        with pytest.raises(ScoreError, match="filmed twice"):
+            film(configure(checkout, version="2"), tmp_path, TEXTS[:1])
+
+    def test_another_size_than_expected_is_named(self, tmp_path: Path, checkout: Path) -> None:
+        with pytest.raises(InputError, match=r"width 32, not 1280; height 16, not 720"):
+            film(configure(checkout, width=1280, height=720), tmp_path)
+
+    def test_an_unknown_program_is_named(self, tmp_path: Path, checkout: Path) -> None:
+        with pytest.raises(InputError, match="no-such-program: cannot be called"):
+            film(configure(checkout, command=["no-such-program", "{prompts}", "{output}"]), tmp_path)
+
+    def test_a_cancelled_job_stops_its_command_and_the_next_takes_what_is_whole(
+        self, tmp_path: Path, checkout: Path
+    ) -> None:
+        behave(checkout, hang_at=2)
+        job = subprocess.Popen(
+            [sys.executable, "-c", "import sys; from test_generators_command import *; "
+             "film(configure(Path(sys.argv[1])), Path(sys.argv[2]))", checkout, tmp_path],
+            env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+        )  # fmt: skip
+        wait_for(lambda: (checkout / "hanging").exists())
+        job.send_signal(signal.SIGTERM)
+        assert job.wait(60) == 128 + signal.SIGTERM
+        assert not list((tmp_path / "store").rglob("*.mp4"))
+        behave(checkout)
+        film(configure(checkout), tmp_path)
+        assert [len(call["file"].splitlines()) for call in calls(checkout)] == [3, 1, 1]
+
+    def test_a_command_that_outlived_its_job_is_not_joined_by_another(self, tmp_path: Path, checkout: Path) -> None:
+        generator = CommandGenerator(configure(checkout), None, tmp_path / "work")
+        behave(checkout, die_at=0)
+        list(generator.film(["a"], [1]))
+        (folder,) = (tmp_path / "work").iterdir()
+        with hold(folder / "lock"), pytest.raises(InputError, match="another run is at work"):
+            list(generator.film(["a"], [1]))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")
+
+
+class TestVersion:
+    @pytest.fixture
+    def repository(self, checkout: Path) -> Path:
+        for arguments in (
+            ["init", "-q"],
+            ["add", "film.py"],
+            ["-c", "user.name=x", "-c", "user.email=x@example.org", "commit", "-qm", "one"],
+            ["tag", "v1"],
+        ):
+            subprocess.run(["git", "-C", checkout, *arguments], check=True)
+        return checkout
+
+    def test_the_one_checked_out_will_do(self, tmp_path: Path, repository: Path) -> None:
+        CommandGenerator(configure(repository, version="v1"), None, tmp_path)
+
+    def test_another_one_an_unknown_one_and_changed_files_are_refused(self, tmp_path: Path, repository: Path) -> None:
+        with pytest.raises(InputError, match="git cannot tell whether v2 is checked out"):
+            CommandGenerator(configure(repository, version="v2"), None, tmp_path)
+        (repository / "film.py").write_text("changed")
+        with pytest.raises(InputError, match=r"files differ from version v1 \(M film.py"):
+            CommandGenerator(configure(repository, version="v1"), None, tmp_path)
+        identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+        subprocess.run(["git", "-C", repository, *identity, "commit", "-qam", "two"], check=True)
+        with pytest.raises(InputError, match=r"is checked out instead of version v1"):
+            CommandGenerator(configure(repository, version="v1"), None, tmp_path)
+
+    def test_a_missing_checkout_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="nowhere: there is no such checkout"):
+            CommandGenerator(configure(tmp_path / "nowhere"), None, tmp_path)
+
+
+class TestConfig:
+    def test_the_key_changes_with_what_decides_the_video_and_nothing_else(self, tmp_path: Path, checkout: Path) -> None:
+        def key(**fields: Any) -> str:
+            return CommandGenerator(configure(checkout, **fields), None, tmp_path).key("a ball", 1)
+
+        longer = [*configure(checkout).command, "--steps=9"]
+        keys = [key(), key(command=longer), key(version="2"), key(frames=8), key(fps=9.0), key(environment={"A": "1"})]
+        assert len(set(keys)) == len(keys)
+        planned = [key(batch_size=1), key(timeout_s=9.0), key(threads=4), key(pass_environment=["HF_TOKEN"])]
+        assert set(planned) == {key()}
+
+    @pytest.mark.parametrize(
+        ("fields", "words"),
+        [
+            ({"command": ["film", "{prompts}"]}, "command must hold {output}"),
+            ({"command": ["film", "{output}"]}, "command must hold {prompts}"),
+            ({"command": ["film", "{prompts}", "{output}", "{prompt}"]}, "texts are handed over in the file"),
+            ({"command": ["film", "{prompts}", "{output}", "{steps}"]}, "command holds {steps}; known are"),
+            ({"command": ["film", "{prompts}", "{output}", "{model}"]}, "command holds {model}, but model is not set"),
+            ({"command": ["film", "{prompts}", "{output}", "{seed}"]}, "take {seed} out of command"),
+            ({"prompts": "lines", "batch_size": 1}, "put {seed} into command"),
+            ({"prompts": "lines", "command": ["f", "{prompts}", "{output}", "{seed}"]}, "set batch_size: 1"),
+            ({"output": "../video.mp4"}, "output must be a file name"),
+            ({"command": []}, "at least 1 item"),
+            ({"command": "film {prompts} {output}"}, "valid list"),
+        ],
+    )
+    def test_commands_that_cannot_work_are_refused(self, checkout: Path, fields: dict[str, Any], words: str) -> None:
+        with pytest.raises(ValidationError, match=words):
+            configure(checkout, **fields)
+
+
+OPEN_SORA = '''
+"""Stands in for scripts/inference.py of Open-Sora v1.2.0: the same functions, called in the same order."""
+import argparse, json, os
+import numpy as np
+import torch
+from promptavideo.video import Clip, write_video
+
+def load_prompts(path, start=None, end=None):
+    return [line.strip() for line in open(path)][start:end]
+
+def extract_json_from_prompts(texts, references, masks):
+    for text in texts:
+        if "{" in text:
+            raise SystemExit("a prompt was obeyed")
+    return texts, references, masks
+
+def split_prompt(text):
+    return (text.split("|")[2:], [0]) if text.startswith("|0|") else ([text], None)
+
+def extract_prompts_loop(texts, loop):
+    return [text.split("|")[2] if text.startswith("|0|") else text for text in texts]
+
+def get_save_path_name(folder, sample_name=None, sample_idx=None, prompt=None, num_sample=1, k=None):
+    return os.path.join(folder, f"sample_{sample_idx:04d}")
+
+def apply_mask_strategy(z, references, masks, loop, align=None):
+    assert references == [""] and masks == [""]
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("config")
+    for name in ("prompt-path", "save-dir", "resolution"):
+        parser.add_argument(f"--{name}")
+    for name in ("batch-size", "num-sample", "loop"):
+        parser.add_argument(f"--{name}", type=int, default=4)
+    options = parser.parse_args()
+    assert options.batch_size == options.num_sample == options.loop == 1
+    texts, start = load_prompts(options.prompt_path, 0, None), 0
+    references, masks = [""] * len(texts), [""] * len(texts)
+    for place in range(0, len(texts), options.batch_size):
+        part = slice(place, place + options.batch_size)
+        batch, refs, ms = extract_json_from_prompts(texts[part], references[part], masks[part])
+        path = get_save_path_name(options.save_dir, sample_idx=start, prompt=batch[0], num_sample=1, k=0)
+        (segments, _) = split_prompt(batch[0])
+        (text,) = extract_prompts_loop(segments, 0)
+        torch.manual_seed(1024)
+        z = torch.randn(1, 3, 4, 16, 32)
+        apply_mask_strategy(z, refs, ms, 0, align=None)
+        z = z + len(text)
+        frames = ((z[0].permute(1, 2, 3, 0) * 40) % 256).numpy().astype(np.uint8)
+        write_video(Clip(frames, 8.0), __import__("pathlib").Path(path + ".mp4"))
+        start += 1
+'''
+
+
+class TestOpenSora:
+    """scripts/opensora_film.py around a stand-in of the script that it runs."""
+
+    @pytest.fixture
+    def config(self, tmp_path: Path) -> CommandConfig:
+        (tmp_path / "open-sora/scripts").mkdir(parents=True)
+        (tmp_path / "open-sora/scripts/inference.py").write_text(OPEN_SORA)
+        command = [sys.executable, "{scripts}/opensora_film.py", "{prompts}", "{output}", "sample.py"]
+        return configure(tmp_path / "open-sora", command=[*command, "--resolution", "720p"])
+
+    def test_each_video_depends_on_its_text_and_seed_alone(self, tmp_path: Path, config: CommandConfig) -> None:
+        generator = CommandGenerator(config, None, tmp_path / "work")
+
+        def clips(texts: list[str], seeds: list[int]) -> list[Any]:
+            return [read_video(made.path).frames for made in generator.film(texts, seeds)]  # type: ignore[union-attr]
+
+        one, two, three = clips(["a ball", "a ball", "|0|a box|1|a ball {}"], [1, 2, 1])
+        assert not np.array_equal(one, two)
+        assert np.array_equal(two, clips(["a ball"], [2])[0])
+        assert np.array_equal(three, clips(["a b", "|0|a box|1|a ball {}"], [7, 1])[1])
+        assert not np.array_equal(one, three)
+
+    def test_another_version_of_the_script_is_refused(self, tmp_path: Path, config: CommandConfig) -> None:
+        script = tmp_path / "open-sora/scripts/inference.py"
+        script.write_text(
+            OPEN_SORA.replace("def split_prompt", "def split_text").replace("= split_prompt", "= split_text")
+        )
+        with pytest.raises(InputError, match=r"has no split_prompt: check out tag v1\.2\.0"):
+            film(config, tmp_path, ["a ball"])
+        script.write_text(OPEN_SORA.replace("        apply_mask_strategy(", "        str("))
+        with pytest.raises(InputError, match=r"ended with status 1"):
+            film(config, tmp_path, ["a ball"])
