@@ -40,13 +40,18 @@ def hold(path: Path) -> IO[str]:
     """Hold an exclusive lock for as long as the returned file is open; the system frees it however the process ends.
 
     Raises:
-        InputError: Another process holds it.
+        InputError: Another process holds it, or the file system has no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     stream = path.open("w")
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         stream.close()
         raise InputError(f"{path}: another run is at work in this folder; wait for it, or stop it first") from error
+    except OSError as error:
+        stream.close()
+        raise InputError(
+            f"{path}: the file system cannot lock it ({error.strerror}); use a folder on another"
+        ) from error
     return stream
