@@ -18,6 +18,7 @@ include: "rules/boosters.smk"
 include: "rules/evaluation.smk"
 include: "rules/report.smk"
 include: "rules/miniature.smk"
+include: "rules/plan.smk"
 
 
 # On a cluster these run beside snakemake: they take seconds, where a job waits for minutes, or they need the internet,
