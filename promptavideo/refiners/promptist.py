@@ -64,7 +64,7 @@ class Promptist(Refiner):
         """
         import torch
         from safetensors import SafetensorError
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
         self._config, self._key = config, f"refiners.{name}"
         self._device = choose_device(config.device, self._key)
@@ -75,7 +75,12 @@ class Promptist(Refiner):
             described = AutoConfig.from_pretrained(model if (model / "config.json").is_file() else words)
             loaded: Any
             loaded, report = AutoModelForCausalLM.from_pretrained(
-                model, config=described, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+                model,
+                config=described,
+                generation_config=GenerationConfig(),  # bare weights have none, and every call brings its own
+                dtype=torch.float32,
+                use_safetensors=True,
+                output_loading_info=True,
             )
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise InputError(

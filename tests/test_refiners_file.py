@@ -1,0 +1,157 @@
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from promptavideo.config import check
+from promptavideo.errors import InputError
+from promptavideo.prompts import PromptSet, load_prompt_set, prompt_id
+from promptavideo.refiners import FileRefinerConfig, load_refiner
+from promptavideo.refiners.file import FileRefiner
+
+ROOT = Path(__file__).parents[1]
+PROMPTS = ["a red ball", "A $dollar {box}", "naïve 東京 <b>, with a comma"]
+IDS = [prompt_id(prompt) for prompt in PROMPTS]
+REFINED = ["A vivid red ball rolls.", "A box; $(rm -rf ~)", "“Tokyo”, at night\nin rain"]
+
+
+def write(folder: Path, suffix: str, rows: dict[str, list[Any]], name: str = "pae") -> str:
+    table = pd.DataFrame(rows)
+    match suffix:
+        case "csv":
+            table.to_csv(folder / f"{name}.csv", index=False)
+        case "jsonl":
+            lines = (json.dumps(row) for row in table.to_dict("records"))
+            (folder / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines))
+        case _:
+            table.to_parquet(folder / f"{name}.parquet")
+    return f"{name}.{suffix}"
+
+
+def refiner(folder: Path, file: str, **settings: Any) -> FileRefiner:
+    return FileRefiner(FileRefinerConfig(kind="file", file=file, **settings), "pae", folder)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(("key", "keys"), [("prompt_id", IDS), ("prompt", [" A red  BALL", *PROMPTS[1:]])])
+def test_every_format_and_key_gives_each_prompt_its_text(
+    tmp_path: Path, suffix: str, key: Any, keys: list[str]
+) -> None:
+    rows = {"n": [1, 2, 3, 4], key: [*keys, "p0"], "refined": [*REFINED, "nobody asked"]}
+    texts = refiner(tmp_path, write(tmp_path, suffix, rows), key=key)
+    expected = ["A vivid red ball rolls.", "A box; $(rm -rf ~)", "“Tokyo”, at night in rain"]
+    assert texts.refine(IDS, PROMPTS) == expected
+    assert texts.refine(IDS[::-1], PROMPTS[::-1]) == expected[::-1]
+    assert texts.refine(IDS[1:2], PROMPTS[1:2]) == expected[1:2]
+
+
+def test_a_file_of_byte_order_mark_and_another_column_is_read(tmp_path: Path) -> None:
+    (tmp_path / "vpo.csv").write_bytes(b'\xef\xbb\xbfprompt,text\r\na red ball,"One, two"\r\n')
+    assert refiner(tmp_path, "vpo.csv", column="text").refine(IDS[:1], PROMPTS[:1]) == ["One, two"]
+
+
+def test_all_prompts_without_one_text_are_named_in_one_message(tmp_path: Path) -> None:
+    prompts = [f"prompt {place}" for place in range(60)]
+    ids = [prompt_id(prompt) for prompt in prompts]
+    rows = {
+        "prompt": [*prompts[:20], prompts[3], prompts[5], prompts[5]],
+        "refined": ["a text"] * 7 + ["", " \u200b "] + ["a text"] * 14,
+    }
+    file = write(tmp_path, "csv", rows)
+    with pytest.raises(InputError) as caught:
+        refiner(tmp_path, file).refine(ids, prompts)
+    message = str(caught.value)
+    assert message.startswith(
+        f"refiners.pae.file: {tmp_path / file}: 40 of 60 prompts have no row: {ids[20]} 'prompt 20'; "
+    )
+    assert "; and 20 more. 2 of 60 prompts have several: " in message
+    assert f"{ids[3]} 'prompt 3' in rows 4 and 21; {ids[5]} 'prompt 5' in rows 6 and 22 and 23" in message
+    assert f"2 of 60 prompts have no text: {ids[7]} 'prompt 7' in row 8; {ids[8]} 'prompt 8' in row 9" in message
+    assert message.count("prompt 2") == 10 and "prompt 45" not in message  # the first twenty of a kind
+    assert message.endswith("Mend the file and run again")
+
+
+def test_values_that_are_no_text_count_as_none(tmp_path: Path) -> None:
+    (tmp_path / "pae.jsonl").write_text(
+        f'{{"prompt_id": "{IDS[0]}", "refined": 7}}\n{{"prompt_id": "{IDS[1]}", "refined": null}}\n'
+        f'{{"prompt_id": 5, "refined": "x"}}\n{{"prompt_id": "{IDS[2]}"}}\n'
+    )
+    with pytest.raises(InputError, match="3 of 3 prompts have no text"):
+        refiner(tmp_path, "pae.jsonl", key="prompt_id").refine(IDS, PROMPTS)
+
+
+def test_texts_are_cleaned_and_bounded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    long = "One two three. " * 3 + "four five"
+    texts = ["a\x00b \x1b[31mred\u202e\nball", long, "x" * 100_000]
+    file = write(tmp_path, "parquet", {"prompt": PROMPTS, "refined": texts})
+    with caplog.at_level(logging.WARNING):
+        refined = refiner(tmp_path, file, max_words=8).refine(IDS, PROMPTS)
+    assert refined == ["a b [31mred ball", "One two three. One two three.", "x" * 160]
+    assert "2 texts are longer than 8 words and were cut" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("no.csv", None, r"pae\.file: .*no\.csv does not exist"),
+        ("a.csv", b"", r"pae\.key: .*no column 'prompt' among ;"),
+        ("a.csv", b"text,refined\nx,y\n", r"pae\.key: .*no column 'prompt' among text, refined"),
+        ("a.csv", b"prompt,text\nx,y\n", r"pae\.column: .*no column 'refined' among prompt, text"),
+        ("a.csv", b"prompt,refined\nx,one, two\n", r"cannot be read as csv \(line 2 has more fields"),
+        ("a.csv", b'prompt,refined\nx,"never\n', "cannot be read as csv"),
+        ("a.csv", b"prompt,refined\nx,caf\xe9\n", "not UTF-8"),
+        ("a.jsonl", b'{"prompt": "x"\n', r"cannot be read as jsonl \(line 1: "),
+        ("a.jsonl", b'["x"]\n', "line 1 is no JSON object"),
+        ("a.jsonl", b"[" * 100_000, "line 1: "),
+        ("a.parquet", b"PAR1", "cannot be read as parquet"),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, name: str, content: bytes | None, words: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        refiner(tmp_path, name)
+
+
+def test_a_parquet_file_without_the_column_says_which_it_has(tmp_path: Path) -> None:
+    file = write(tmp_path, "parquet", {"prompt": ["x"], "text": ["y"]})
+    with pytest.raises(InputError, match="no column 'refined' among prompt, text"):
+        refiner(tmp_path, file)
+
+
+def test_the_section_refuses_what_it_cannot_mean() -> None:
+    for entry in (
+        {"file": "a.txt"},
+        {"file": "a.pkl"},
+        {"file": "a.csv", "key": "row"},
+        {"file": "a.csv", "max_words": 0},
+    ):
+        with pytest.raises(ValidationError):
+            FileRefinerConfig.model_validate({"kind": "file", **entry})
+
+
+def test_the_entry_loads_as_a_refiner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path, "csv", {"prompt": PROMPTS, "refined": REFINED})
+    monkeypatch.chdir(tmp_path)
+    texts = load_refiner(FileRefinerConfig(kind="file", file=file), seed=1, name="pae")
+    assert texts.refine(IDS[:1], PROMPTS[:1]) == REFINED[:1]
+
+
+def test_gaps_are_found_before_anything_runs(tmp_path: Path) -> None:
+    raw = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    prompts = load_prompt_set("heldout", PromptSet.model_validate(raw["prompt_sets"]["heldout"]), ROOT)[
+        "prompt"
+    ].tolist()
+    file = write(tmp_path, "csv", {"prompt": prompts[1:], "refined": "a text"})
+    raw["refiners"]["pae"] = {"kind": "file", "file": str(tmp_path / file)}
+    check(raw, ROOT)  # declared, but not compared
+    raw["evaluation"]["refiners"].append("pae")
+    with pytest.raises(InputError, match=rf"refiners\.pae\.file: .*: 1 of {len(prompts)} prompts have no row"):
+        check(raw, ROOT)
+    write(tmp_path, "csv", {"prompt": prompts, "refined": "a text"})
+    check(raw, ROOT)
