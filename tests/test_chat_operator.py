@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -23,7 +24,14 @@ from pydantic import TypeAdapter
 from promptavideo.config import check
 from promptavideo.errors import InputError, OperatorError
 from promptavideo.evolution import EvolutionConfig, first_round, next_round
-from promptavideo.operators import OperatorConfig, RecombineConfig, RecombineOperator, check_operator, load_operator
+from promptavideo.operators import (
+    OperatorConfig,
+    RecombineConfig,
+    RecombineOperator,
+    check_operator,
+    load_operator,
+    pace,
+)
 from promptavideo.operators.asking import Question, ask_variants
 from promptavideo.operators.base import Key, Operator, TextLimits, parse_variants
 from promptavideo.operators.chat import ChatConfig, ChatOperator
@@ -171,14 +179,22 @@ def test_an_endpoint_without_a_key_gets_none(serve: Any, tmp_path: Path) -> None
     assert KEY not in str(server.asked[0].headers)
 
 
-def test_requests_keep_to_the_rate(serve: Any, tmp_path: Path) -> None:
-    server = serve(echo)
-    operator(server, tmp_path / "a", requests_per_minute=600).answer_all(requests(5))
-    times = [asked.time for asked in server.asked]
-    assert times[-1] - times[0] > 0.25  # 0.4, but for the time that the first connection takes
-    operator(server, tmp_path / "b", tokens_per_minute=70 * 600).answer_all(requests(5))
-    times = [asked.time for asked in server.asked[5:]]
-    assert times[-1] - times[0] > 0.25
+@pytest.mark.parametrize("limit", [{"requests_per_minute": 600}, {"tokens_per_minute": 69 * 600}])
+def test_requests_keep_to_the_rate(
+    serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: dict[str, float]
+) -> None:
+    """On a clock that only sleeping moves: five requests of 19 + 50 tokens, as estimated, a tenth of a second apart."""
+    clock = [100.0]
+
+    async def sleep(seconds: float, stop: object) -> None:
+        clock[0] += seconds
+
+    monkeypatch.setattr(pace, "sleep", sleep)
+    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    operator(serve(echo), tmp_path / "a", concurrency=1, **limit).answer_all(requests(5))
+    assert clock[0] == pytest.approx(100.4)
+    operator(serve(echo), tmp_path / "b", concurrency=1).answer_all(requests(5))
+    assert clock[0] == pytest.approx(100.4)
 
 
 # --- what is kept ---
