@@ -34,18 +34,25 @@ FOREIGN = {"open-sora": "runs another project's script with that project's versi
 OPTIONAL = {"vllm": "used where it is installed; docs/environments.md tells why no environment pins it"}
 """Imports that need not be there, and why."""
 
+TOKENIZERS = {
+    "protobuf": "a tokenizer that is only a SentencePiece file, as CogVideoX's, is read with it",
+    "sentencepiece": "likewise",
+}
+
 BY_NAME: dict[Unit, dict[str, str]] = {
     ("promptavideo.schemas", "read_table"): {"pyarrow": "pandas reads Parquet with it"},
     ("promptavideo.schemas", "write_table"): {"pyarrow": "pandas writes Parquet with it"},
     ("promptavideo.tables", "write"): {"jinja2": "pandas writes LaTeX with it", "tabulate": "pandas writes Markdown"},
     ("promptavideo.models", "_convert_gguf"): {"gguf": "transformers reads GGUF with it"},
-    ("promptavideo.generators.diffusers", "DiffusersGenerator"): {
+    ("promptavideo.generators.diffusers", "DiffusersGenerator"): TOKENIZERS
+    | {
         "accelerate": "offloading, and loading without a copy in memory",
+        "beautifulsoup4": "PixArt and others clean prompts with it",
         "ftfy": "Wan and others clean prompts with it",
-        "protobuf": "a T5 tokenizer that is only a spiece.model, as in CogVideoX, is read with it",
-        "sentencepiece": "likewise",
         "transformers": "text encoders",
     },
+    ("promptavideo.rewards.videoscore", "VideoScore"): TOKENIZERS,
+    ("promptavideo.boosters.load", "load_tokenizer"): TOKENIZERS,
     ("promptavideo.boosters.training", ""): {"accelerate": "the trainers run on it"},
 }
 """Distributions that a part of the library needs although it does not import them, and what for."""
@@ -284,6 +291,12 @@ def test_every_rule_finds_what_its_script_imports() -> None:
         for complaint in missing(used[script], env(name), use.rule)
     ]
     assert not complaints, "\n".join(complaints)
+
+
+def test_what_is_needed_by_name_belongs_to_code_that_exists() -> None:
+    for module, name in BY_NAME:
+        source = ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+        assert not name or re.search(rf"^(?:def|class) {name}\b", source, re.MULTILINE), f"{module} has no {name}"
 
 
 def test_planning_finds_what_it_imports() -> None:
