@@ -49,9 +49,9 @@ class Estimate:
             rows += self._texts(generator, batch)
             rows.append(self._films(generator, batch))
             if batch == last_round:
-                rows.append(self._training(generator, "sft", self._config.evolution.prompts))
+                rows.append(self._training(generator, "sft", batch))
             elif batch in self._config.stages:
-                rows.append(self._training(generator, batch, self._config.preference.prompts))
+                rows.append(self._training(generator, batch, batch))
         return rows
 
     def measured(self, generator: str, kind: str) -> timing.Timing:
@@ -76,8 +76,8 @@ class Estimate:
         film, score = self.measured(generator, "videos"), self.measured(generator, "rewards")
         filming = film.seconds / film.items if film.items else entry.seconds_per_video
         scoring = score.seconds / score.items if score.items else self._config.planning.seconds_per_score
-        hours = (videos - done) * (filming * entry.hosted_on_gpu + scoring) / 3600
-        money = hours * self._config.planning.gpu_hour_price + (videos - done) * entry.price_per_video
+        hours = (videos - done) * (filming + scoring) / 3600
+        money = hours * self._config.planning.gpu_hour_price
         return Row(generator, f"{batch} film", videos, done, gpu_hours_to_do=hours, money_to_do=money)
 
     def _texts(self, generator: str, batch: str) -> list[Row]:
@@ -112,11 +112,11 @@ class Estimate:
         to_do = 0 if self._proposed(generator, batch) else count
         return self._gpu(generator, f"{batch} sample", to_do * self._config.planning.seconds_per_text)
 
-    def _training(self, generator: str, stage: str, prompts: str) -> Row:
+    def _training(self, generator: str, stage: str, batch: str) -> Row:
         booster = self._config.booster
         settings = booster.sft if stage == "sft" else booster.dpo
         done = (self._results / generator / "boosters" / stage / "booster.json").exists()
-        examples = 0.0 if done else self._plan.count(prompts) * settings.epochs
+        examples = 0.0 if done else self._plan.prompts(batch) * settings.epochs
         return self._gpu(generator, f"{stage} train", examples * self._config.planning.seconds_per_example)
 
     def _gpu(self, generator: str, stage: str, seconds: float) -> Row:

@@ -7,11 +7,14 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from tiny import tiny_llama
+from tiny_pipelines import LTX_SAMPLING, WAN_SAMPLING, tiny_ltx, tiny_wan
 
 from promptavideo.schemas import SCORES
 from promptavideo.store import read_manifest
@@ -100,6 +103,32 @@ def test_other_shards_one_core_and_kills_give_the_same(finished: Path, tmp_path:
     assert filmed
     assert filmed == {path: path.stat().st_mtime_ns for path in filmed}, "a finished video was filmed again"
     assert_same_results(finished, folder)
+
+
+def test_another_generator_needs_an_entry_in_the_configuration_only(finished: Path) -> None:
+    """Two pipelines on disk, of classes that this repository never names, are declared; one is asked for."""
+    entries: dict[str, Any] = {"models": {}, "generators": {}}
+    made = {"tiny-ltx": (tiny_ltx, "LTXPipeline", LTX_SAMPLING), "tiny-wan": (tiny_wan, "WanPipeline", WAN_SAMPLING)}
+    for name, (make, pipeline, sampling) in made.items():
+        make(finished / "tests" / name)
+        entries["models"][name] = {"kind": "local", "path": f"tests/{name}"}
+        entries["generators"][name] = {
+            "kind": "diffusers", "pipeline": pipeline, "model": name, "fps": 8, "seconds_per_video": 1.0,
+            "dtype": "float32", "batch_size": 4, "sampling": sampling,
+        }  # fmt: skip
+    fewer = {"evolution": {"rounds": 1}, "preference": {"rounds": 1}, "refiners": {"dpo-2": None}}
+    compared = {"evaluation": {"refiners": ["original", "dpo-1"]}}
+    (finished / "more.yaml").write_text(yaml.safe_dump(entries | fewer | compared))
+    run = subprocess.run(
+        [*command("tiny-wan", "--cores", "2"), "more.yaml"], cwd=finished, capture_output=True, text=True, timeout=1200
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    table = pd.read_csv(finished / "results/tiny-wan/tables/videoscore.csv")
+    ours = table[table["set"] == "heldout"]
+    assert list(ours["generator"] + " " + ours["refiner"]) == ["tiny-wan original", "tiny-wan dpo-1"]
+    assert list(ours["videos"]) == [6, 6] and ours["avg"].between(0, 5).all()
+    assert (finished / "results/tiny-wan/figures/contact_sheet.png").stat().st_size > 0
+    assert not (finished / "results/tiny-ltx").exists()
 
 
 def kill_at(moment: Callable[[], bool], folder: Path, *arguments: str) -> None:

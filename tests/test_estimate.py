@@ -1,0 +1,103 @@
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from promptavideo.config import Config, check
+from promptavideo.estimate import Estimate, Row, as_table, describe
+from promptavideo.store import Entry, write_manifest
+from promptavideo.timing import Timing
+
+ROOT = Path(__file__).parent.parent
+RAW = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+
+
+def config(**changes: Any) -> Config:
+    """The repository's configuration, at 10 s a video and 2 a GPU-hour, with an operator that charges."""
+    raw = copy.deepcopy(RAW)
+    raw["generators"]["mini-t2v"]["seconds_per_video"] = 10.0
+    raw["planning"] = {"gpu_hour_price": 2.0, "seconds_per_score": 2.0, "request_tokens": 1000, "answer_tokens": 500}
+    raw["operators"]["paid"] = {
+        "kind": "chat", "base_url": "http://localhost", "model": "m", "key_variable": "KEY", "max_tokens": 100,
+        "prices": {"prompt": 1.0, "completion": 2.0},
+    }  # fmt: skip
+    raw["evolution"]["operator"] = "paid"
+    return check(raw | changes, ROOT)
+
+
+def rows(root: Path, settings: Config) -> dict[str, Row]:
+    # Prompt files are read below the root that results are read from.
+    for name in ("resources", "templates"):
+        if not (root / name).exists():
+            (root / name).symlink_to(ROOT / name)
+    return {row.stage: row for row in Estimate(settings, root).rows("mini-t2v")}
+
+
+def test_nothing_done_costs_everything(tmp_path: Path) -> None:
+    found = rows(tmp_path, config())
+    first, later = found["evolution/round-0 film"], found["evolution/round-1 film"]
+    assert (first.videos, first.videos_done, later.videos) == (60, 0, 180)
+    assert first.gpu_hours_to_do == pytest.approx(60 * 12 / 3600)
+    assert later.money_to_do == pytest.approx(180 * 12 / 3600 * 2)
+    asked = found["evolution/round-1 ask paid"]
+    assert (asked.requests, asked.requests_done, asked.tokens_to_do) == (60, 0, 60 * 1500)
+    assert asked.money_to_do == pytest.approx(60 * (1000 * 1 + 500 * 2) / 1e6)
+    assert found["evaluation/heldout/llm ask recombine"].money_to_do == 0  # an operator that charges nothing
+    assert found["dpo-1 film"].videos == 300 and found["evaluation/heldout/dpo-2 film"].videos == 200
+    assert found["dpo-1 sample"].gpu_hours_to_do == pytest.approx(300 / 3600)
+    assert found["sft train"].gpu_hours_to_do == pytest.approx(60 * 6 / 3600)
+
+
+def test_what_is_done_is_not_to_do(tmp_path: Path) -> None:
+    batch = tmp_path / "results/mini-t2v/evolution/round-1"
+    entries = [Entry(f"p{i}", 1, 0, "k", "s", 8, 8.0) for i in range(90)]
+    (batch / "videos").mkdir(parents=True)
+    write_manifest(entries, batch / "videos/0000.jsonl")
+    (batch / "prompts.parquet").touch()
+    (tmp_path / "results/mini-t2v/boosters/sft").mkdir(parents=True)
+    (tmp_path / "results/mini-t2v/boosters/sft/booster.json").touch()
+    found = rows(tmp_path, config())
+    film = found["evolution/round-1 film"]
+    assert (film.videos, film.videos_done) == (180, 90)
+    assert film.gpu_hours_to_do == pytest.approx(90 * 12 / 3600)
+    assert found["evolution/round-1 ask paid"].requests_done == 60
+    assert found["evolution/round-1 ask paid"].money_to_do == 0
+    assert found["sft train"].gpu_hours_to_do == 0 and found["dpo-1 train"].gpu_hours_to_do > 0
+
+
+def test_a_gathered_round_has_the_videos_it_has(tmp_path: Path) -> None:
+    batch = tmp_path / "results/mini-t2v/evolution/round-2"
+    (batch / "videos").mkdir(parents=True)
+    write_manifest([Entry(f"p{i}", 1, 0, "k", "s", 8, 8.0) for i in range(170)], batch / "videos/0000.jsonl")
+    (batch / "scores.parquet").touch()
+    film = rows(tmp_path, config())["evolution/round-2 film"]
+    assert (film.videos, film.videos_done, film.gpu_hours_to_do) == (170, 170, 0)
+
+
+def test_a_pilot_replaces_what_is_expected(tmp_path: Path) -> None:
+    for kind, seconds in (("videos", 24.0), ("rewards", 4.0)):
+        folder = tmp_path / "results/mini-t2v/pilot" / kind
+        folder.mkdir(parents=True)
+        Timing(8, seconds).write(folder / "0000.timing.json")
+        Timing(0, 0.0).write(folder / "0001.timing.json")  # a job that found everything done says nothing
+    settings = config()
+    found = rows(tmp_path, settings)
+    assert found["evolution/round-0 film"].gpu_hours_to_do == pytest.approx(60 * (3 + 0.5) / 3600)
+    text = describe(as_table(found.values()), Estimate(settings, tmp_path), settings)
+    assert "3.00 s a video (measured, 8 on" in text and "0.50 s a score (measured" in text
+    assert "expected" not in text
+
+
+def test_the_table_ends_each_generator_with_its_total(tmp_path: Path) -> None:
+    settings = config()
+    found = rows(tmp_path, settings)
+    table = as_table(found.values())
+    total = table.iloc[-1]
+    assert (total["generator"], total["stage"]) == ("mini-t2v", "total")
+    assert total["videos"] == sum(row.videos for row in found.values())
+    assert total["money_to_do"] == pytest.approx(sum(row.money_to_do for row in found.values()))
+    assert "10 s a video (expected; `snakemake pilot` measures it)" in describe(
+        table, Estimate(settings, tmp_path), settings
+    )
