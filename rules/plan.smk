@@ -26,11 +26,11 @@ rule pilot_prompts:
     conda:
         "../envs/workflow.yaml"
     params:
-        count=CONFIG.planning.pilot_prompts,
+        prompts=CONFIG.planning.pilot_prompts,
     message:
         "Choose the pilot prompts of {wildcards.generator}"
     shell:
-        "python scripts/pilot_prompts.py --prompts {input} --count {params.count} --output {output} --log {log}"
+        "python scripts/pilot_prompts.py --prompts {input} --count {params.prompts} --output {output} --log {log}"
 
 
 # Films and scores the first prompts of the evolution, whose videos the evolution then finds in the store.
