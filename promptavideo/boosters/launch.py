@@ -40,5 +40,6 @@ def relaunch(devices: int, command: Sequence[str]) -> NoReturn:
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
+    # After `--` the launcher does not take the script's options for its own.
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}", "--"]
     os.execv(sys.executable, [sys.executable, *launcher, *command])
