@@ -35,7 +35,7 @@ from promptavideo.operators import (
 from promptavideo.operators.asking import Question, ask_variants
 from promptavideo.operators.base import Key, Operator, TextLimits, parse_variants
 from promptavideo.operators.chat import ChatConfig, ChatOperator
-from promptavideo.operators.ledger import Budget, Ledger, Prices
+from promptavideo.operators.ledger import Budget, Ledger, Prices, Spent
 from promptavideo.plan import Plan
 from promptavideo.refiners import LlmRefinerConfig, load_refiner
 from promptavideo.refiners.examples import read_examples
@@ -787,8 +787,17 @@ def test_concurrent_requests_do_not_pass_the_budget(serve: Any, tmp_path: Path) 
     assert len(server.asked) == 7
 
 
+class Hesitant(Ledger):
+    """Leaves others time between reading and writing."""
+
+    def _total(self, account: str) -> Spent:
+        total = super()._total(account)
+        time.sleep(0.002)
+        return total
+
+
 def _spend(path: Path, count: int) -> None:
-    ledger = Ledger(path)
+    ledger = Hesitant(path)
     for _ in range(count):
         try:
             id_ = ledger.ask("a", 5, 5, None, Budget(tokens=1000))
