@@ -1,0 +1,103 @@
+"""Rewards in the configuration: their models must be in the registry, and are fetched before anything is scored."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from test_workflow import workspace
+
+from promptavideo.config import check
+from promptavideo.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+MODELS: dict[str, Any] = {
+    "videoscore": {"kind": "hub", "repo_id": "TIGER-Lab/VideoScore", "revision": "v1"},
+    "clip-l": {"kind": "hub", "repo_id": "openai/clip-vit-large-patch14", "revision": "v1"},
+    "clip-h": {"kind": "hub", "repo_id": "laion/CLIP-ViT-H-14-laion2B-s32B-b79K", "revision": "v1", "weights": False},
+    "mps": {"kind": "hub", "repo_id": "RE-N-Y/mpsv1", "revision": "v1"},
+    "head": {"kind": "url", "url": "https://example.org/sa_0_4_vit_l_14_linear.pth", "sha256": "0" * 64},
+}
+REWARDS: dict[str, Any] = {
+    "pixels": None,
+    "videoscore": {"kind": "videoscore", "model": "videoscore"},
+    "aes": {"kind": "aesthetic", "model": "clip-l", "head": "head"},
+    "mps": {"kind": "mps", "model": "mps", "base": "clip-h"},
+}
+
+
+def raw(**changed: dict[str, Any]) -> dict[str, Any]:
+    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    config["models"] |= MODELS
+    config["rewards"] = {name: entry | changed.get(name, {}) for name, entry in REWARDS.items() if entry}
+    return config
+
+
+def test_the_papers_rewards_are_a_configuration() -> None:
+    config = check(raw(), ROOT)
+    assert config.rewards["mps"].models == {"model": "mps", "base": "clip-h"}
+    assert config.rewards["videoscore"].files == {"template": "templates/videoscore.txt"}
+    assert config.rewards["aes"].files == {}
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        (
+            {"videoscore": {"model": "nothing"}},
+            "rewards.videoscore.model: there is no 'nothing'; known are smollm2-135m",
+        ),
+        ({"aes": {"head": "nothing"}}, "rewards.aes.head: there is no 'nothing'"),
+        ({"mps": {"base": "nothing"}}, "rewards.mps.base: there is no 'nothing'"),
+        ({"aes": {"model": "mini-t2v"}}, "rewards.aes.model: there is no 'mini-t2v'"),
+        ({"mps": {"treshold": 0.1}}, "rewards.mps.treshold: there is no such key"),
+        ({"mps": {"kind": "hps"}}, "rewards.mps: Input tag 'hps'"),
+        ({"aes": {"kind": "pixels", "model": "x"}}, "rewards.aes.model: there is no such key"),
+    ],
+)
+def test_what_cannot_be_meant_is_named(changed: dict[str, Any], line: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check(raw(**changed), ROOT)
+    assert f"\n  {line}" in str(caught.value)
+
+
+def test_each_dimension_is_filled_once() -> None:
+    config = raw()
+    del config["rewards"]["mps"]
+    with pytest.raises(InputError, match="rewards: MPS must be filled once, but is filled by none"):
+        check(config, ROOT)
+    config["rewards"]["pixels"] = {"kind": "pixels"}
+    with pytest.raises(
+        InputError, match=r"VQ must be filled once, but is filled by rewards\.videoscore and rewards\.pix"
+    ):
+        check(config, ROOT)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [(None, "cannot be read"), ("Rate it", r"\$prompt is missing"), ("$prompt $frames", "unknown")]
+)
+def test_a_query_that_cannot_be_used_is_named(tmp_path: Path, text: str | None, words: str) -> None:
+    query = tmp_path / "query.txt"
+    if text is not None:
+        query.write_text(text)
+    with pytest.raises(InputError, match=rf"rewards\.videoscore\.template: .*{words}"):
+        check(raw(videoscore={"template": str(query)}), ROOT)
+
+
+@pytest.mark.workflow
+def test_models_are_fetched_before_anything_is_scored(tmp_path: Path) -> None:
+    folder = workspace(tmp_path / "run")
+    (folder / "mine.yaml").write_text(yaml.safe_dump({"models": MODELS, "rewards": REWARDS}))
+    target = "results/mini-t2v/evaluation/heldout/original/rewards/0000.parquet"
+    answer = subprocess.run(
+        ["snakemake", "-n", "-p", "--cores", "4", target, "--configfile", "config.yaml", "mine.yaml"],
+        cwd=folder, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    for model in MODELS:
+        assert f"Fetch model {model}\n" in answer.stdout
+    (score,) = (job for job in answer.stdout.split("\n\n") if "Score mini-t2v" in job)
+    assert all(f"resources/models/{model}/manifest.json" in score for model in MODELS)
+    assert "templates/videoscore.txt" in score
+    assert "--models resources/models " in score
