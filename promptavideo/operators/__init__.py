@@ -6,8 +6,9 @@ from typing import Annotated
 from pydantic import Field
 
 from promptavideo.errors import require
+from promptavideo.hosted import read_key
 from promptavideo.operators.base import Operator
-from promptavideo.operators.chat import ChatConfig, ChatOperator, read_key
+from promptavideo.operators.chat import ChatConfig, ChatOperator
 from promptavideo.operators.recombine import RecombineConfig, RecombineOperator
 
 OperatorConfig = Annotated[RecombineConfig | ChatConfig, Field(discriminator="kind")]
@@ -41,4 +42,4 @@ def check_operator(config: OperatorConfig, name: str) -> None:
         InputError: Its key is missing.
     """
     if isinstance(config, ChatConfig):
-        read_key(config, name)
+        read_key(config.key_variable, config.base_url, f"operators.{name}")

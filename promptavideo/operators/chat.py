@@ -4,17 +4,15 @@ import asyncio
 import hashlib
 import json
 import logging
-import os
 import random
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue, model_validator
 
 from promptavideo.errors import InputError, OperatorError, PromptAVideoError
+from promptavideo.hosted import check_endpoint, read_key
 from promptavideo.operators.base import Key, Operator, OperatorSection
 from promptavideo.operators.cache import Answers
 from promptavideo.operators.endpoint import Endpoint, NoAnswerError, Reply
@@ -26,7 +24,6 @@ from promptavideo.settings import Section
 
 log = logging.getLogger(__name__)
 
-_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _OWN_FIELDS = {
     "model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "stream", "n"
 }  # fmt: skip
@@ -87,15 +84,7 @@ class ChatConfig(OperatorSection):
     # On the whole section rather than on the fields, since messages show the value of a field that is wrong.
     @model_validator(mode="after")
     def _holds_no_secret(self) -> Self:
-        if self.key_variable is not None and not _VARIABLE.fullmatch(self.key_variable):
-            raise ValueError(
-                "key_variable must be the name of an environment variable (A-Z, 0-9 and _), not the key itself"
-            )
-        address = urlsplit(self.base_url)
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise ValueError("base_url must be an http or https address")
-        if address.username or address.password or address.query or address.fragment:
-            raise ValueError("base_url must hold no user, password or query: settings are shown in logs")
+        check_endpoint(self.base_url, self.key_variable)
         return self
 
     @model_validator(mode="after")
@@ -122,33 +111,6 @@ class ChatConfig(OperatorSection):
         return {name: value for name, value in fields.items() if value is not None} | self.extra_body
 
 
-def read_key(config: ChatConfig, name: str) -> str | None:
-    """The key from the environment; None if the endpoint wants none.
-
-    Args:
-        config: The operator's entry.
-        name: Its name, for messages.
-
-    Raises:
-        InputError: The variable is not set, or what it holds cannot be a key.
-    """
-    if config.key_variable is None:
-        return None
-    key = os.environ.get(config.key_variable, "")
-    if not key:
-        raise InputError(
-            f"operators.{name}.key_variable: the environment variable {config.key_variable} is not set; put the key of "
-            f"{config.base_url} there, e.g. with `read -rs {config.key_variable} && export {config.key_variable}`"
-        )
-    # Without quotes and backslashes, a key looks the same wherever a message shows it, and can be blacked out.
-    if not re.fullmatch(r"[!#-&(-\[\]-~]{8,}", key):
-        raise InputError(
-            f"operators.{name}.key_variable: what {config.key_variable} holds is no key: a key has 8 characters or "
-            "more, all of ASCII, and no spaces, quotes or line ends; set key_variable: null if the endpoint wants none"
-        )
-    return key
-
-
 class ChatOperator(Operator):
     """Asks many requests at once; whole answers are kept on disk and never asked again."""
 
@@ -164,7 +126,7 @@ class ChatOperator(Operator):
             InputError: The key is missing.
         """
         self._config, self._name, self._entry = config, name, f"operators.{name}"
-        self._key = read_key(config, name)
+        self._key = read_key(config.key_variable, config.base_url, self._entry)
         self._answers = Answers(store / "chat" / "answers")
         self._ledger = Ledger(store / "chat" / "ledger.jsonl")
 

@@ -1,38 +1,22 @@
 """One request to an OpenAI-compatible chat endpoint, and what its failures mean."""
 
 import asyncio
-import email.utils
 import json
-import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from promptavideo import hosted
 from promptavideo.errors import InputError
-from promptavideo.text import clean
 
 if TYPE_CHECKING:
     from openai import APIStatusError
-
-_QUOTA = {
-    "insufficient_quota",
-    "credit_balance_exhausted",
-    "organization_spend_limit_exceeded",
-    "organization_usage_limit_exceeded",
-    "project_spend_limit_exceeded",
-    "1113",  # BigModel: the account is in arrears
-}
-"""Codes of a 429 that waiting does not cure."""
 
 _UNKNOWN_MODEL = {"model_not_found", "1211"}
 _FILTERED = {"content_filter", "content_policy_violation", "1301"}
 _FILTERED_FINISH = {"content_filter", "sensitive"}
 _BROKEN_FINISH = {"network_error"}
-
-_SHOWN = 300
-"""Characters shown of what an endpoint says is wrong."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +117,11 @@ class Endpoint:
 
     def _explain_status(self, error: "APIStatusError") -> Exception:
         status, codes = error.status_code, {str(error.code), str(error.type)}
-        said = self._safe(f"{status}: {_message(error)}")
-        if status == 402 or codes & _QUOTA:
+        said = self._safe(f"{status}: {hosted.message(error)}")
+        if status == 402 or codes & hosted.QUOTA:
             return InputError(f"{self._name}: the account at {self._base_url} has no credit left ({said})")
         if status in (408, 409, 429) or status >= 500:
-            return NoAnswerError(said, _retry_after(error.response.headers))
+            return NoAnswerError(said, hosted.retry_after(error.response.headers))
         if codes & _FILTERED:
             return _FilteredError(f"refused by the content filter ({said})")
         if status in (401, 403):
@@ -159,7 +143,7 @@ class Endpoint:
             text = finish = refusal = None
         if not isinstance(text, str) or finish in _BROKEN_FINISH:
             raise NoAnswerError(self._safe(f"the answer is no chat completion: {body!r}"), charged=True)
-        text = self._hide(text)
+        text = hosted.hide(text, self._key)
         if finish in _FILTERED_FINISH:
             text, fault = "", "refused by the content filter"
         elif finish == "length":
@@ -179,39 +163,11 @@ class Endpoint:
         )
 
     def _safe(self, text: str) -> str:
-        """Text of the endpoint's, fit for a message: one line, short, without the key."""
-        text = clean(self._hide(text))
-        return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
-
-    def _hide(self, text: str) -> str:
-        """`text` that can be encoded, with the key blacked out."""
-        text = text.encode("utf-8", "replace").decode("utf-8")
-        return text.replace(self._key, "***") if self._key else text
+        return hosted.safe(text, self._key)
 
 
 class _FilteredError(Exception):
     """The endpoint's content filter refused the request."""
-
-
-def _message(error: "APIStatusError") -> str:
-    """What the endpoint says about a failure: the message of its JSON, or else its whole text."""
-    if isinstance(error.body, dict):
-        return str(error.body.get("message") or error.body)
-    return str(error.body or "no reason given")
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from `retry-after-ms` or `retry-after` (a number or a date); None if neither says."""
-    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers[name]) * unit
-        except (KeyError, ValueError):
-            continue
-        return max(seconds, 0.0) if math.isfinite(seconds) else None
-    try:
-        return max(email.utils.parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time(), 0.0)
-    except (KeyError, ValueError, OverflowError):
-        return None
 
 
 def _count(usage: object, name: str) -> int | None:
