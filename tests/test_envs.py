@@ -39,6 +39,13 @@ TOKENIZERS = {
     "sentencepiece": "likewise",
 }
 
+OPEN_SORA = (
+    "accelerate", "av", "beautifulsoup4", "colossalai", "diffusers", "einops", "ftfy", "huggingface-hub", "mmengine",
+    "numpy", "pandas", "pillow", "requests", "rotary-embedding-torch", "safetensors", "timm", "torch", "torchvision",
+    "tqdm", "transformers", "xformers",
+)  # fmt: skip
+"""What scripts/inference.py of Open-Sora v1.2.0 imports, its own modules followed."""
+
 BY_NAME: dict[Unit, dict[str, str]] = {
     ("promptavideo.schemas", "read_table"): {"pyarrow": "pandas reads Parquet with it"},
     ("promptavideo.schemas", "write_table"): {"pyarrow": "pandas writes Parquet with it"},
@@ -297,6 +304,13 @@ def test_what_is_needed_by_name_belongs_to_code_that_exists() -> None:
     for module, name in BY_NAME:
         source = ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
         assert not name or re.search(rf"^(?:def|class) {name}\b", source, re.MULTILINE), f"{module} has no {name}"
+
+
+def test_open_sora_finds_what_its_script_imports() -> None:
+    used = needs((ROOT / "scripts/opensora_film.py").read_text(encoding="utf-8"), "opensora_film.py")
+    assert "torch" in used
+    complaints = missing(used | dict.fromkeys(OPEN_SORA, "Open-Sora v1.2.0 imports it"), env("open-sora"), "Open-Sora")
+    assert not complaints, "\n".join(complaints)
 
 
 def test_planning_finds_what_it_imports() -> None:
