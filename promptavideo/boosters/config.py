@@ -76,8 +76,9 @@ class BoosterConfig(Section):
     devices: int = Field(1, ge=1)
     """GPUs (processes, on a CPU) of a training; the effective batch stays `batch_size`. Sampling takes one."""
     dtype: Dtype = "auto"
-    """Of the base model's weights. `bfloat16` and `float32` hold in training and sampling; `auto` samples in bfloat16,
-    and trains in bfloat16 on a GPU and in float32 under bfloat16 autocast on a CPU. Adapters are float32 always."""
+    """Of the base model's weights. `bfloat16` and `float32` hold in training and sampling; `auto` is bfloat16, but
+    trains in float32 under bfloat16 autocast on a CPU, and rounds rotary positions too when it samples there. Adapters
+    are float32 always."""
     threads: int = Field(2, ge=1)
     """Torch threads of each process of a training, fixed here since sums depend on it; sampling takes one."""
     sampling: SamplingSettings = SamplingSettings()

@@ -115,8 +115,11 @@ class Sampler(BoosterSampler):
         """Load the booster; `threads` must be 1 where a text may depend on its prompt and seed only."""
         torch.set_num_threads(threads)
         self._device = choose_device(device, "booster")
+        keep_buffers = (
+            self._device == "cuda" or dtype != "auto"
+        )  # on a CPU they always were cast, and texts depend on it
         model: Any
-        model, tokenizer = load_chain(chain, "float32" if dtype == "float32" else "bfloat16", dtype != "auto")
+        model, tokenizer = load_chain(chain, "float32" if dtype == "float32" else "bfloat16", keep_buffers)
         super().__init__(tokenizer, instruction, settings)
         self.rows_a_call = settings.batch_size
         with enough_memory("take a smaller booster.base, or a GPU with more memory"):

@@ -153,7 +153,7 @@ def _train(
     # Of several processes each sees all GPUs of the job and takes its own.
     on_gpu = choose_device(run.device, "booster", run.devices) == "cuda"
     weights = run.dtype if run.dtype != "auto" else "bfloat16" if on_gpu else "float32"
-    model, tokenizer = load_chain(chain, weights, keep_buffers=run.dtype != "auto")
+    model, tokenizer = load_chain(chain, weights, keep_buffers=on_gpu or run.dtype != "auto")
     _check_lengths(examples, tokenizer, settings.max_length)
     base = check_model(chain.base)
     identity = {
