@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, Idefics2Config, PreTrainedTokenizerFast
 
 from promptavideo.files import sha256
@@ -13,6 +13,7 @@ from promptavideo.models import LocalModel, UrlModel, fetch
 from promptavideo.rewards.idefics2 import Idefics2ForSequenceClassification
 from promptavideo.rewards.mps_network import MpsNetwork
 
+QUERY = Path(__file__).parents[1] / "templates/videoscore.txt"
 IMAGE = "<image>"
 EXTRA = ["<unk>", "<s>", "</s>", "<fake_token_around_image>", IMAGE, "<end_of_utterance>"]
 
@@ -23,9 +24,12 @@ def _bytes() -> list[str]:
 
 def videoscore(folder: Path, seed: int = 0) -> Path:
     """VideoScore: configuration, sharded safetensors with their index, tokenizer and image processor."""
-    vocabulary = {token: index for index, token in enumerate([*EXTRA, *_bytes()])}
-    text = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
+    text = Tokenizer(models.BPE(unk_token="<unk>"))
     text.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=1000, special_tokens=EXTRA, initial_alphabet=_bytes(), show_progress=False
+    )  # fmt: skip
+    text.train_from_iterator([QUERY.read_text(encoding="utf-8")], trainer)  # so that it is as short as with real tokens
     text.decoder = decoders.ByteLevel()
     text.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     tokenizer = PreTrainedTokenizerFast(
@@ -35,7 +39,7 @@ def videoscore(folder: Path, seed: int = 0) -> Path:
     tokenizer.save_pretrained(folder)
     torch.manual_seed(seed)
     config = Idefics2Config(
-        image_token_id=vocabulary[IMAGE],
+        image_token_id=EXTRA.index(IMAGE),
         vision_config={
             "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
             "image_size": 56, "patch_size": 14,
@@ -45,7 +49,7 @@ def videoscore(folder: Path, seed: int = 0) -> Path:
             "resampler_head_dim": 8, "num_key_value_heads": 1,
         },
         text_config={
-            "model_type": "mistral", "vocab_size": len(vocabulary), "hidden_size": 32, "intermediate_size": 64,
+            "model_type": "mistral", "vocab_size": text.get_vocab_size(), "hidden_size": 32, "intermediate_size": 64,
             "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
             "max_position_embeddings": 4096, "sliding_window": 4096, "pad_token_id": 0,
         },
