@@ -34,6 +34,8 @@ localrules:
     videoscore,
     figures,
     report,
+    plan,
+    pilot_prompts,
 
 
 rule all:
