@@ -16,8 +16,8 @@ from promptavideo.boosters.sampling import BoosterSampler
 from promptavideo.errors import InputError
 
 REPRODUCIBLE = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_BATCH_INVARIANT": "1"}
-"""What vLLM's documentation asks for where a text must not depend on its neighbours in the batch (compute capability
-8.0 and higher). The environment wins, for GPUs that cannot."""
+"""What vLLM's documentation asks for where a text must not depend on its neighbours in the batch. The environment wins,
+for GPUs that cannot."""
 
 
 class VllmSampler(BoosterSampler):
