@@ -231,6 +231,11 @@ def resolve(lines: Iterable[str], cache_folder: Path, folder: Path) -> dict[str,
     raise ValueError(run.stderr)
 
 
+def unpinned(installed: Mapping[str, str], there: Env) -> list[str]:
+    """The lines that an environment should also have, since its own pull them in."""
+    return sorted(f"{package}=={version}" for package, version in installed.items() - there.pins.items())
+
+
 @pytest.fixture(scope="module")
 def resolved(
     pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
@@ -259,8 +264,9 @@ def test_its_pip_lines_resolve_and_are_complete(name: str, resolved: dict[str, F
         pytest.fail(f"the package index could not be asked, so the pip lines are not checked:\n{error}", pytrace=False)
     except ValueError as error:
         pytest.fail(f"the pip lines of envs/{name}.yaml do not resolve:\n{error}", pytrace=False)
-    pulled_in = sorted(f"{package}=={version}" for package, version in (installed.items() - env(name).pins.items()))
-    assert not pulled_in, f"envs/{name}.yaml should also pin what its lines pull in: {pulled_in}"
+    assert not unpinned(installed, env(name)), (
+        f"envs/{name}.yaml should pin these too: {unpinned(installed, env(name))}"
+    )
 
 
 @pytest.mark.parametrize("name", sorted({"generation", "rewards", "booster"} & set(FILES)))
@@ -409,6 +415,13 @@ def test_lines_that_contradict_each_other_do_not_resolve(pytestconfig: pytest.Co
     assert pytestconfig.cache is not None
     with pytest.raises(ValueError, match="unsatisfiable"):
         resolve(["pandas==3.1.1", "numpy==1.24.0"], pytestconfig.cache.mkdir("uv"), tmp_path / "run")
+
+
+def test_lines_that_pull_in_more_are_incomplete(pytestconfig: pytest.Config, tmp_path: Path) -> None:
+    assert pytestconfig.cache is not None
+    made_up = parse(GOOD, "made-up")
+    installed = resolve(made_up.pip, pytestconfig.cache.mkdir("uv"), tmp_path / "run")
+    assert "python-dateutil" in pins(unpinned(installed, made_up))
 
 
 def test_an_index_that_cannot_be_asked_is_named_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
