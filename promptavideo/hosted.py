@@ -1,21 +1,26 @@
 """What all models behind an API share: the key, the address, and what their answers mean."""
 
 import email.utils
+import json
 import math
 import os
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pydantic import Field
+
 from promptavideo.errors import InputError
+from promptavideo.settings import Section
 from promptavideo.text import clean
 
 if TYPE_CHECKING:
     from openai import APIStatusError
 
-QUOTA = {
+_QUOTA = {
     "insufficient_quota",
     "billing_hard_limit_reached",
     "credit_balance_exhausted",
@@ -25,6 +30,9 @@ QUOTA = {
     "1113",  # BigModel: the account is in arrears
 }
 """Codes of a 429 that waiting does not cure."""
+
+_UNKNOWN_MODEL = {"model_not_found", "1211"}
+_FILTERED = {"content_filter", "content_policy_violation", "moderation_blocked", "sentinel_block", "1301"}
 
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
@@ -77,26 +85,113 @@ def read_key(key_variable: str | None, base_url: str, entry: str) -> str | None:
     return key
 
 
-def hide(text: str, key: str | None) -> str:
-    """`text` that can be encoded, with the key blacked out."""
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    return text.replace(key, "***") if key else text
+class Retries(Section):
+    """What happens after a failure that may pass: too many requests, a server's error, a time-out."""
+
+    attempts: int = Field(default=6, ge=1)
+    """How often one request is asked in all."""
+    first_wait_s: float = Field(default=2.0, ge=0)
+    """Before the second attempt; doubles with each further one. The real wait is drawn from its upper half."""
+    longest_wait_s: float = Field(default=60.0, ge=0)
+    """Bound on that wait."""
+    longest_asked_wait_s: float = Field(default=300.0, ge=0)
+    """An endpoint that asks to wait (`retry-after`) is obeyed up to this; when it asks for more, the run stops."""
 
 
-def safe(text: str, key: str | None) -> str:
-    """Text of an endpoint's, fit for a message: one line, short, without the key."""
-    text = clean(hide(text, key))
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+class NoAnswerError(Exception):
+    """A failure that may pass: too many requests, a server's error, a time-out, a broken body."""
+
+    def __init__(self, reason: str, wait_s: float | None = None, charged: bool = False) -> None:
+        super().__init__(reason)
+        self.wait_s = wait_s
+        """How long the endpoint asks to wait."""
+        self.charged = charged
+        """Whether the endpoint may have worked for it, and charge."""
 
 
-def message(error: "APIStatusError") -> str:
+class FilteredError(Exception):
+    """The endpoint's content filter refused the request."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A model behind an API, as messages name it. The key shows up in nothing that it gives back."""
+
+    entry: str
+    """The configuration entry, e.g. `operators.gpt-4o`."""
+    base_url: str
+    model: str
+    key: str | None = field(repr=False)
+    """The secret; None for an endpoint without one."""
+    timeout_s: float
+    """Limit of one request."""
+
+    def hide(self, text: str) -> str:
+        """`text` that can be encoded, with the key blacked out."""
+        text = text.encode("utf-8", "replace").decode("utf-8")
+        return text.replace(self.key, "***") if self.key else text
+
+    def safe(self, text: str) -> str:
+        """Text of the endpoint's, fit for a message: one line, short, without the key."""
+        text = clean(self.hide(text))
+        return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+    def explain(self, error: Exception) -> Exception:
+        """What to raise for what the client raised; anything unforeseen is returned as it is.
+
+        A NoAnswerError may pass, a FilteredError is about one text, an InputError stays: the key, the model, a setting,
+        no credit.
+        """
+        from httpx2 import ConnectError, ConnectTimeout
+        from openai import APIConnectionError, APIStatusError, APITimeoutError
+
+        if isinstance(error, NoAnswerError):
+            return error
+        charged = not isinstance(error.__cause__, ConnectError | ConnectTimeout)
+        if isinstance(error, TimeoutError | APITimeoutError):
+            return NoAnswerError(f"no answer within {self.timeout_s:g} s", charged=charged)
+        if isinstance(error, APIStatusError):
+            return self._explain_status(error)
+        if isinstance(error, APIConnectionError):
+            cause = error.__cause__
+            return NoAnswerError(self.safe(f"no connection ({type(cause).__name__}: {cause})"), charged=charged)
+        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+            return NoAnswerError("the answer is no JSON", charged=True)
+        return error
+
+    def _explain_status(self, error: "APIStatusError") -> Exception:
+        status, codes = error.status_code, {str(error.code), str(error.type)}
+        said = self.safe(f"{status}: {_message(error)}")
+        if status == 402 or codes & _QUOTA:
+            return InputError(f"{self.entry}: the account at {self.base_url} has no credit left ({said})")
+        if status in (408, 409, 429) or status >= 500:
+            return NoAnswerError(said, _retry_after(error.response.headers))
+        if is_filtered(*codes):
+            return FilteredError(f"refused by the content filter ({said})")
+        if status in (401, 403):
+            return InputError(
+                f"{self.entry}.key_variable: {self.base_url} does not accept the key for {self.model} ({said})"
+            )
+        if status == 404 or codes & _UNKNOWN_MODEL:
+            return InputError(
+                f"{self.entry}.model: {self.base_url} does not know {self.model} ({said}); check model and base_url"
+            )
+        return InputError(f"{self.entry}: {self.base_url} does not accept the request ({said}); check the settings")
+
+
+def is_filtered(*codes: str) -> bool:
+    """Whether an error with these codes is a content filter's."""
+    return bool(_FILTERED.intersection(codes))
+
+
+def _message(error: "APIStatusError") -> str:
     """What an endpoint says about a failure: the message of its JSON, or else its whole text."""
     if isinstance(error.body, dict):
         return str(error.body.get("message") or error.body)
     return str(error.body or "no reason given")
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
+def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, from `retry-after-ms` or `retry-after` (a number or a date); None if neither says."""
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         try:

@@ -12,15 +12,14 @@ from typing import Any, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from promptavideo.errors import InputError, OperatorError, PromptAVideoError
-from promptavideo.hosted import check_endpoint, read_key
+from promptavideo.hosted import NoAnswerError, Retries, check_endpoint, read_key
 from promptavideo.operators.base import Key, Operator, OperatorSection
 from promptavideo.operators.cache import Answers
-from promptavideo.operators.endpoint import Endpoint, NoAnswerError, Reply
+from promptavideo.operators.endpoint import ChatEndpoint, Reply
 from promptavideo.operators.ledger import Budget, Ledger, Prices
 from promptavideo.operators.pace import Pacer, sleep
 from promptavideo.progress import Progress
 from promptavideo.seeds import derive
-from promptavideo.settings import Section
 
 log = logging.getLogger(__name__)
 
@@ -32,19 +31,6 @@ _DECIDING = {
 }  # fmt: skip
 _BYTES_PER_TOKEN = 3  # low, so that estimates are high: English has about 4, other scripts about 3
 _GIVEN_UP_IN_A_ROW = 3  # requests, after which the endpoint itself is taken to be down
-
-
-class Retries(Section):
-    """What happens after a failure that may pass: too many requests, a server's error, a time-out."""
-
-    attempts: int = Field(default=6, ge=1)
-    """How often one request is asked in all."""
-    first_wait_s: float = Field(default=2.0, ge=0)
-    """Before the second attempt; doubles with each further one. The real wait is drawn from its upper half."""
-    longest_wait_s: float = Field(default=60.0, ge=0)
-    """Bound on that wait."""
-    longest_asked_wait_s: float = Field(default=300.0, ge=0)
-    """An endpoint that asks to wait (`retry-after`) is obeyed up to this; when it asks for more, the run stops."""
 
 
 class ChatConfig(OperatorSection):
@@ -159,7 +145,7 @@ class ChatOperator(Operator):
     async def _ask_all(self, requests: Sequence[tuple[str, Key]], progress: Progress) -> list[str]:
         """Ask with several workers; after an error those end what they have begun, and it is kept."""
         config = self._config
-        endpoint = Endpoint(self._entry, config.base_url, config.model, self._key, config.timeout_s)
+        endpoint = ChatEndpoint(self._entry, config.base_url, config.model, self._key, config.timeout_s)
         run = _Run(requests, progress, Pacer(config.requests_per_minute, config.tokens_per_minute))
         async with endpoint:
             workers = min(config.concurrency, len(requests))
@@ -183,7 +169,7 @@ class ChatOperator(Operator):
             f"{self._answers.folder}, and the same command asks only what is missing"
         )
 
-    async def _work(self, run: "_Run", endpoint: Endpoint) -> None:
+    async def _work(self, run: "_Run", endpoint: ChatEndpoint) -> None:
         """Ask one request after the other until none is left or the run stops."""
         while run.left and not run.stop.is_set():
             place = run.left.pop()
@@ -198,7 +184,7 @@ class ChatOperator(Operator):
                 if text is not None:
                     run.answered(place, text)
 
-    async def _ask(self, run: "_Run", endpoint: Endpoint, instruction: str, key: Key) -> str | None:
+    async def _ask(self, run: "_Run", endpoint: ChatEndpoint, instruction: str, key: Key) -> str | None:
         """Ask one request until it is answered; None if the run stops before."""
         config, retries = self._config, self._config.retries
         prompt_tokens = len(instruction.encode()) // _BYTES_PER_TOKEN + 16
