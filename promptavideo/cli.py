@@ -59,7 +59,7 @@ def run(options: argparse.Namespace, work: Callable[[argparse.Namespace], None])
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             log.error(
                 "%s: the disk is full. What is finished is kept: free space and run the same command again; "
-                "scripts/gc.py lists videos that no result names",
+                "scripts/prune_store.py lists videos that no result names",
                 error.filename or "writing failed",
             )
         else:

@@ -16,7 +16,7 @@ from promptavideo.boosters.config import BoosterConfig
 from promptavideo.captions import PromptSource
 from promptavideo.errors import InputError
 from promptavideo.evolution import EvolutionConfig
-from promptavideo.generators import GeneratorConfig, check_pipeline
+from promptavideo.generators import GeneratorConfig, check_generator
 from promptavideo.models import MiniatureModel, ModelEntry, requires
 from promptavideo.operators import OperatorConfig
 from promptavideo.operators.base import (
@@ -146,7 +146,11 @@ class Config(Section):
                 for name, entry in self.models.items()
                 for needed in requires(entry)
             ),
-            *((f"generators.{name}.model", entry.model, self.models) for name, entry in self.generators.items()),
+            *(
+                (f"generators.{name}.model", model, self.models)
+                for name, entry in self.generators.items()
+                for model in entry.models
+            ),
             *(
                 (f"prompt_sets.{name}.source", entry.source, self.prompt_sources)
                 for name, entry in self.prompt_sets.items()
@@ -239,7 +243,7 @@ def check(raw: dict[str, Any], root: Path) -> Config:
     except ValidationError as error:
         raise InputError("the configuration cannot be used:\n  " + "\n  ".join(_lines(error, raw))) from error
     for name, generator in config.generators.items():
-        check_pipeline(name, generator)
+        check_generator(name, generator)
     sets = {name: load_prompt_set(name, entry, root) for name, entry in config.prompt_sets.items() if entry.file}
     check_slices(config.prompt_sets, config.apart)
     check_disjoint(sets, [pair for pair in config.apart if all(name in sets for name in pair)])

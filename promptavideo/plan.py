@@ -36,6 +36,10 @@ class Plan:
         """What decides an operator's answers, as JSON."""
         return self.as_json(self.config.operators[operator].decides())
 
+    def videos(self, generator: str) -> str:
+        """What decides a generator's videos, as JSON."""
+        return self.as_json(self.config.generators[generator].decides())
+
     @staticmethod
     def options(**values: str) -> str:
         """Command-line options `--name value`, quoted for the shell."""

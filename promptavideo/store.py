@@ -87,6 +87,11 @@ class Store:
     def __init__(self, root: Path, generator: str) -> None:
         self.folder = root / generator
 
+    @property
+    def work(self) -> Path:
+        """Where its generator may keep files of its own."""
+        return self.folder / "work"
+
     def video(self, key: str) -> Path:
         """Where the video of a key lives."""
         return self.folder / "videos" / key[:2] / f"{key}.mp4"

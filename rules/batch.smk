@@ -4,7 +4,9 @@
 rule film:
     input:
         prompts="results/{generator}/{batch}/prompts.parquet",
-        model=lambda wildcards: manifest(CONFIG.generators[wildcards.generator].model),
+        models=lambda wildcards: [
+            manifest(model) for model in CONFIG.generators[wildcards.generator].models
+        ],
     output:
         manifest="results/{generator}/{batch}/videos/{shard}.jsonl",
         timing="results/{generator}/{batch}/videos/{shard}.timing.json",
@@ -18,8 +20,9 @@ rule film:
     resources:
         mem_mb=3000,
     params:
-        settings=lambda wildcards: section(f"generators.{wildcards.generator}"),
-        model=lambda wildcards, input: Path(input.model).parent,
+        videos=lambda wildcards: PLAN.videos(wildcards.generator),
+        # Derived from the output, since a raised budget or another offload films nothing anew; see evolution.smk.
+        settings=lambda wildcards, output: section(f"generators.{wildcards.generator}"),
         shard_size=lambda wildcards: PLAN.shard_size(
             wildcards.generator, wildcards.batch
         ),
@@ -28,7 +31,7 @@ rule film:
         "Film {wildcards.generator} {wildcards.batch}, shard {wildcards.shard}"
     shell:
         "python scripts/film.py --prompts {input.prompts} --shard {wildcards.shard} --shard-size {params.shard_size} "
-        "--generator {wildcards.generator} --settings {params.settings:q} --model {params.model} --store {params.store:q} "
+        "--generator {wildcards.generator} --settings {params.settings:q} --models resources/models --store {params.store:q} "
         "--manifest {output.manifest} --timing {output.timing} --stage 'film {wildcards.batch} shard {wildcards.shard}' --log {log}"
 
 

@@ -1,11 +1,6 @@
 # Boosters: SFT on pairs, then rounds of DPO on triples of candidates drawn from the round before.
 
 
-def training_settings():
-    """The booster's section without what trains nothing, so that other sampling settings do not train anew."""
-    return PLAN.as_json(CONFIG.booster.model_dump(mode="json", exclude={"sampling"}))
-
-
 rule sft:
     input:
         data="results/{generator}/pairs.parquet",

@@ -7,6 +7,7 @@ sys.path.insert(0, workflow.basedir)
 from promptavideo.config import check
 from promptavideo.errors import InputError
 from promptavideo.files import hold
+from promptavideo.generators import check_ready
 from promptavideo.models import requires, shipped
 from promptavideo.operators import check_operator
 from promptavideo.plan import Plan
@@ -60,6 +61,17 @@ def reward_inputs():
         *dict.fromkeys(models),
         *(file for entry in entries for file in entry.files.values()),
     ]
+
+
+def prompt_source_inputs(name):
+    """A local source is watched; what a pinned revision holds does not change."""
+    source = CONFIG.prompt_sources[name]
+    return [source.path] if source.kind == "local" else []
+
+
+def training_settings():
+    """The booster's section without what trains nothing, so that other sampling settings do not train anew."""
+    return PLAN.as_json(CONFIG.booster.model_dump(mode="json", exclude={"sampling"}))
 
 
 def booster(stage):
@@ -128,6 +140,13 @@ def asked_operators(jobs):
                 yield refiner.operator
 
 
+def filming_generators(jobs):
+    """The generators that these jobs film with."""
+    for job in jobs:
+        if job.rule.name == "film":
+            yield job.wildcards.generator
+
+
 def arms(wildcards):
     """The rows of a table: every set and refiner of one generator, or of all."""
     generators = (
@@ -145,6 +164,8 @@ onstart:
     try:
         for operator in sorted(set(asked_operators(workflow.dag.needrun_jobs()))):
             check_operator(CONFIG.operators[operator], operator)
+        for name in sorted(set(filming_generators(workflow.dag.needrun_jobs()))):
+            check_ready(name, CONFIG.generators[name])
         LOCK = hold(Path(".snakemake/promptavideo.lock"))
     except InputError as error:
         raise WorkflowError(str(error))

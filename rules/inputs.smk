@@ -1,12 +1,6 @@
 # What comes from outside: models and prompt sets.
 
 
-def prompt_source_inputs(name):
-    """A local source is watched; what a pinned revision holds does not change."""
-    source = CONFIG.prompt_sources[name]
-    return [source.path] if source.kind == "local" else []
-
-
 rule fetch:
     input:
         fetch_inputs,

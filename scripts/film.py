@@ -17,7 +17,7 @@ parser.add_argument("--shard", type=int, required=True)
 parser.add_argument("--shard-size", type=int, required=True, help="prompts in a shard")
 parser.add_argument("--generator", required=True)
 parser.add_argument("--settings", type=cli.settings(GeneratorConfig), required=True)
-parser.add_argument("--model", type=Path, required=True, help="the model's folder")
+parser.add_argument("--models", type=Path, required=True, help="folder of all models")
 parser.add_argument("--store", type=Path, required=True)
 parser.add_argument("--manifest", type=Path, required=True)
 parser.add_argument("--timing", type=Path, required=True, help="gets what this job filmed, and how fast")
@@ -27,9 +27,11 @@ parser.add_argument("--stage", required=True, help="name of this work in progres
 def main(options: Namespace) -> None:
     """Load the generator once and film what the store does not hold."""
     rows = shard_rows(read_table(options.prompts, PROMPTS), options.shard, options.shard_size)
-    generator = load_generator(options.settings, options.model)
+    store = Store(options.store, options.generator)
+    (model,) = [options.models / name for name in options.settings.models] or [None]
+    generator = load_generator(options.settings, model, options.generator, store.work)
     timing = Timing()
-    film_shard(rows, generator, Store(options.store, options.generator), options.manifest, options.stage, timing)
+    film_shard(rows, generator, store, options.manifest, options.stage, timing)
     timing.write(options.timing)
 
 

@@ -13,9 +13,7 @@ from promptavideo.store import read_manifest
 parser = cli.parser(__doc__)
 parser.add_argument("batch", type=Path, help="the batch's folder; gets scores.parquet and scores.provenance.json")
 parser.add_argument("--shards", type=int, required=True, help="how many there are")
-parser.add_argument(
-    "--generator", type=json.loads, required=True, help="its configuration entry, for the record"
-)
+parser.add_argument("--generator", type=json.loads, required=True, help="its configuration entry, for the record")
 parser.add_argument("--rewards", type=json.loads, required=True, help="likewise")
 parser.add_argument("--models", type=json.loads, required=True, help="names of the models that both load")
 parser.add_argument("--run", type=json.loads, required=True, help="what else to record of the run")

@@ -26,7 +26,8 @@ def main(options: Namespace) -> None:
         clips: list[Clip] = []
         for start in range(0, len(texts), generator.batch_size):
             batch = slice(start, start + generator.batch_size)
-            clips += generator.film(texts[batch], seeds[batch])
+            made = list(generator.film(texts[batch], seeds[batch]))
+            clips += [clip for clip in made if isinstance(clip, Clip)]
             progress.advance(len(texts[batch]))
         return clips
 

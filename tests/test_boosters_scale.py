@@ -238,7 +238,9 @@ class TestDtypes:
         for dtype in ("float32", "bfloat16"):
             assert losses[dtype] == pytest.approx(losses["auto"], abs=0.05)
             assert (losses[dtype] != losses["auto"]).any()
-            assert json.loads((by_type[dtype] / CARD).read_text())["dtype"] == dtype
+        cards = {dtype: json.loads((folder / CARD).read_text()) for dtype, folder in by_type.items()}
+        types = {dtype: (card["dtype"], card["autocast"]) for dtype, card in cards.items()}
+        assert types == {"auto": ("float32", True), "float32": ("float32", False), "bfloat16": ("bfloat16", True)}
 
     def test_adapters_are_float32_always(self, by_type: dict[str, Path]) -> None:
         for folder in by_type.values():
@@ -282,7 +284,7 @@ class TestCard:
         assert card["base_model"]["kind"] == "local" and card["base_model"]["revision"] is None
         assert len(card["base"]) == len(card["data"]) == 64
         assert card["settings"] == SFT.model_dump()
-        assert (card["devices"], card["dtype"], card["steps"], card["threads"]) == (1, "auto", 4, 1)
+        assert (card["devices"], card["dtype"], card["steps"], card["threads"]) == (1, "float32", 4, 1)
 
     def test_the_readme_says_what_it_is_and_how_it_went(self, booster: Path) -> None:
         card = json.loads((booster / CARD).read_text())

@@ -102,7 +102,11 @@ def film(config: CommandConfig, root: Path, texts: list[str] = TEXTS) -> dict[st
     """Film a shard; the sha256 of each text's video."""
     store = Store(root / "store", "own")
     film_shard(
-        prompts_table({"x": texts}), CommandGenerator(config, None, root / "work"), store, root / "m.jsonl", "film"
+        prompts_table({"x": texts}),
+        CommandGenerator(config, "generators.own", None, root / "work"),
+        store,
+        root / "m.jsonl",
+        "film",
     )
     return {text: entry.sha256 for text, entry in zip(texts, read_manifest(root / "m.jsonl"), strict=True)}
 
@@ -150,12 +154,14 @@ class TestFilm:
         fetch("m", LocalModel(kind="local", path=str(tmp_path / "source")), tmp_path / "model", {})
         command = [sys.executable, "film.py", "{prompts}", "{output}", "--ckpt={model}/x", "{scripts}"]
         config = configure(checkout, command=command, model="m")
-        generator = CommandGenerator(config, tmp_path / "model", tmp_path / "work")
+        generator = CommandGenerator(config, "generators.own", tmp_path / "model", tmp_path / "work")
         assert len(list(generator.film(["a"], [1]))) == 1
         (call,) = calls(checkout)
         assert call["folder"] == str(checkout)
         assert call["rest"] == [f"--ckpt={tmp_path}/model/x", str(ROOT / "scripts")]
-        assert CommandGenerator(configure(checkout), None, tmp_path).key("a", 1) != generator.key("a", 1)
+        assert CommandGenerator(configure(checkout), "generators.own", None, tmp_path).key("a", 1) != generator.key(
+            "a", 1
+        )
 
 
 class TestFaults:
@@ -181,7 +187,7 @@ class TestFaults:
 
     def test_a_video_left_out_is_an_error_and_the_others_are_kept(self, tmp_path: Path, checkout: Path) -> None:
         behave(checkout, skip=1)
-        with pytest.raises(InputError, match="the command ended well, but left out a video"):
+        with pytest.raises(InputError, match="command: ended well, but left out a video"):
             film(configure(checkout), tmp_path)
         assert len(list((tmp_path / "store").rglob("*.mp4"))) == 2
 
@@ -198,7 +204,7 @@ class TestFaults:
             film(configure(checkout, width=1280, height=720), tmp_path)
 
     def test_an_unknown_program_is_named(self, tmp_path: Path, checkout: Path) -> None:
-        with pytest.raises(InputError, match="no-such-program: cannot be called"):
+        with pytest.raises(InputError, match=r"generators\.own\.command: there is no program no-such-program"):
             film(configure(checkout, command=["no-such-program", "{prompts}", "{output}"]), tmp_path)
 
     def test_a_cancelled_job_stops_its_command_and_the_next_takes_what_is_whole(
@@ -219,7 +225,7 @@ class TestFaults:
         assert [len(call["file"].splitlines()) for call in calls(checkout)] == [3, 1, 1]
 
     def test_a_command_that_outlived_its_job_is_not_joined_by_another(self, tmp_path: Path, checkout: Path) -> None:
-        generator = CommandGenerator(configure(checkout), None, tmp_path / "work")
+        generator = CommandGenerator(configure(checkout), "generators.own", None, tmp_path / "work")
         behave(checkout, die_at=0)
         list(generator.film(["a"], [1]))
         (folder,) = (tmp_path / "work").iterdir()
@@ -248,28 +254,28 @@ class TestVersion:
         return checkout
 
     def test_the_one_checked_out_will_do(self, tmp_path: Path, repository: Path) -> None:
-        CommandGenerator(configure(repository, version="v1"), None, tmp_path)
+        CommandGenerator(configure(repository, version="v1"), "generators.own", None, tmp_path)
 
     def test_another_one_an_unknown_one_and_changed_files_are_refused(self, tmp_path: Path, repository: Path) -> None:
         with pytest.raises(InputError, match="git cannot tell whether v2 is checked out"):
-            CommandGenerator(configure(repository, version="v2"), None, tmp_path)
+            CommandGenerator(configure(repository, version="v2"), "generators.own", None, tmp_path)
         (repository / "film.py").write_text("changed")
-        with pytest.raises(InputError, match=r"files differ from version v1 \(M film.py"):
-            CommandGenerator(configure(repository, version="v1"), None, tmp_path)
+        with pytest.raises(InputError, match=r"files of .*checkout differ from v1 \(M film.py"):
+            CommandGenerator(configure(repository, version="v1"), "generators.own", None, tmp_path)
         identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
         subprocess.run(["git", "-C", repository, *identity, "commit", "-qam", "two"], check=True)
-        with pytest.raises(InputError, match=r"is checked out instead of version v1"):
-            CommandGenerator(configure(repository, version="v1"), None, tmp_path)
+        with pytest.raises(InputError, match=r"version: .*checkout has .* checked out, not v1"):
+            CommandGenerator(configure(repository, version="v1"), "generators.own", None, tmp_path)
 
     def test_a_missing_checkout_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="nowhere: there is no such checkout"):
-            CommandGenerator(configure(tmp_path / "nowhere"), None, tmp_path)
+        with pytest.raises(InputError, match=r"generators\.own\.checkout: .*nowhere is not a folder"):
+            CommandGenerator(configure(tmp_path / "nowhere"), "generators.own", None, tmp_path)
 
 
 class TestConfig:
     def test_the_key_changes_with_what_decides_the_video_and_nothing_else(self, tmp_path: Path, checkout: Path) -> None:
         def key(**fields: Any) -> str:
-            return CommandGenerator(configure(checkout, **fields), None, tmp_path).key("a ball", 1)
+            return CommandGenerator(configure(checkout, **fields), "generators.own", None, tmp_path).key("a ball", 1)
 
         longer = [*configure(checkout).command, "--steps=9"]
         keys = [key(), key(command=longer), key(version="2"), key(frames=8), key(fps=9.0), key(environment={"A": "1"})]
@@ -364,7 +370,7 @@ class TestOpenSora:
         return configure(tmp_path / "open-sora", command=[*command, "--resolution", "720p"])
 
     def test_each_video_depends_on_its_text_and_seed_alone(self, tmp_path: Path, config: CommandConfig) -> None:
-        generator = CommandGenerator(config, None, tmp_path / "work")
+        generator = CommandGenerator(config, "generators.own", None, tmp_path / "work")
 
         def clips(texts: list[str], seeds: list[int]) -> list[Any]:
             return [read_video(made.path).frames for made in generator.film(texts, seeds)]  # type: ignore[union-attr]

@@ -315,11 +315,8 @@ class TestMemory:
         assert f"going on with offload: {enough}" in caplog.text
         generator.film(["a red ball"], [2])
         assert crowded.steps[-1] == enough  # and stays there
-        monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 7 * 2**20)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU")
-        assert generator.circumstances() | {"seconds": 0} == {
-            "device": "GPU", "offload": enough, "peak_memory_mb": 7, "seconds": 0
-        }  # fmt: skip
+        assert generator.circumstances() == {"device": "GPU", "offload": enough}
 
     def test_memory_that_never_suffices_is_an_error_that_says_what_to_do(
         self, generator: DiffusersGenerator, monkeypatch: pytest.MonkeyPatch

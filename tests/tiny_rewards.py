@@ -13,7 +13,8 @@ from promptavideo.models import LocalModel, UrlModel, fetch
 from promptavideo.rewards.idefics2 import Idefics2ForSequenceClassification
 from promptavideo.rewards.mps_network import MpsNetwork
 
-QUERY = Path(__file__).parents[1] / "templates/videoscore.txt"
+ROOT = Path(__file__).parents[1]
+TEXTS = (ROOT / "templates/videoscore.txt", ROOT / "resources/prompts/miniature-heldout.txt")
 IMAGE = "<image>"
 EXTRA = ["<unk>", "<s>", "</s>", "<fake_token_around_image>", IMAGE, "<end_of_utterance>"]
 
@@ -29,7 +30,8 @@ def videoscore(folder: Path, seed: int = 0) -> Path:
     trainer = trainers.BpeTrainer(
         vocab_size=1000, special_tokens=EXTRA, initial_alphabet=_bytes(), show_progress=False
     )  # fmt: skip
-    text.train_from_iterator([QUERY.read_text(encoding="utf-8")], trainer)  # so that it is as short as with real tokens
+    # Trained on what it will read, so that texts are about as many tokens as real tokenizers make of them.
+    text.train_from_iterator([file.read_text(encoding="utf-8") for file in TEXTS], trainer)
     text.decoder = decoders.ByteLevel()
     text.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     tokenizer = PreTrainedTokenizerFast(

@@ -77,18 +77,18 @@ def write_readme(folder: Path, name: str, card: Mapping[str, Any], metrics: Mapp
         metrics: The training log's last step, by column.
     """
     base, settings = card["base_model"], card["settings"]
-    source = base["name"] if base["kind"] == "local" else base["source"]
+    source = base["name"] if base["kind"] == "local" else base["source"]  # a folder of this machine says nothing
     known = f"{source}, revision {base['revision']}" if base["revision"] else source
     text = CARD.substitute(
         name=name,
-        base=source,
+        base=base["source"] if base["kind"] == "hub" else base["name"],
         source=known,
         digest=card["base"],
         start="the base model" if card["previous"] is None else f"booster `{card['previous']}`, merged",
         method=METHODS[card["stage"]],
         steps=card["steps"],
         devices=card["devices"],
-        dtype=card["dtype"],
+        dtype=card["dtype"] + (" under bfloat16 autocast" if card["autocast"] else ""),
         examples=card["examples"],
         data=card["data"],
         seed=card["seed"],

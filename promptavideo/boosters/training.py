@@ -167,7 +167,8 @@ def _train(
         "seed": run.seed,
         "threads": run.threads,
         "devices": run.devices,
-        "dtype": run.dtype,
+        "dtype": weights,
+        "autocast": run.dtype != "float32",
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     checkpoints = run.checkpoints / f"{run.output.name}-{digest}"
@@ -240,7 +241,7 @@ def _arguments(
         "warmup_steps": round(settings.warmup_ratio * steps),
         "seed": run.seed % 2**31,
         "data_seed": run.seed % 2**31,
-        "bf16": run.dtype != "float32",
+        "bf16": run.dtype != "float32",  # autocast
         "use_cpu": not on_gpu,
         "gradient_checkpointing": on_gpu if checkpointing is None else checkpointing,
         "ddp_find_unused_parameters": False,  # every step uses the whole adapter
@@ -284,7 +285,12 @@ def _write(trainer: SFTTrainer | DPOTrainer, run: Run, card: dict[str, Any]) -> 
     with atomic_path(run.output / "log.csv") as partial:
         steps[["step", *(column for column in steps if column != "step")]].to_csv(partial, index=False)
     card = {**card, "previous": run.previous, "steps": trainer.state.global_step}
-    write_readme(run.output / "adapter", run.output.name, card, steps.iloc[-1].dropna().to_dict())
+    write_readme(
+        run.output / "adapter",
+        run.output.name,
+        card,
+        {str(name): float(value) for name, value in steps.iloc[-1].dropna().items()},
+    )
     with atomic_path(run.output / CARD) as partial:
         partial.write_text(json.dumps(card, indent=2) + "\n")
 

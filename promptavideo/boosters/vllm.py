@@ -1,6 +1,5 @@
 """Draw refined prompts with vLLM, where it is installed: continuous batches, several times the speed on a GPU."""
 
-import gc
 import os
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -104,6 +103,4 @@ def _merge(chain: Chain, dtype: str, folder: Path) -> Path:
             f"{folder}: the merged booster ({size:.1f} GB) cannot be written ({error}); set TMPDIR to a folder with "
             "room for it"
         ) from error
-    del model
-    gc.collect()  # before the engine takes its share
     return folder

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -87,6 +86,10 @@ class CommandConfig(Section):
         """Names in the model registry."""
         return [self.model] if self.model else []
 
+    def decides(self) -> dict[str, Any]:
+        """What decides which videos come out, the model by its name."""
+        return self.model_dump(mode="json", include={*DECIDING, "model"})
+
     @model_validator(mode="after")
     def _can_be_called(self) -> Self:
         found = {name for part in self.command for name in re.findall(r"\{([a-z_]+)\}", part)}
@@ -117,35 +120,34 @@ DECIDING = ("kind", "command", "version", "prompts", "environment", "width", "he
 class CommandGenerator(Generator):
     """Films by calling a command for up to `batch_size` videos at a time."""
 
-    def __init__(self, config: CommandConfig, model: Path | None, work: Path) -> None:
+    def __init__(self, config: CommandConfig, entry: str, model: Path | None, work: Path) -> None:
         """Look whether the command can be called.
 
         Args:
             config: Its configuration entry.
+            entry: Its name, e.g. `generators.open-sora`, for messages.
             model: The model's folder, if the entry names one.
             work: Folder for the files of a call, until its videos are stored.
 
         Raises:
-            InputError: There is no such checkout, or another version is checked out.
+            InputError: There is no such program or checkout, or another version is checked out.
         """
-        self.config = config
+        self.config, self._entry = config, entry
         self.batch_size, self.crf = config.batch_size, config.crf
+        check_command(config, entry)
         self._work = work.resolve()
         self._model = model.resolve() if model else None
         self._digest = check_model(model).digest if model else None
         self._checkout = Path(config.checkout).resolve() if config.checkout else None
-        if self._checkout:
-            _check_version(self._checkout, config.version)
         self._device = accelerator()
-        self._seconds = 0.0
 
     def identity(self) -> dict[str, Any]:
         """The command, its version and the model's digest; not how many videos a call makes."""
         return {"model": self._digest, **self.config.model_dump(include=set(DECIDING))}
 
     def circumstances(self) -> dict[str, Any]:
-        """Hardware, and seconds a video with the model's loading."""
-        return {"device": self._device, "seconds": round(self._seconds, 3)}
+        """The hardware of this machine."""
+        return {"device": self._device}
 
     def film(self, texts: Sequence[str], seeds: Sequence[int]) -> Iterator[Made]:
         """Film up to `batch_size` texts by one call; see `Generator.film`.
@@ -171,7 +173,8 @@ class CommandGenerator(Generator):
                     yield VideoFile(path, self.config.width, self.config.height, self.config.frames, self.config.fps)
                     continue
                 complete = False
-                yield Lost(failure or InputError(f"the command ended well, but left out a video: {_tail(folder, ())}"))
+                absent = InputError(f"{self._entry}.command: ended well, but left out a video. {_tail(folder, ())}")
+                yield Lost(failure or absent)
             shutil.rmtree(folder if complete and not failure else output)
 
     def _call(self, folder: Path, jobs: list[dict[str, Any]], lock: int) -> InputError | None:
@@ -186,7 +189,6 @@ class CommandGenerator(Generator):
         }  # fmt: skip
         command = [re.sub(r"\{([a-z_]+)\}", lambda match: str(values[match[1]]), part) for part in config.command]
         passed = [name for name in (*INHERITED, *config.pass_environment) if name in os.environ]
-        began = time.monotonic()
         with (folder / "log.txt").open("wb") as written:
             try:
                 process = subprocess.Popen(
@@ -200,7 +202,7 @@ class CommandGenerator(Generator):
                     pass_fds=(lock,),
                 )
             except OSError as error:
-                return InputError(f"{command[0]}: cannot be called ({error.strerror}); check the generator's `command`")
+                return InputError(f"{self._entry}.command: {command[0]} cannot be called ({error.strerror})")
             try:
                 with _stoppable():
                     status = process.wait(config.timeout_s)
@@ -208,22 +210,39 @@ class CommandGenerator(Generator):
                 status = None
             finally:
                 _stop(process)
-        self._seconds = (time.monotonic() - began) / len(jobs)
         if config.prompts == "lines" and (made := output / config.output).exists():
             made.replace(output / jobs[0]["output"])
         if status == 0:
             return None
         what = f"ended with status {status}" if status is not None else f"did not end within {config.timeout_s:g} s"
         secrets = [os.environ[name] for name in config.pass_environment if os.environ.get(name)]
-        return InputError(f"{command[0]} {what}; what it has filmed is kept. {_tail(folder, secrets)}")
+        return InputError(f"{self._entry}.command: {what}; what it has filmed is kept. {_tail(folder, secrets)}")
 
 
-def _check_version(checkout: Path, version: str) -> None:
-    """Check that a folder of code is there and, if it is a git repository, has this version checked out unchanged."""
-    if not checkout.is_dir():
-        raise InputError(f"{checkout}: there is no such checkout; correct the generator's `checkout`")
-    if not (checkout / ".git").exists():
+def check_command(config: CommandConfig, entry: str) -> None:
+    """Check that a command is there, with its code in the version that the entry names.
+
+    Args:
+        config: The entry.
+        entry: Its name, e.g. `generators.open-sora`, for messages.
+
+    Raises:
+        InputError: There is no such program or checkout, or another version is checked out.
+    """
+    program = config.command[0]
+    if "{" not in program and shutil.which(program) is None:
+        raise InputError(f"{entry}.command: there is no program {program}; install it, or give its whole path")
+    if config.checkout is None:
         return
+    folder = Path(config.checkout)
+    if not folder.is_dir():
+        raise InputError(f"{entry}.checkout: {folder} is not a folder; check out version {config.version} there")
+    if (folder / ".git").exists():
+        _check_version(folder, config.version, entry)
+
+
+def _check_version(checkout: Path, version: str, entry: str) -> None:
+    """Check that a git repository has a version checked out, unchanged."""
 
     def git(*arguments: str) -> str:
         try:
@@ -231,19 +250,21 @@ def _check_version(checkout: Path, version: str) -> None:
                 ["git", "-C", checkout, *arguments], capture_output=True, text=True, check=True, timeout=60
             )
         except (OSError, subprocess.SubprocessError) as error:
-            said = getattr(error, "stderr", None) or error
-            raise InputError(f"{checkout}: git cannot tell whether {version} is checked out ({said})") from error
+            said = (getattr(error, "stderr", None) or str(error)).strip()
+            raise InputError(
+                f"{entry}.version: git cannot tell whether {version} is checked out in {checkout} ({said})"
+            ) from error
         return answer.stdout.strip()
 
     wanted = git("rev-parse", "--verify", "--end-of-options", f"{version}^{{commit}}")
     found = git("rev-parse", "HEAD")
     if found != wanted:
-        raise InputError(f"{checkout}: {found} is checked out instead of version {version} ({wanted}); check that out")
+        raise InputError(f"{entry}.version: {checkout} has {found} checked out, not {version} ({wanted})")
     changed = git("status", "--porcelain", "--untracked-files=no")
     if changed:
         raise InputError(
-            f"{checkout}: files differ from version {version} ({changed.splitlines()[0].strip()}, ...); commit the "
-            "changes and name that commit as the generator's `version`"
+            f"{entry}.version: files of {checkout} differ from {version} ({changed.splitlines()[0].strip()}, ...); "
+            "commit the changes and name that commit"
         )
 
 

@@ -3,7 +3,6 @@
 import gc
 import importlib.util
 import logging
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,6 @@ class DiffusersGenerator(Generator):
             raise InputError(f"generator of {folder.name}: device is cuda, but this machine has no GPU")
         self._device = "cuda" if gpu and config.device != "cpu" else "cpu"
         self._offload: str = config.offload if self._device == "cuda" else "none"
-        self._seconds = 0.0
         torch.set_num_threads(config.threads)
         disable_progress_bar()
         self._pipeline = self._load()
@@ -69,14 +67,12 @@ class DiffusersGenerator(Generator):
         return {"model": self._model, **{key: settings[key] for key in settings if key not in ADDED or key in told}}
 
     def circumstances(self) -> dict[str, Any]:
-        """Hardware, where weights waited in the end, seconds a video, and the most GPU memory in use."""
+        """Hardware, and how far weights were offloaded in the end."""
         import torch
 
-        found: dict[str, Any] = {"seconds": round(self._seconds, 3)}
         if self._device == "cpu":
-            return {"device": processor(), **found}
-        peak = torch.cuda.max_memory_allocated() // 2**20
-        return {"device": torch.cuda.get_device_name(), "offload": self._offload, "peak_memory_mb": peak, **found}
+            return {"device": processor()}
+        return {"device": torch.cuda.get_device_name(), "offload": self._offload}
 
     def film(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Clip]:
         """Film up to `batch_size` texts; see `Generator.film`.
@@ -88,11 +84,9 @@ class DiffusersGenerator(Generator):
             InputError: The pipeline refuses a sampling argument's value, its frames are no numbers, or memory does not
                 suffice with everything offloaded.
         """
-        began = time.monotonic()
         frames: list[Any] = []
         while not self._fits(lambda: frames.append(self._call(texts, seeds))):
             self._give_way("while it filmed")
-        self._seconds = (time.monotonic() - began) / len(texts)
         numbers = np.asarray(frames[0][: len(texts)])
         if not np.isfinite(numbers).all():
             raise InputError(

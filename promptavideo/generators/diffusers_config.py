@@ -1,7 +1,7 @@
 """The configuration of a diffusers generator, and what is checked of it before anything runs."""
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -114,6 +114,10 @@ class DiffusersConfig(Section):
     def models(self) -> list[str]:
         """Names in the model registry."""
         return [self.model]
+
+    def decides(self) -> dict[str, Any]:
+        """What decides which videos come out, the model by its name."""
+        return self.model_dump(mode="json", exclude={*PLANNING} - {"model"})
 
     @model_validator(mode="after")
     def _neighbours(self) -> Self:

@@ -111,7 +111,8 @@ def load_refiner(
         case LlmRefinerConfig():
             from promptavideo.refiners.llm import LlmRefiner
 
-            chosen = load_operator(require(operator, "an llm refiner needs an operator"), config.operator, store)
+            entry: OperatorConfig = require(operator, "an llm refiner needs an operator")
+            chosen = load_operator(entry, config.operator, store)
             examples = Path(config.examples) if config.examples else None
             return LlmRefiner(chosen, Path(config.template), config.limits, seed, examples, config.attempts)
         case BoosterRefinerConfig():

@@ -74,7 +74,8 @@ class Promptist(Refiner):
             self._tokenizer: Any = AutoTokenizer.from_pretrained(words)
             described = AutoConfig.from_pretrained(model if (model / "config.json").is_file() else words)
             loaded: Any
-            loaded, report = AutoModelForCausalLM.from_pretrained(
+            report: Any
+            answer: Any = AutoModelForCausalLM.from_pretrained(
                 model,
                 config=described,
                 generation_config=GenerationConfig(),  # bare weights have none, and every call brings its own
@@ -82,6 +83,7 @@ class Promptist(Refiner):
                 use_safetensors=True,
                 output_loading_info=True,
             )
+            loaded, report = answer
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise InputError(
                 f"{self._key}: {model} with the tokenizer of {words} cannot be loaded ({error})"

@@ -9,7 +9,7 @@ from promptavideo.files import hold, sha256
 from promptavideo.store import Entry, Store, write_manifest
 from promptavideo.video import Clip
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "gc.py"
+SCRIPT = Path(__file__).parents[1] / "scripts" / "prune_store.py"
 NAMED, UNNAMED = "aa" * 16, "bb" * 16
 
 
