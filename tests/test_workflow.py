@@ -120,7 +120,7 @@ def test_another_generator_needs_an_entry_in_the_configuration_only(finished: Pa
     compared = {"evaluation": {"refiners": ["original", "dpo-1"]}}
     (finished / "more.yaml").write_text(yaml.safe_dump(entries | fewer | compared))
     run = subprocess.run(
-        [*command("tiny-wan", "--cores", "2"), "more.yaml"], cwd=finished, capture_output=True, text=True, timeout=1200
+        [*command("--cores", "2", "tiny-wan"), "more.yaml"], cwd=finished, capture_output=True, text=True, timeout=1200
     )
     assert run.returncode == 0, run.stderr[-3000:]
     table = pd.read_csv(finished / "results/tiny-wan/tables/videoscore.csv")
