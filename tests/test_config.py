@@ -81,7 +81,7 @@ def test_the_repositorys_own_configuration_passes_quickly_without_torch() -> Non
         ("store", "", "store: String should have at least 1 character (found '')"),
         ("booster/sft/learning_rate", float("nan"), "booster.sft.learning_rate: Input should be"),
         ("generators/mini-t2v/fps", 0, "generators.mini-t2v.fps: Input should be greater than 0 (found 0)"),
-        ("generators/mini-t2v/kind", "sora", "generators.mini-t2v.kind: Input should be 'diffusers' (found 'sora')"),
+        ("generators/mini-t2v/kind", "sora", "generators.mini-t2v: Input tag 'sora' found using 'kind' does not match"),
         ("generators", {}, "generators: Dictionary should have at least 1 item"),
         ("refiners/sft/kind", "magic", "refiners.sft: Input tag 'magic' found using 'kind' does not match"),
         ("evaluation/refiners", "original", "evaluation.refiners: Input should be a valid list (found 'original')"),
