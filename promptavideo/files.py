@@ -13,18 +13,20 @@ from promptavideo.errors import InputError
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary name beside `path`; on success it is flushed to disk and renamed to `path`.
 
     The temporary name keeps the suffix, since writers often derive the format from it. On any error it is removed and
-    `path` is left as it was.
+    `path` is left as it was. Without `durable` it is not flushed, which takes milliseconds a file: after a power cut it
+    may be empty, which its reader must then notice.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         yield partial
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
+        if durable:
+            with partial.open("rb") as written:
+                os.fsync(written.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
