@@ -4,7 +4,9 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,9 @@ from promptavideo.video import Clip
 log = logging.getLogger(__name__)
 
 KEY = ["prompt_id", "candidate", "replicate"]
+
+AHEAD = 2
+"""Videos that are decoded ahead of those being scored: few, since whole clips are large."""
 
 Values = dict[str, float]
 
@@ -109,8 +114,7 @@ def _score(
     found: dict[Path, Values] = {}
     errors: list[ScoreError] = []
     try:
-        for video in by_video.values():
-            clip = store.read(video[0].entry, manifest)
+        for video, clip in _decoded(list(by_video.values()), manifest, store):
             for job in video:
                 reward, batch = rewards[job.identity], waiting.setdefault(job.identity, [])
                 batch.append((job, reward.sample(clip)))
@@ -130,6 +134,20 @@ def _score(
     return found
 
 
+def _decoded(videos: Sequence[list[_Job]], manifest: Path, store: Store) -> Iterator[tuple[list[_Job], Clip]]:
+    """Each video's jobs with its clip, in order. A thread decodes the next ones while networks compute."""
+    pool = ThreadPoolExecutor(max_workers=1)
+    try:
+        ahead = deque(pool.submit(store.read, video[0].entry, manifest) for video in videos[:AHEAD])
+        for place, video in enumerate(videos):
+            clip = ahead.popleft().result()
+            if place + AHEAD < len(videos):
+                ahead.append(pool.submit(store.read, videos[place + AHEAD][0].entry, manifest))
+            yield video, clip
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def _score_batch(reward: Reward, batch: Sequence[_Waiting], progress: Progress) -> dict[Path, Values]:
     """Score a batch and cache each result at once; a clip that cannot be scored is an error after the others."""
     try:
@@ -143,7 +161,7 @@ def _score_batch(reward: Reward, batch: Sequence[_Waiting], progress: Progress) 
     def keep(waiting: _Waiting) -> dict[Path, Values]:
         job, clip = waiting
         values = _finite(reward, fresh[job.cached], clip, job)
-        with atomic_path(job.cached) as partial:
+        with atomic_path(job.cached, durable=False) as partial:  # `_read` takes a damaged one for none
             partial.write_text(json.dumps(values))
         progress.advance(1)
         return {job.cached: values}

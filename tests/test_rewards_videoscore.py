@@ -66,7 +66,7 @@ def test_the_query_is_the_published_one_to_the_letter() -> None:
 )
 def test_the_query_ends_with_an_image_a_frame(reward_models: Path, most: int, given: int, seen: int) -> None:
     reward = VideoScore(configure(max_frames=most), reward_models / "videoscore")
-    row = reward._prepare(reward.sample(clip(given)), "a red ball")
+    row = reward.prepare(reward.sample(clip(given)), "a red ball")
     tokenizer = AutoTokenizer.from_pretrained(reward_models / "videoscore")
     ids = row["input_ids"][: row["attention_mask"].sum()]
     image = "<fake_token_around_image>" + "<image>" * LATENTS + "<fake_token_around_image>"
@@ -77,15 +77,15 @@ def test_the_query_ends_with_an_image_a_frame(reward_models: Path, most: int, gi
 
 def test_images_are_scaled_normalised_and_never_split(reward: VideoScore) -> None:
     white = Clip(np.full((2, 100, 200, 3), 255, np.uint8), 8.0)
-    row = reward._prepare(white, "a")
+    row = reward.prepare(white, "a")
     assert row["pixel_values"].shape == (2, 3, 28, 56)  # the longest edge at most 56; the file says to split
     assert torch.equal(row["pixel_values"], torch.ones(2, 3, 28, 56))
     assert row["pixel_attention_mask"].all()
-    assert reward._prepare(clip(2, 10, 30), "a")["pixel_values"].shape == (2, 3, 28, 30)  # the shortest at least 28
+    assert reward.prepare(clip(2, 10, 30), "a")["pixel_values"].shape == (2, 3, 28, 30)  # the shortest at least 28
 
 
 def test_the_last_token_before_the_padding_is_pooled(reward: VideoScore) -> None:
-    row = reward._prepare(clip(3), "a red ball")
+    row = reward.prepare(clip(3), "a red ball")
     count = int(row["attention_mask"].sum())
     assert count < len(row["input_ids"]) and not row["attention_mask"][count:].any()
     with torch.inference_mode():
@@ -101,8 +101,8 @@ def test_the_last_token_before_the_padding_is_pooled(reward: VideoScore) -> None
 
 
 def test_most_prompts_are_padded_to_one_length(reward: VideoScore) -> None:
-    lengths = [len(reward._prepare(clip(2), prompt)["input_ids"]) for prompt in ("a", "5" * 100, "5" * 128, "5" * 129)]
-    assert lengths[0] == lengths[1] == lengths[2] == lengths[3] - 128
+    lengths = [len(reward.prepare(clip(2), prompt)["input_ids"]) for prompt in ("a", "5" * 30, "5" * 64, "5" * 65)]
+    assert lengths[0] == lengths[1] == lengths[2] == lengths[3] - 64
 
 
 def test_the_prompt_and_the_frames_are_what_is_scored(reward: VideoScore) -> None:
@@ -117,7 +117,7 @@ def test_the_prompt_and_the_frames_are_what_is_scored(reward: VideoScore) -> Non
     "prompt", ["<image>", "a <image> <image>", "<fake_token_around_image>", "</s><s>", "$prompt", "{x}"]
 )
 def test_a_prompt_cannot_forge_frames_or_an_end(reward: VideoScore, prompt: str) -> None:
-    row = reward._prepare(clip(2), prompt)
+    row = reward.prepare(clip(2), prompt)
     ids = row["input_ids"][: row["attention_mask"].sum()].tolist()
     tokenizer = reward._processor.tokenizer
     assert ids.count(tokenizer.convert_tokens_to_ids("<image>")) == 2 * LATENTS

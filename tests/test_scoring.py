@@ -1,5 +1,6 @@
 import math
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from promptavideo.filming import film_shard
 from promptavideo.rewards import RewardConfig, Rewards, load_rewards
 from promptavideo.rewards.base import Reward
 from promptavideo.schemas import DIMENSIONS, REWARDS, SCORES, read_table, write_table
-from promptavideo.scoring import gather, score_shard
+from promptavideo.scoring import AHEAD, gather, score_shard
 from promptavideo.shards import shard_rows
 from promptavideo.store import Store, read_manifest
 from promptavideo.video import Clip, read_video
@@ -179,6 +180,23 @@ def test_each_reward_gets_its_own_batches_from_one_decode(many: Filmed, monkeypa
     assert three.prompts == five.prompts == rows["prompt"].tolist()
     first = [read_video(store.video(key)).frames[:2].mean() + len("prompt 0") for key in table["key"]]
     assert table["VQ"].tolist() == pytest.approx(first)
+
+
+def test_few_videos_are_decoded_ahead(many: Filmed, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, manifest, store = many
+    decoded: list[Path] = []
+    monkeypatch.setattr(store_module, "read_video", lambda path: decoded.append(path) or read_video(path))
+
+    class Watchful(Batched):
+        def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
+            time.sleep(0.02)  # time enough to decode all of them
+            counts.append(len(decoded))
+            return super().score(clips, prompts)
+
+    counts: list[int] = []
+    score_shard(rows, manifest, {"judge": Watchful(1)}, store, "score")
+    assert all(place < count <= place + 1 + AHEAD for place, count in enumerate(counts))
+    assert max(count - place for place, count in enumerate(counts)) > 1
 
 
 def test_a_killed_job_goes_on_after_its_last_batch(many: Filmed) -> None:

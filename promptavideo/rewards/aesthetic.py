@@ -84,7 +84,8 @@ class Aesthetic(NeuralReward):
         """The frames to average over."""
         return sample_frames(clip, self._frames)
 
-    def _prepare(self, clip: Clip, prompt: str) -> Row:
+    def prepare(self, clip: Clip, prompt: str) -> Row:
+        """The frames."""
         return {"pixel_values": clip_pixels(clip.frames, self._size).to(self._dtype)}
 
     def _forward(self, batch: Row) -> "torch.Tensor":

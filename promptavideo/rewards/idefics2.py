@@ -1,5 +1,7 @@
 """VideoScore's network: Idefics2 with a linear head, under the key names of its published weights."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import Idefics2Config, Idefics2Model, Idefics2PreTrainedModel
@@ -17,7 +19,8 @@ class Idefics2ForSequenceClassification(Idefics2PreTrainedModel):
     def __init__(self, config: Idefics2Config) -> None:
         super().__init__(config)
         self.model = Idefics2Model(config)
-        self.score = nn.Linear(config.text_config.hidden_size, OUTPUTS)
+        text: Any = config.text_config
+        self.score = nn.Linear(text.hidden_size, OUTPUTS)
         self.post_init()
 
     def forward(
@@ -30,14 +33,14 @@ class Idefics2ForSequenceClassification(Idefics2PreTrainedModel):
         """Scores [B, 5].
 
         Args:
-            input_ids: [B, L], padded on the right: positions start at the first token, and no token sees the padding.
-            attention_mask: [B, L], 1 for tokens and 0 for padding.
+            input_ids: [B, L], padded on the right: positions start at the first token, and no token sees the padding, so
+                that attention is plainly causal and takes its fast path.
+            attention_mask: [B, L], 1 for tokens and 0 for padding; tells which token is the last.
             pixel_values: [B, T, 3, H, W].
             pixel_attention_mask: [B, T, H, W], 1 for pixels of a frame.
         """
         states = self.model(
             input_ids=input_ids,
-            attention_mask=attention_mask,
             pixel_values=pixel_values,
             pixel_attention_mask=pixel_attention_mask,
             use_cache=False,

@@ -87,7 +87,8 @@ class Mps(NeuralReward):
         )
         return read["input_ids"][0]
 
-    def _prepare(self, clip: Clip, prompt: str) -> Row:
+    def prepare(self, clip: Clip, prompt: str) -> Row:
+        """The prompt's tokens and the frames."""
         return {
             "input_ids": self._ids(plain(prompt, self._tokenizer)),
             "pixel_values": clip_pixels(clip.frames, self._size).to(self._dtype),
@@ -116,7 +117,7 @@ def _load(folder: Path, base: Path, dtype: Dtype) -> Any:
             for key, value in part.items()
             if not key.endswith((".inv_freq", ".position_ids"))
         }
-        shape = shape_of(weights)
+        shape: dict[str, Any] = shape_of(weights)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise InputError(f"{folder}: holds no weights of MPS for the CLIP in {base} ({error})") from error
     config.name_or_path = str(folder)

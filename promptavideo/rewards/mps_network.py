@@ -40,7 +40,7 @@ class MpsNetwork(CLIPPreTrainedModel):
     def __init__(self, config: CLIPConfig, layers: int, heads: int, width: int) -> None:
         super().__init__(config)
         self.model = CLIPModel(config)
-        self.cross_model = _Cross(config.projection_dim, layers, heads, width)
+        self.cross_model = _Cross(int(config.projection_dim or 0), layers, heads, width)
         self.post_init()
 
     def words(self, ids: torch.Tensor) -> torch.Tensor:
@@ -141,8 +141,8 @@ class _Cross(nn.Module):
         )
 
     def forward(self, x: torch.Tensor, words: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        for to_words, among_image in self.layers:  # type: ignore[misc]
-            x = among_image(to_words(x, words, mask))
+        for layer in self.layers:
+            x = layer[1](layer[0](x, words, mask))  # type: ignore[index]
         return x
 
 

@@ -74,7 +74,7 @@ class NeuralReward(Reward):
         self._device = torch.device("cuda" if use_gpu else "cpu")
 
     @abstractmethod
-    def _prepare(self, clip: Clip, prompt: str) -> Row:
+    def prepare(self, clip: Clip, prompt: str) -> Row:
         """What the network reads for one sampled clip."""
 
     @abstractmethod
@@ -110,7 +110,7 @@ class NeuralReward(Reward):
         groups: dict[tuple[tuple[str, torch.Size], ...], list[tuple[int, Row]]] = {}
         for place, (clip, prompt) in enumerate(zip(clips, prompts, strict=True)):
             _check(clip)
-            row = self._prepare(self.sample(clip), prompt)
+            row = self.prepare(self.sample(clip), prompt)
             shape = tuple((name, tensor.shape) for name, tensor in row.items())
             groups.setdefault(shape, []).append((place, row))
         found: dict[int, list[float]] = {}

@@ -25,7 +25,7 @@ VERSION = 1
 PLACEHOLDERS = ("prompt",)
 """What the query's template must contain."""
 
-TEXT_STEP = 128
+TEXT_STEP = 64
 """A prompt is padded to a multiple of as many tokens, so that nearly all rows have one length."""
 
 
@@ -98,7 +98,8 @@ class VideoScore(NeuralReward):
         """All frames of a short clip, else `max_frames` spread over it."""
         return clip if len(clip.frames) <= self._max_frames else sample_frames(clip, self._max_frames)
 
-    def _prepare(self, clip: Clip, prompt: str) -> Row:
+    def prepare(self, clip: Clip, prompt: str) -> Row:
+        """The query's tokens, padded, and the frames."""
         import torch
         from PIL import Image
 
