@@ -7,7 +7,7 @@ rule plan:
     conda:
         "../envs/workflow.yaml"
     params:
-        config=PLAN.as_json(PLAN.raw),
+        config=lambda wildcards: PLAN.as_json(PLAN.raw),
     message:
         "Reckon what is to do for {CONFIG.generators}"
     shell:
