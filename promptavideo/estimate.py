@@ -8,6 +8,7 @@ import pandas as pd
 
 from promptavideo import timing
 from promptavideo.config import Config
+from promptavideo.generators.api import OpenAIVideoConfig
 from promptavideo.operators import ChatConfig
 from promptavideo.plan import Plan
 from promptavideo.refiners import BoosterRefinerConfig, LlmRefinerConfig
@@ -76,8 +77,11 @@ class Estimate:
         film, score = self.measured(generator, "videos"), self.measured(generator, "rewards")
         filming = film.seconds / film.items if film.items else entry.seconds_per_video
         scoring = score.seconds / score.items if score.items else self._config.planning.seconds_per_score
+        price = 0.0
+        if isinstance(entry, OpenAIVideoConfig):  # films on somebody else's GPU
+            filming, price = 0.0, entry.seconds * (entry.price_per_second or 0.0)
         hours = (videos - done) * (filming + scoring) / 3600
-        money = hours * self._config.planning.gpu_hour_price
+        money = hours * self._config.planning.gpu_hour_price + (videos - done) * price
         return Row(generator, f"{batch} film", videos, done, gpu_hours_to_do=hours, money_to_do=money)
 
     def _texts(self, generator: str, batch: str) -> list[Row]:

@@ -101,3 +101,15 @@ def test_the_table_ends_each_generator_with_its_total(tmp_path: Path) -> None:
     assert "10 s a video (expected; `snakemake pilot` measures it)" in describe(
         table, Estimate(settings, tmp_path), settings
     )
+
+
+def test_a_hosted_model_costs_money_and_no_gpu(tmp_path: Path) -> None:
+    entry = {
+        "kind": "openai-video", "model": "sora-2", "size": "1280x720", "seconds": 4, "price_per_second": 0.1,
+        "seconds_per_video": 90.0,
+    }  # fmt: skip
+    (tmp_path / "resources").symlink_to(ROOT / "resources")
+    settings = config(generators={"sora": entry})
+    film = {row.stage: row for row in Estimate(settings, tmp_path).rows("sora")}["evolution/round-0 film"]
+    assert film.gpu_hours_to_do == pytest.approx(60 * 2 / 3600)
+    assert film.money_to_do == pytest.approx(60 * 2 / 3600 * 2 + 60 * 0.4)
