@@ -29,7 +29,7 @@ def main(options: Namespace) -> None:
     for video in videos:
         print(video)
         if lock:
-            video.unlink()
+            Store.remove(video)
     done = "deleted" if lock else "can be deleted with --delete"
     logging.info("%d videos of %.1f MB that no manifest names %s", len(videos), size / 1e6, done)
 
