@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from promptavideo.boosters.config import BoosterConfig
-from promptavideo.errors import require
+from promptavideo.errors import InputError, require
 from promptavideo.operators import OperatorConfig, load_operator
 from promptavideo.operators.base import TextLimits
 from promptavideo.refiners.base import Refiner
@@ -111,8 +111,9 @@ def load_refiner(
         case LlmRefinerConfig():
             from promptavideo.refiners.llm import LlmRefiner
 
-            entry: OperatorConfig = require(operator, "an llm refiner needs an operator")
-            chosen = load_operator(entry, config.operator, store)
+            if operator is None:
+                raise InputError("an llm refiner needs an operator")
+            chosen = load_operator(operator, config.operator, store)
             examples = Path(config.examples) if config.examples else None
             return LlmRefiner(chosen, Path(config.template), config.limits, seed, examples, config.attempts)
         case BoosterRefinerConfig():
