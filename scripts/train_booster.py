@@ -53,6 +53,7 @@ def main(options: Namespace) -> None:
 
 
 if __name__ == "__main__":
+    launch.follow_launcher()
     arguments = parser.parse_args()
     if arguments.log and launch.rank():
         arguments.log = arguments.log.with_suffix(f".rank-{launch.rank()}.log")  # the first process owns the log

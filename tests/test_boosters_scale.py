@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -11,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 import torch
 from peft import PeftModel
@@ -70,9 +73,26 @@ class TestBatches:
             )
 
 
+def kill_once(command: list[str], environment: dict[str, str], checkpoints: Path) -> None:
+    """Start a training, and kill its process group when the first checkpoint is whole; none of its processes stays."""
+    run = subprocess.Popen(
+        command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not list(checkpoints.glob("*/checkpoint-1/trainer_state.json")):
+        assert run.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    children = psutil.Process(run.pid).children(recursive=True)
+    assert len(children) == 2
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert not alive
+
+
 @pytest.fixture(scope="module")
 def together(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Boosters `sft` and `dpo-1` that two processes trained."""
+    """Boosters `sft`, whose training was killed on the way, and `dpo-1` that two processes trained."""
     folder = tmp_path_factory.mktemp("processes")
     write_table(PAIRS, folder / "pairs.parquet", PAIRS_SCHEMA)
     write_table(TRIPLES, folder / "triples.parquet", TRIPLES_SCHEMA)
@@ -94,6 +114,8 @@ def together(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         command += ["--base", str(llama), "--checkpoints", str(folder / "checkpoints"), "--seed", "5"]
         command += ["--output", str(folder / name), "--log", str(folder / f"{name}.log"), *more]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        if method == "sft":
+            kill_once(command, environment, folder / "checkpoints")
         run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
         assert run.returncode == 0, run.stderr[-5000:]
     return folder
@@ -122,11 +144,13 @@ class TestProcesses:
         card = json.loads((together / "dpo-1" / CARD).read_text())
         assert (card["devices"], card["steps"], card["previous"]) == (2, 4, "../sft")
         assert list((together / "checkpoints").iterdir()) == []
+        assert f"resuming from {together / 'checkpoints'}" in (together / "sft.log").read_text()
         assert "train dpo-1: 4/4 steps" in (together / "dpo-1.log").read_text()
         assert (together / "dpo-1.rank-1.log").read_text().count("steps") == 0
 
     def test_the_launcher_is_the_right_command(self, monkeypatch: pytest.MonkeyPatch) -> None:
         started: list[list[str]] = []
+        monkeypatch.setenv(launch.LAUNCHER, "")  # so that it is put back afterwards
         monkeypatch.setattr(os, "execv", lambda path, arguments: started.append([path, *arguments]))
         launch.relaunch(4, ["scripts/train_booster.py", "sft", "--settings", '{"a": "b c"}'])
         path, *arguments = started[0]

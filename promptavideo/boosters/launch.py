@@ -1,9 +1,15 @@
 """Start a script as several processes that train together, and tell them apart."""
 
+import ctypes
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
+
+LAUNCHER = "PROMPTAVIDEO_LAUNCHER"
+"""Environment variable with the process id of the launcher."""
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def processes() -> int:
@@ -19,6 +25,18 @@ def rank() -> int:
 def started() -> bool:
     """Whether this process is one of several already (`relaunch`, `torchrun` and `accelerate launch` say so)."""
     return "WORLD_SIZE" in os.environ
+
+
+def follow_launcher() -> None:
+    """Be killed when the launcher ends, however it ends.
+
+    It puts its processes into sessions of their own, so a kill of its process group would leave them training, beside
+    those of the next run.
+    """
+    if launcher := os.environ.get(LAUNCHER):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != int(launcher):  # it ended before it could be followed
+            sys.exit(1)
 
 
 def keep_one_gpu() -> None:
@@ -40,6 +58,7 @@ def relaunch(devices: int, command: Sequence[str]) -> NoReturn:
     """
     sys.stdout.flush()
     sys.stderr.flush()
+    os.environ[LAUNCHER] = str(os.getpid())
     # After `--` the launcher does not take the script's options for its own.
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}", "--"]
     os.execv(sys.executable, [sys.executable, *launcher, *command])
