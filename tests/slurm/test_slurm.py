@@ -3,6 +3,7 @@
 Not part of `pytest` alone: it installs Slurm. `make test-slurm` runs it.
 """
 
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -55,6 +56,7 @@ class Cancelled:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     install()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else a `kill` would leave the daemons behind
     with Cluster(tmp_path_factory.mktemp("slurm"), gpus=2) as cluster:
         yield cluster
 
