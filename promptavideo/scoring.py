@@ -5,10 +5,11 @@ import json
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from pydantic import TypeAdapter
@@ -26,9 +27,6 @@ log = logging.getLogger(__name__)
 
 KEY = ["prompt_id", "candidate", "replicate"]
 
-AHEAD = 2
-"""Videos that are decoded ahead of those being scored: few, since whole clips are large."""
-
 Values = dict[str, float]
 
 _VALUES = TypeAdapter(Values)
@@ -45,8 +43,8 @@ class _Job:
     video: Path
 
 
-_Waiting = tuple[_Job, Clip]
-"""A job, and the frames that its reward looks at."""
+_Ready = tuple[_Job, Any]
+"""A job, and what its reward made ready of the clip."""
 
 
 def score_shard(
@@ -103,87 +101,104 @@ def _job(entry: Entry, prompt: str, identity: str, store: Store) -> _Job:
 def _score(
     jobs: Sequence[_Job], manifest: Path, rewards: Mapping[str, Reward], store: Store, progress: Progress
 ) -> dict[Path, Values]:
-    """Do all jobs, decoding each video once; what each reward looks at waits until its batch is full.
+    """Do all jobs: a thread decodes each video once and makes it ready, then it waits until its batch is full.
 
-    After an error nothing more is decoded, but what has been decoded is still scored.
+    After an error nothing more is taken up, but what waits is still scored.
     """
     by_video: dict[str, list[_Job]] = {}
     for job in jobs:
         by_video.setdefault(job.entry.key, []).append(job)
-    waiting: dict[str, list[_Waiting]] = {}
+    needed = {job.identity: rewards[job.identity] for job in jobs}
+    waiting: dict[str, list[_Ready]] = {identity: [] for identity in needed}
     found: dict[Path, Values] = {}
     errors: list[ScoreError] = []
+
+    def score(identity: str) -> None:
+        batch, waiting[identity] = waiting[identity], []
+        found.update(_score_batch(needed[identity], batch, errors, progress))
+
     try:
-        for video, clip in _decoded(list(by_video.values()), manifest, store):
-            for job in video:
-                reward, batch = rewards[job.identity], waiting.setdefault(job.identity, [])
-                batch.append((job, reward.sample(clip)))
-                if len(batch) >= reward.batch_size:
-                    waiting[job.identity] = []
-                    found |= _score_batch(reward, batch, progress)
+        for video in _made_ready(list(by_video.values()), manifest, needed, store):
+            for job, ready in video:
+                if isinstance(ready, ScoreError):
+                    errors.append(ready)
+                    continue
+                waiting[job.identity].append((job, ready))
+                if len(waiting[job.identity]) >= needed[job.identity].batch_size:
+                    score(job.identity)
+            if errors:
+                break
     except ScoreError as error:
         errors.append(error)
-    for identity, batch in waiting.items():
-        if batch:
-            try:
-                found |= _score_batch(rewards[identity], batch, progress)
-            except ScoreError as error:
-                errors.append(error)
+    for identity in needed:
+        score(identity)
     if errors:
         raise errors[0]
     return found
 
 
-def _decoded(videos: Sequence[list[_Job]], manifest: Path, store: Store) -> Iterator[tuple[list[_Job], Clip]]:
-    """Each video's jobs with its clip, in order. A thread decodes the next ones while networks compute."""
+def _made_ready(
+    videos: Sequence[list[_Job]], manifest: Path, rewards: Mapping[str, Reward], store: Store
+) -> Iterator[list[tuple[_Job, Any]]]:
+    """The jobs of each video, in order, with what their rewards need of the clip, or with the error that they gave.
+
+    A thread works ahead of the networks by as many videos as the largest batch holds.
+    """
+
+    def make_ready(video: list[_Job]) -> list[tuple[_Job, Any]]:
+        clip = store.read(video[0].entry, manifest)
+        return [(job, _prepared(rewards[job.identity], clip, job)) for job in video]
+
+    lead = max((reward.batch_size for reward in rewards.values()), default=1)
     pool = ThreadPoolExecutor(max_workers=1)
     try:
-        ahead = deque(pool.submit(store.read, video[0].entry, manifest) for video in videos[:AHEAD])
-        for place, video in enumerate(videos):
-            clip = ahead.popleft().result()
-            if place + AHEAD < len(videos):
-                ahead.append(pool.submit(store.read, videos[place + AHEAD][0].entry, manifest))
-            yield video, clip
+        ahead = deque(pool.submit(make_ready, video) for video in videos[:lead])
+        for place in range(len(videos)):
+            ready = ahead.popleft().result()
+            if place + lead < len(videos):
+                ahead.append(pool.submit(make_ready, videos[place + lead]))
+            yield ready
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _score_batch(reward: Reward, batch: Sequence[_Waiting], progress: Progress) -> dict[Path, Values]:
-    """Score a batch and cache each result at once; a clip that cannot be scored is an error after the others."""
+def _prepared(reward: Reward, clip: Clip, job: _Job) -> Any:
+    """What a reward needs of a clip, or its error, with the video's name."""
     try:
-        given = reward.score([clip for _, clip in batch], [job.prompt for job, _ in batch])
+        return reward.prepare(clip, job.prompt)
     except ScoreError as error:
-        if len(batch) == 1:
-            raise ScoreError(f"{batch[0][0].video}: {error}") from error
-        return _each(lambda waiting: _score_batch(reward, [waiting], progress), batch)
-    fresh = dict(zip((job.cached for job, _ in batch), given, strict=True))
-
-    def keep(waiting: _Waiting) -> dict[Path, Values]:
-        job, clip = waiting
-        values = _finite(reward, fresh[job.cached], clip, job)
-        with atomic_path(job.cached, durable=False) as partial:  # `_read` takes a damaged one for none
-            partial.write_text(json.dumps(values))
-        progress.advance(1)
-        return {job.cached: values}
-
-    return _each(keep, batch)
+        return ScoreError(f"{job.video}: {error}")
 
 
-def _each(work: Callable[[_Waiting], dict[Path, Values]], batch: Sequence[_Waiting]) -> dict[Path, Values]:
-    """Do `work` for every clip of a batch, then raise the first error if there were any."""
+def _score_batch(
+    reward: Reward, batch: Sequence[_Ready], errors: list[ScoreError], progress: Progress
+) -> dict[Path, Values]:
+    """Score a batch and cache each result at once; clips that cannot be scored go to `errors`."""
+    if not batch:
+        return {}
+    try:
+        given = reward.score_prepared([ready for _, ready in batch])
+    except ScoreError as error:
+        if len(batch) > 1:  # one of them cannot be scored: which, and the others are kept
+            return {
+                path: values for one in batch for path, values in _score_batch(reward, [one], errors, progress).items()
+            }
+        errors.append(ScoreError(f"{batch[0][0].video}: {error}"))
+        return {}
     found: dict[Path, Values] = {}
-    errors: list[ScoreError] = []
-    for waiting in batch:
+    for (job, ready), values in zip(batch, given, strict=True):
         try:
-            found |= work(waiting)
+            found[job.cached] = _finite(reward, values, ready, job)
         except ScoreError as error:
             errors.append(error)
-    if errors:
-        raise errors[0]
+            continue
+        with atomic_path(job.cached, durable=False) as partial:  # `_read` takes a damaged one for none
+            partial.write_text(json.dumps(found[job.cached]))
+    progress.advance(len(found))
     return found
 
 
-def _finite(reward: Reward, values: Values, clip: Clip, job: _Job) -> Values:
+def _finite(reward: Reward, values: Values, ready: Any, job: _Job) -> Values:
     """The scores of one clip, which is scored once more if one is not finite."""
     for attempt in (1, 2):
         wrong = [name for name in reward.dimensions if not math.isfinite(values.get(name, math.nan))]
@@ -191,7 +206,7 @@ def _finite(reward: Reward, values: Values, clip: Clip, job: _Job) -> Values:
             return {name: float(values[name]) for name in reward.dimensions}
         log.warning("%s: %s of %s is not finite", job.video, ", ".join(wrong), type(reward).__name__)
         if attempt == 1:
-            values = reward.score([clip], [job.prompt])[0]
+            values = reward.score_prepared([ready])[0]
     raise ScoreError(
         f"{job.video}: {', '.join(wrong)} is not a finite number, scored twice by {type(reward).__name__}; "
         "look at the video, delete it if it is broken, and run again"

@@ -66,7 +66,7 @@ def test_the_query_is_the_published_one_to_the_letter() -> None:
 )
 def test_the_query_ends_with_an_image_a_frame(reward_models: Path, most: int, given: int, seen: int) -> None:
     reward = VideoScore(configure(max_frames=most), reward_models / "videoscore")
-    row = reward.prepare(reward.sample(clip(given)), "a red ball")
+    row = reward.prepare(clip(given), "a red ball")
     tokenizer = AutoTokenizer.from_pretrained(reward_models / "videoscore")
     ids = row["input_ids"][: row["attention_mask"].sum()]
     image = "<fake_token_around_image>" + "<image>" * LATENTS + "<fake_token_around_image>"

@@ -17,7 +17,7 @@ from promptavideo.filming import film_shard
 from promptavideo.rewards import RewardConfig, Rewards, load_rewards
 from promptavideo.rewards.base import Reward
 from promptavideo.schemas import DIMENSIONS, REWARDS, SCORES, read_table, write_table
-from promptavideo.scoring import AHEAD, gather, score_shard
+from promptavideo.scoring import gather, score_shard
 from promptavideo.shards import shard_rows
 from promptavideo.store import Store, read_manifest
 from promptavideo.video import Clip, read_video
@@ -145,8 +145,8 @@ class Batched(Judge):
         self.batch_size, self.frames = batch_size, frames
         self.batches: list[list[Clip]] = []
 
-    def sample(self, clip: Clip) -> Clip:
-        return Clip(clip.frames[: self.frames], clip.fps)
+    def prepare(self, clip: Clip, prompt: str) -> Any:
+        return Clip(clip.frames[: self.frames], clip.fps), prompt
 
     def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
         self.batches.append(list(clips))
@@ -182,21 +182,40 @@ def test_each_reward_gets_its_own_batches_from_one_decode(many: Filmed, monkeypa
     assert table["VQ"].tolist() == pytest.approx(first)
 
 
-def test_few_videos_are_decoded_ahead(many: Filmed, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [1, 3])
+def test_no_more_is_made_ready_ahead_than_the_largest_batch_holds(
+    many: Filmed, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
     rows, manifest, store = many
     decoded: list[Path] = []
     monkeypatch.setattr(store_module, "read_video", lambda path: decoded.append(path) or read_video(path))
 
     class Watchful(Batched):
         def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
-            time.sleep(0.02)  # time enough to decode all of them
-            counts.append(len(decoded))
+            time.sleep(0.05)  # time enough to decode all of them
+            ahead.append(len(decoded) - len(self.prompts) - len(clips))
             return super().score(clips, prompts)
 
-    counts: list[int] = []
-    score_shard(rows, manifest, {"judge": Watchful(1)}, store, "score")
-    assert all(place < count <= place + 1 + AHEAD for place, count in enumerate(counts))
-    assert max(count - place for place, count in enumerate(counts)) > 1
+    ahead: list[int] = []
+    score_shard(rows, manifest, {"judge": Watchful(size)}, store, "score")
+    assert 0 < max(ahead) <= size and min(ahead) == 0
+
+
+def test_a_clip_that_a_reward_refuses_is_named_and_what_waits_is_scored(many: Filmed) -> None:
+    rows, manifest, store = many
+
+    class Choosy(Batched):
+        def prepare(self, clip: Clip, prompt: str) -> Any:
+            if prompt == "prompt 4":
+                raise ScoreError("too strange")
+            return super().prepare(clip, prompt)
+
+    choosy, other = Choosy(3, dimensions=DIMENSIONS[:5]), Batched(7, dimensions=DIMENSIONS[5:])
+    with pytest.raises(ScoreError, match=r"/[0-9a-f]{32}\.mp4: too strange"):
+        score_shard(rows, manifest, {"choosy": choosy, "other": other}, store, "score")
+    assert choosy.prompts == rows["prompt"].tolist()[:4]
+    assert other.prompts == rows["prompt"].tolist()[:5]
+    assert cached(store) == 9
 
 
 def test_a_killed_job_goes_on_after_its_last_batch(many: Filmed) -> None:

@@ -84,8 +84,7 @@ class Aesthetic(NeuralReward):
         """The frames to average over."""
         return sample_frames(clip, self._frames)
 
-    def prepare(self, clip: Clip, prompt: str) -> Row:
-        """The frames."""
+    def _read(self, clip: Clip, prompt: str) -> Row:
         return {"pixel_values": clip_pixels(clip.frames, self._size).to(self._dtype)}
 
     def _forward(self, batch: Row) -> "torch.Tensor":

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from promptavideo.settings import Section
 from promptavideo.video import Clip
@@ -40,11 +40,21 @@ class Reward(ABC):
     """The dimensions it fills, a subset of `schemas.DIMENSIONS`."""
 
     batch_size: int = 1
-    """How many clips a call of `score` should get; no score depends on it by more than rounding."""
+    """How many clips a call should get; no score depends on it by more than rounding."""
 
-    def sample(self, clip: Clip) -> Clip:
-        """The frames it looks at, in order; waiting clips are cut down to them. Twice is the same as once."""
-        return clip
+    def prepare(self, clip: Clip, prompt: str) -> Any:
+        """What `score_prepared` needs of a clip, and no more, since it waits until a batch is full.
+
+        A thread of its own calls this, beside the one that scores.
+
+        Raises:
+            ScoreError: The clip cannot be judged.
+        """
+        return clip, prompt
+
+    def score_prepared(self, prepared: Sequence[Any]) -> list[dict[str, float]]:
+        """What `score` gives, for clips that `prepare` made ready."""
+        return self.score([clip for clip, _ in prepared], [prompt for _, prompt in prepared])
 
     @abstractmethod
     def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:

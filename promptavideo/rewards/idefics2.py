@@ -33,8 +33,8 @@ class Idefics2ForSequenceClassification(Idefics2PreTrainedModel):
         """Scores [B, 5].
 
         Args:
-            input_ids: [B, L], padded on the right: positions start at the first token, and no token sees the padding, so
-                that attention is plainly causal and takes its fast path.
+            input_ids: [B, L], padded on the right: no token sees the padding, so that attention is plainly causal and
+                takes its fast path.
             attention_mask: [B, L], 1 for tokens and 0 for padding; tells which token is the last.
             pixel_values: [B, T, 3, H, W].
             pixel_attention_mask: [B, T, H, W], 1 for pixels of a frame.

@@ -87,8 +87,7 @@ class Mps(NeuralReward):
         )
         return read["input_ids"][0]
 
-    def prepare(self, clip: Clip, prompt: str) -> Row:
-        """The prompt's tokens and the frames."""
+    def _read(self, clip: Clip, prompt: str) -> Row:
         return {
             "input_ids": self._ids(plain(prompt, self._tokenizer)),
             "pixel_values": clip_pixels(clip.frames, self._size).to(self._dtype),

@@ -74,7 +74,11 @@ class NeuralReward(Reward):
         self._device = torch.device("cuda" if use_gpu else "cpu")
 
     @abstractmethod
-    def prepare(self, clip: Clip, prompt: str) -> Row:
+    def sample(self, clip: Clip) -> Clip:
+        """The frames it looks at, in order."""
+
+    @abstractmethod
+    def _read(self, clip: Clip, prompt: str) -> Row:
         """What the network reads for one sampled clip."""
 
     @abstractmethod
@@ -97,27 +101,35 @@ class NeuralReward(Reward):
                 "time, or dtype: bfloat16"
             ) from error
 
+    def prepare(self, clip: Clip, prompt: str) -> Row:
+        """What the network reads for one clip; see `Reward.prepare`.
+
+        Raises:
+            ScoreError: The clip is not uint8 [T, H, W, 3] with T > 0, or the prompt is too long.
+        """
+        _check(clip)
+        return self._read(self.sample(clip), prompt)
+
     def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
-        """Raw scores of each clip; see `Reward.score`.
+        """Raw scores of each clip; raises what `prepare` and `score_prepared` do."""
+        return self.score_prepared([self.prepare(clip, prompt) for clip, prompt in zip(clips, prompts, strict=True)])
+
+    def score_prepared(self, prepared: Sequence[Row]) -> list[dict[str, float]]:
+        """Raw scores of each row; see `Reward.score_prepared`.
 
         Raises:
             InputError: The GPU's memory does not hold one clip.
-            ScoreError: A clip is not uint8 [T, H, W, 3] with T > 0, or a prompt is too long.
         """
         import torch
 
         torch.set_num_threads(self._threads)
-        groups: dict[tuple[tuple[str, torch.Size], ...], list[tuple[int, Row]]] = {}
-        for place, (clip, prompt) in enumerate(zip(clips, prompts, strict=True)):
-            _check(clip)
-            row = self.prepare(self.sample(clip), prompt)
-            shape = tuple((name, tensor.shape) for name, tensor in row.items())
-            groups.setdefault(shape, []).append((place, row))
+        groups: dict[tuple[tuple[str, torch.Size], ...], list[int]] = {}
+        for place, row in enumerate(prepared):
+            groups.setdefault(tuple((name, tensor.shape) for name, tensor in row.items()), []).append(place)
         found: dict[int, list[float]] = {}
-        for group in groups.values():
-            scores = self._score_rows([row for _, row in group])
-            found.update(zip((place for place, _ in group), scores, strict=True))
-        return [dict(zip(self.dimensions, found[place], strict=True)) for place in range(len(clips))]
+        for places in groups.values():
+            found |= zip(places, self._score_rows([prepared[place] for place in places]), strict=True)
+        return [dict(zip(self.dimensions, found[place], strict=True)) for place in range(len(prepared))]
 
     def _score_rows(self, rows: Sequence[Row]) -> list[list[float]]:
         """Scores of rows of one shape; a GPU whose memory does not hold a batch gets half of it."""

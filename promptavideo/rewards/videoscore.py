@@ -98,8 +98,7 @@ class VideoScore(NeuralReward):
         """All frames of a short clip, else `max_frames` spread over it."""
         return clip if len(clip.frames) <= self._max_frames else sample_frames(clip, self._max_frames)
 
-    def prepare(self, clip: Clip, prompt: str) -> Row:
-        """The query's tokens, padded, and the frames."""
+    def _read(self, clip: Clip, prompt: str) -> Row:
         import torch
         from PIL import Image
 
