@@ -85,7 +85,7 @@ def configure(checkout: Path, **fields: Any) -> CommandConfig:
         "checkout": str(checkout),
         "environment": {"PYTHONPATH": str(ROOT)},
         "batch_size": 3,
-        "timeout_s": 60.0,
+        "timeout_s": 300.0,
         "width": 32,
         "height": 16,
         "frames": 4,
@@ -206,6 +206,14 @@ class TestFaults:
     def test_an_unknown_program_is_named(self, tmp_path: Path, checkout: Path) -> None:
         with pytest.raises(InputError, match=r"generators\.own\.command: there is no program no-such-program"):
             film(configure(checkout, command=["no-such-program", "{prompts}", "{output}"]), tmp_path)
+
+    def test_a_program_may_be_a_file_of_the_checkout(self, tmp_path: Path, checkout: Path) -> None:
+        config = configure(checkout, command=["./run.sh", "{prompts}", "{output}"])
+        with pytest.raises(InputError, match=r"there is no program .*checkout/run\.sh"):
+            film(config, tmp_path)
+        (checkout / "run.sh").write_text(f'#!/bin/sh\nexec {sys.executable} film.py "$@"\n')
+        (checkout / "run.sh").chmod(0o755)
+        film(config, tmp_path)
 
     def test_a_cancelled_job_stops_its_command_and_the_next_takes_what_is_whole(
         self, tmp_path: Path, checkout: Path

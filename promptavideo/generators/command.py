@@ -173,7 +173,7 @@ class CommandGenerator(Generator):
                     yield VideoFile(path, self.config.width, self.config.height, self.config.frames, self.config.fps)
                     continue
                 complete = False
-                absent = InputError(f"{self._entry}.command: ended well, but left out a video. {_tail(folder, ())}")
+                absent = InputError(f"{self._entry}.command: ended well, but left out a video. {self._tail(folder)}")
                 yield Lost(failure or absent)
             shutil.rmtree(folder if complete and not failure else output)
 
@@ -215,8 +215,16 @@ class CommandGenerator(Generator):
         if status == 0:
             return None
         what = f"ended with status {status}" if status is not None else f"did not end within {config.timeout_s:g} s"
-        secrets = [os.environ[name] for name in config.pass_environment if os.environ.get(name)]
-        return InputError(f"{self._entry}.command: {what}; what it has filmed is kept. {_tail(folder, secrets)}")
+        return InputError(f"{self._entry}.command: {what}; what it has filmed is kept. {self._tail(folder)}")
+
+    def _tail(self, folder: Path) -> str:
+        """The end of a call's log, for a message, without what was handed on and may be a secret."""
+        text = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
+        for name in self.config.pass_environment:
+            if secret := os.environ.get(name):
+                text = text.replace(secret, "***")
+        lines = [line[:300] for line in text.splitlines() if line.strip()][-TAIL:]
+        return f"The end of {folder / 'log.txt'}:\n  " + "\n  ".join(lines or ["(empty)"])
 
 
 def check_command(config: CommandConfig, entry: str) -> None:
@@ -229,8 +237,10 @@ def check_command(config: CommandConfig, entry: str) -> None:
     Raises:
         InputError: There is no such program or checkout, or another version is checked out.
     """
-    program = config.command[0]
-    if "{" not in program and shutil.which(program) is None:
+    program, search = config.command[0], config.environment.get("PATH")
+    if "/" in program:
+        program = str(Path(config.checkout or "", program))
+    if "{" not in program and shutil.which(program, path=search) is None:
         raise InputError(f"{entry}.command: there is no program {program}; install it, or give its whole path")
     if config.checkout is None:
         return
@@ -301,12 +311,3 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(GRACE_S)
             return
-
-
-def _tail(folder: Path, secrets: Sequence[str]) -> str:
-    """The end of a call's log, for a message, without what must not be shown."""
-    text = (folder / "log.txt").read_text(encoding="utf-8", errors="replace") if (folder / "log.txt").exists() else ""
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    lines = [line[:300] for line in text.splitlines() if line.strip()][-TAIL:]
-    return f"The end of {folder / 'log.txt'}:\n  " + "\n  ".join(lines or ["(empty)"])
