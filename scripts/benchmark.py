@@ -43,7 +43,7 @@ def main(options: Namespace) -> None:
 def _filming(config: Config, prompts: list[str]) -> list[tuple[str, float, str, float]]:
     """Videos a second: one pipeline call a prompt, against fixed-shape batches; the same threads for both."""
     name, entry = next(iter(config.generators.items()))
-    folder = Path("resources/models", entry.model)
+    folder = Path("resources/models", *entry.models)
     rates = []
     for batch_size in (1, entry.batch_size):
         generator = load_generator(entry.model_copy(update={"batch_size": batch_size}), folder)

@@ -66,7 +66,7 @@ class Judge(Reward):
     """Scores a clip by its brightness and its prompt's length; the first `nans` scores are not numbers."""
 
     def __init__(self, dimensions: tuple[str, ...] = DIMENSIONS, nans: float = 0) -> None:
-        self.dimensions, self.nans = dimensions, nans
+        self.dimensions, self.nans = dimensions, nans  # type: ignore[misc]
         self.prompts: list[str] = []
 
     def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
