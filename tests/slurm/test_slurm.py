@@ -3,6 +3,7 @@
 Not part of `pytest` alone: it installs Slurm. `make test-slurm` runs it.
 """
 
+import shutil
 import signal
 import subprocess
 import time
@@ -38,7 +39,8 @@ OVERRIDES = [
 FILMING = "rule_film_wildcards_mini-t2v_dpo-1_0000"
 VIDEOS = 10
 """Of the cancelled job: two prompts with five candidates each."""
-SECONDS = 900
+SECONDS = 1800
+"""Until a run is given up; it takes a fifth of it where nothing else runs."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def test_only_work_for_gpus_goes_through_slurm(cancelled: Cancelled) -> None:
 
 def test_the_tables_are_those_of_a_run_without_slurm(cancelled: Cancelled, tmp_path: Path) -> None:
     folder = workspace(tmp_path / "run")
+    shutil.copytree(cancelled.folder / "resources/models", folder / "resources/models")
     run = subprocess.run(
         ["snakemake", "--quiet", "rules", "--cores", "2", *CONFIGURATION],
         cwd=folder,
