@@ -74,12 +74,12 @@ class TestBatches:
 
 
 def kill_once(command: list[str], environment: dict[str, str], checkpoints: Path) -> None:
-    """Start a training, and kill its process group when the first checkpoint is whole; none of its processes stays."""
+    """Start a training, and kill its process group as soon as a checkpoint is whole; none of its processes stays."""
     run = subprocess.Popen(
         command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 300
-    while not list(checkpoints.glob("*/checkpoint-1/trainer_state.json")):
+    while not list(checkpoints.glob("*/checkpoint-*/trainer_state.json")):
         assert run.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
     children = psutil.Process(run.pid).children(recursive=True)
