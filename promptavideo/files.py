@@ -20,7 +20,8 @@ def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
     `path` is left as it was. Without `durable` it is not flushed, which takes milliseconds a file: after a power cut it
     may be empty, which its reader must then notice.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         yield partial
@@ -28,8 +29,9 @@ def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
             with partial.open("rb") as written:
                 os.fsync(written.fileno())
         partial.replace(path)
-    finally:
+    except BaseException:
         partial.unlink(missing_ok=True)
+        raise
 
 
 def sha256(path: Path) -> str:
