@@ -57,4 +57,5 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if arguments.log and launch.rank():
         arguments.log = arguments.log.with_suffix(f".rank-{launch.rank()}.log")  # the first process owns the log
-    cli.run(arguments, main)
+    with launch.leave_at_once():
+        cli.run(arguments, main)

@@ -159,6 +159,17 @@ class TestProcesses:
         assert arguments[5] == "--"
         assert arguments[6:] == ["scripts/train_booster.py", "sft", "--settings", '{"a": "b c"}']
 
+    @pytest.mark.parametrize(("ending", "status"), [("", 0), ("sys.exit(1)", 1), ("sys.exit('no data')", 1)])
+    def test_one_of_several_leaves_without_tearing_down(self, ending: str, status: int) -> None:
+        code = (
+            "import sys, time\nfrom promptavideo.boosters import launch\n"
+            "class Group:\n    def __del__(self):\n        time.sleep(600)\n"
+            f"with launch.leave_at_once():\n    launch.hold(Group())\n    print('done')\n    {ending}\n"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "WORLD_SIZE": "2"}
+        run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+        assert (run.returncode, run.stdout) == (status, "done\n"), run.stderr
+
     @pytest.mark.parametrize(
         ("visible", "kept"), [(None, "0"), ("2,3", "2"), ("", ""), ("GPU-8932f937,GPU-1", "GPU-8932f937")]
     )

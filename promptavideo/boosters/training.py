@@ -184,13 +184,15 @@ def _train(
             train_dataset=_dataset(examples, checkpoints, run.devices, on_gpu),
             peft_config=_lora(settings.lora),
         )
+        if run.devices > 1:
+            launch.hold(trainer)
         trainer.add_callback(_Report(f"train {run.output.name}"))
         trainer.train(resume_from_checkpoint=_last_complete(checkpoints))
     if trainer.is_world_process_zero():
         origin = {"name": base.name, "kind": base.kind, "source": base.source, "revision": base.revision}
         _write(trainer, run, {**identity, "base_model": origin})
     if run.devices > 1:
-        trainer.accelerator.end_training()  # waits for all processes
+        trainer.accelerator.wait_for_everyone()
     if launch.rank() == 0:
         shutil.rmtree(checkpoints)
 
