@@ -47,7 +47,8 @@ def hub_errors(key: str, kind: Literal["model", "dataset"], repo_id: str, revisi
     state = "the token in HF_TOKEN has no access" if token() else "HF_TOKEN is not set"
     page = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{repo_id}"
     try:
-        yield
+        with _answers():
+            yield
     except errors.GatedRepoError as error:
         raise InputError(
             f"{key}: {repo_id} is gated and {state}; accept its terms at {page} and set HF_TOKEN to a token of that "
@@ -69,6 +70,19 @@ def hub_errors(key: str, kind: Literal["model", "dataset"], repo_id: str, revisi
         raise InputError(
             f"{key}: the Hub did not give {where} ({_first_line(error)}); run again, the download resumes"
         ) from error
+
+
+@contextmanager
+def _answers() -> Iterator[None]:
+    """Raise what the Hub answered, where its client makes of that answer an error that speaks of the network."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except (errors.LocalEntryNotFoundError, errors.DryRunError) as error:
+        if isinstance(error.__cause__, errors.HfHubHTTPError):
+            raise error.__cause__
+        raise
 
 
 def _first_line(error: BaseException) -> str:
