@@ -81,7 +81,7 @@ def _answers() -> Iterator[None]:
         yield
     except (errors.LocalEntryNotFoundError, errors.DryRunError) as error:
         if isinstance(error.__cause__, errors.HfHubHTTPError):
-            raise error.__cause__
+            raise error.__cause__ from None
         raise
 
 
