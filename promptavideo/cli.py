@@ -40,6 +40,7 @@ def run(options: argparse.Namespace, work: Callable[[argparse.Namespace], None])
     if options.log:
         options.log.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(options.log, mode="w", encoding="utf-8"))
+    logging.raiseExceptions = False  # a log that a full disk does not take must not bury the message that says so
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True
     )

@@ -162,8 +162,12 @@ class Store:
             partial.replace(path)
         except OSError:  # a file system without hard links
             partial.replace(path)
-        with atomic_path(self.circumstances(key)) as record:
-            record.write_text(json.dumps(dict(circumstances)) + "\n", encoding="utf-8")
+        try:
+            with atomic_path(self.circumstances(key)) as record:
+                record.write_text(json.dumps(dict(circumstances)) + "\n", encoding="utf-8")
+        except OSError:  # a full disk: nothing would ever tell what filmed this video
+            self.remove(path)
+            raise
         return None
 
     def _device(self, key: str) -> str:

@@ -329,14 +329,14 @@ class TestMemory:
         for way in ("batch_size below 2", "vae_tiling: true", "What is filmed is kept"):
             assert way in str(caught.value)
 
-    def test_main_memory_that_runs_out_is_named_too(
+    def test_memory_that_a_library_of_the_gpu_lacks_is_named_too(
         self, generator: DiffusersGenerator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def call(texts: Any, seeds: Any) -> Any:
-            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory")
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
 
         monkeypatch.setattr(generator, "_call", call)
-        with pytest.raises(InputError, match="main memory ran out"):
+        with pytest.raises(InputError, match="memory ran out while it filmed"):
             generator.film(["a red ball"], [1])
 
     def test_frames_that_are_not_numbers_are_refused(

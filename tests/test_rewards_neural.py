@@ -146,18 +146,23 @@ class TestMemory:
             caplog.clear()  # of what transformers says while it loads
             after = table(reward, given, PROMPTS[3:4] * 5)
         assert sizes == [8, 4, 2, 2, 2] and reward.batch_size == 2
+        assert reward.circumstances() == {"batch_size": 2}
         assert [record.message for record in caplog.records] == [
-            f"{name}: out of GPU memory; going on with batches of {size}"
+            f"{name}: out of main memory; going on with batches of {size}"
             for name, size in ((reward._name, 4), (reward._name, 2))
         ]
         assert np.abs(after - before).max() < 2e-5
         table(reward, given[:1], PROMPTS[:1])
         assert sizes[5:] == [2]
 
-    def test_a_gpu_too_small_for_one_video_is_named(self, reward_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_memory_too_small_for_one_video_is_named(
+        self, reward_models: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         reward = load("mps", reward_models)
         self.starve(reward, monkeypatch, most=0)
-        with pytest.raises(InputError, match=r"MPS: the GPU's memory does not hold even one video; use a GPU"):
+        with pytest.raises(
+            InputError, match=r"MPS: main memory does not hold even one video\. .*dtype: bfloat16, or fewer frames"
+        ):
             reward.score(clips(1), ["a"])
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

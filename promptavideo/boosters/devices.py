@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from promptavideo.errors import InputError
+from promptavideo.memory import ran_out
 
 Device = Literal["auto", "cpu", "cuda"]
 """`auto` takes a GPU when there is one; `cuda` insists on it."""
@@ -38,13 +39,13 @@ def choose_device(device: Device, key: str, count: int = 1) -> str:
 
 @contextmanager
 def enough_memory(advice: str) -> Iterator[None]:
-    """Say what to lower when the GPU's memory does not suffice."""
-    import torch
-
+    """Say what to lower when memory does not suffice."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise InputError(f"the GPU's memory does not suffice ({_first_line(error)}); {advice}") from error
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        raise InputError(f"memory does not suffice ({_first_line(error)}); {advice}") from error
 
 
 def _first_line(error: BaseException) -> str:

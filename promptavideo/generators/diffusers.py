@@ -13,6 +13,7 @@ from promptavideo.errors import InputError
 from promptavideo.generators.base import Generator
 from promptavideo.generators.diffusers_config import ADDED, PLANNING, DiffusersConfig
 from promptavideo.hardware import processor
+from promptavideo.memory import ran_out
 from promptavideo.models import check_model
 from promptavideo.video import Clip
 
@@ -22,9 +23,6 @@ OFFLOADS = ("none", "model", "sequential")
 """Where weights wait, from fastest to what needs least GPU memory."""
 
 DENOISERS = ("transformer", "transformer_2", "unet")
-
-NO_MEMORY = ("not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""What errors say of memory that are no `OutOfMemoryError`: main memory, and cuBLAS."""
 
 
 class DiffusersGenerator(Generator):
@@ -50,7 +48,10 @@ class DiffusersGenerator(Generator):
         self._folder, self._model = folder, check_model(folder).digest
         gpu = torch.cuda.is_available()
         if config.device == "cuda" and not gpu:
-            raise InputError(f"generator of {folder.name}: device is cuda, but this machine has no GPU")
+            raise InputError(
+                f"generator of {folder.name}: device is cuda, but this machine has no GPU that torch can use; "
+                "run the job where there is one, or set device: auto"
+            )
         self._device = "cuda" if gpu and config.device != "cpu" else "cpu"
         self._offload: str = config.offload if self._device == "cuda" else "none"
         torch.set_num_threads(config.threads)
@@ -212,14 +213,10 @@ class DiffusersGenerator(Generator):
     @staticmethod
     def _fits(work: Callable[[], object]) -> bool:
         """Do something; False if memory ran out. The error is gone then, and with it the tensors that it held."""
-        import torch
-
         try:
             work()
-        except torch.OutOfMemoryError:
-            return False
-        except RuntimeError as error:
-            if not any(sign in str(error) for sign in NO_MEMORY):
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
                 raise
             return False
         return True

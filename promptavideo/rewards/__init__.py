@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, assert_never
+from typing import Annotated, Any, Literal, assert_never
 
 from pydantic import Field
 
@@ -64,6 +64,11 @@ class Rewards(Mapping[str, Reward]):
 
     def __len__(self) -> int:
         return len(self._loaders)
+
+    def circumstances(self) -> dict[str, dict[str, Any]]:
+        """What the rewards that were loaded have to record of this job, by the name of their entry."""
+        found = {identity.split(" ", 1)[0]: reward.circumstances() for identity, reward in self._loaded.items()}
+        return {name: said for name, said in found.items() if said}
 
 
 def load_rewards(configs: Mapping[str, RewardConfig], models: Path = Path()) -> Rewards:

@@ -42,6 +42,10 @@ class Reward(ABC):
     batch_size: int = 1
     """How many clips a call should get; no score depends on it by more than rounding."""
 
+    def circumstances(self) -> dict[str, Any]:
+        """What is recorded of a scoring job that the settings do not say."""
+        return {}
+
     def prepare(self, clip: Clip, prompt: str) -> Any:
         """What `score_prepared` needs of a clip, and no more, since it waits until a batch is full.
 

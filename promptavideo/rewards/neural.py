@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from promptavideo.errors import InputError, ScoreError
+from promptavideo.memory import ran_out
 from promptavideo.rewards.base import Reward, RewardSection
 from promptavideo.video import Clip
 
@@ -65,6 +66,7 @@ class NeuralReward(Reward):
         import torch
 
         self.batch_size, self._threads, self._name = config.batch_size, config.threads, name
+        self._asked_for = config.batch_size
         if config.device == "cuda" and not torch.cuda.is_available():
             raise InputError(
                 f"{name}: device is cuda, but this machine has no GPU that torch can use; run the job where there is "
@@ -91,11 +93,11 @@ class NeuralReward(Reward):
         Raises:
             InputError: The GPU's memory does not hold it.
         """
-        import torch
-
         try:
             return network.to(self._device)
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
             raise InputError(
                 f"{self._name}: the GPU's memory does not hold the model; use a GPU with more, fewer rewards at a "
                 "time, or dtype: bfloat16"
@@ -110,6 +112,10 @@ class NeuralReward(Reward):
         _check(clip)
         return self._read(self.sample(clip), prompt)
 
+    def circumstances(self) -> dict[str, Any]:
+        """The batch size that memory allowed, if it is not the one asked for: it moves scores by rounding."""
+        return {"batch_size": self.batch_size} if self.batch_size != self._asked_for else {}
+
     def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
         """Raw scores of each clip; raises what `prepare` and `score_prepared` do."""
         return self.score_prepared([self.prepare(clip, prompt) for clip, prompt in zip(clips, prompts, strict=True)])
@@ -118,7 +124,7 @@ class NeuralReward(Reward):
         """Raw scores of each row; see `Reward.score_prepared`.
 
         Raises:
-            InputError: The GPU's memory does not hold one clip.
+            InputError: Memory does not hold one clip.
         """
         import torch
 
@@ -132,7 +138,7 @@ class NeuralReward(Reward):
         return [dict(zip(self.dimensions, found[place], strict=True)) for place in range(len(prepared))]
 
     def _score_rows(self, rows: Sequence[Row]) -> list[list[float]]:
-        """Scores of rows of one shape; a GPU whose memory does not hold a batch gets half of it."""
+        """Scores of rows of one shape; where memory does not hold a batch, half of it is tried."""
         done: list[list[float]] = []
         while len(done) < len(rows):
             scores = self._call(rows[len(done) : len(done) + self.batch_size])
@@ -152,19 +158,22 @@ class NeuralReward(Reward):
             with torch.inference_mode():
                 scores = self._forward(batch)
             return scores[: len(rows)].float().cpu().tolist()
-        except torch.OutOfMemoryError:
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
             return None
 
     def _halve(self) -> None:
         import torch
 
+        where = "GPU" if self._device.type == "cuda" else "main"
         if self.batch_size == 1:
             raise InputError(
-                f"{self._name}: the GPU's memory does not hold even one video; use a GPU with more, dtype: bfloat16, "
-                "or fewer frames"
+                f"{self._name}: {where} memory does not hold even one video. What is scored is kept. Take a machine "
+                "with more, dtype: bfloat16, or fewer frames"
             )
         self.batch_size //= 2
-        log.warning("%s: out of GPU memory; going on with batches of %d", self._name, self.batch_size)
+        log.warning("%s: out of %s memory; going on with batches of %d", self._name, where, self.batch_size)
         torch.cuda.empty_cache()
 
 
