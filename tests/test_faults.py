@@ -147,6 +147,6 @@ class TestMainMemory:
             reward.score(clips(1), ["a"])
 
     def test_training_and_sampling_say_what_to_lower(self) -> None:
-        with pytest.raises(InputError, match=r"memory does not suffice \(.*allocate memory.*\); lower the batch"):
-            with enough_memory("lower the batch"):
-                no_memory()
+        said = r"memory does not suffice \(.*allocate memory.*\); lower the batch"
+        with pytest.raises(InputError, match=said), enough_memory("lower the batch"):
+            no_memory()

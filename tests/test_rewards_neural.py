@@ -155,14 +155,10 @@ class TestMemory:
         table(reward, given[:1], PROMPTS[:1])
         assert sizes[5:] == [2]
 
-    def test_a_memory_too_small_for_one_video_is_named(
-        self, reward_models: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_memory_for_less_than_a_video_is_named(self, reward_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         reward = load("mps", reward_models)
         self.starve(reward, monkeypatch, most=0)
-        with pytest.raises(
-            InputError, match=r"MPS: main memory does not hold even one video\. .*dtype: bfloat16, or fewer frames"
-        ):
+        with pytest.raises(InputError, match=r"MPS: main memory does not hold even one video.*dtype: bfloat16"):
             reward.score(clips(1), ["a"])
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
