@@ -17,7 +17,9 @@ from promptavideo.models import check_model
 from promptavideo.store import Entry
 from promptavideo.timing import Timing
 
-PACKAGES = ("torch", "diffusers", "transformers", "trl", "peft", "opencv-python-headless", "scikit-image", "av")
+PACKAGES = (
+    "torch", "diffusers", "transformers", "torchao", "trl", "peft", "opencv-python-headless", "scikit-image", "av"
+)  # fmt: skip
 
 
 def code_version(root: Path) -> str:
@@ -72,6 +74,21 @@ def videos(scores: pd.DataFrame, entries: Sequence[Entry], scorings: Sequence[Ti
         "filmed_on": dict(Counter(entry.device for entry in entries)),
         "scored_on": dict(scored),
     }
+
+
+def jobs(timings: Iterable[Timing]) -> list[dict[str, Any]]:
+    """What ran the jobs that filmed or scored anything: device and circumstances, and how many videos they did.
+
+    Jobs under the same circumstances are one entry. What a job found in the store counts for the job that did it.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for one in timings:
+        if one.items:
+            said = {**one.circumstances, "device": one.device}
+            entry = found.setdefault(json.dumps(said, sort_keys=True), {**said, "jobs": 0, "videos": 0})
+            entry["jobs"] += 1
+            entry["videos"] += one.items
+    return list(found.values())
 
 
 def row(

@@ -6,8 +6,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -27,6 +28,8 @@ class Timing:
     device: str = "unknown"
     peak_memory_mb: float = 0.0
     """Of the GPU if the job used one, else of the process."""
+    circumstances: dict[str, Any] = field(default_factory=dict)
+    """What else to record: interpreter and libraries, and what memory forced the job to do otherwise."""
 
     @contextmanager
     def measure(self, items: int) -> Iterator[None]:

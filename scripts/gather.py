@@ -27,11 +27,13 @@ def main(options: Namespace) -> None:
     origin = {"code": provenance.code_version(Path()), "environment": provenance.environment()} | options.run
     origin |= {"generator": options.generator, "rewards": options.rewards}
     origin |= {"models": [provenance.model(Path("resources/models", name)) for name in options.models]}
-    origin |= provenance.videos(
-        table,
-        [entry for shard in shards for entry in read_manifest(options.batch / "videos" / f"{shard}.jsonl")],
-        [timing.read(options.batch / "rewards" / f"{shard}.timing.json") for shard in shards],
+    entries = [entry for shard in shards for entry in read_manifest(options.batch / "videos" / f"{shard}.jsonl")]
+    filming, scoring = (
+        [timing.read(options.batch / kind / f"{shard}.timing.json") for shard in shards]
+        for kind in ("videos", "rewards")
     )
+    origin |= provenance.videos(table, entries, scoring)
+    origin |= {"filming": provenance.jobs(filming), "scoring": provenance.jobs(scoring)}
     with atomic_path(options.batch / "scores.provenance.json") as partial:
         partial.write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     write_table(table, options.batch / "scores.parquet", SCORES)

@@ -133,3 +133,12 @@ def test_a_row_tells_where_its_number_comes_from(tmp_path: Path) -> None:
     assert row["scores"]["models"][0]["name"] == "tiny" and row["scores"]["models"][0]["digest"]
     assert json.loads(json.dumps(row)) == row
     assert provenance.row(arm, scores, origin, tmp_path / "prompts.txt", None)["booster"] is None
+
+
+def test_jobs_are_told_by_what_they_ran_on() -> None:
+    one, other = {"packages": {"torch": "2"}}, {"packages": {"torch": "3"}, "offload": "model"}
+    timings = [Timing(3, 1, "A", 0, one), Timing(2, 1, "A", 0, one), Timing(1, 1, "A", 0, other), Timing(0, 0, "B")]
+    assert provenance.jobs(timings) == [
+        {"device": "A", **one, "jobs": 2, "videos": 5},
+        {"device": "A", **other, "jobs": 1, "videos": 1},
+    ]

@@ -7,6 +7,7 @@ import yaml
 
 from promptavideo.config import Config, check
 from promptavideo.estimate import Estimate, Row, as_table, describe
+from promptavideo.operators.ledger import Budget, Ledger, Prices
 from promptavideo.store import Entry, write_manifest
 from promptavideo.timing import Timing
 
@@ -62,9 +63,49 @@ def test_what_is_done_is_not_to_do(tmp_path: Path) -> None:
     film = found["evolution/round-1 film"]
     assert (film.videos, film.videos_done) == (180, 90)
     assert film.gpu_hours_to_do == pytest.approx(90 * 12 / 3600)
-    assert found["evolution/round-1 ask paid"].requests_done == 60
-    assert found["evolution/round-1 ask paid"].money_to_do == 0
+    asked = found["evolution/round-1 ask paid"]
+    assert (asked.requests_done, asked.tokens_to_do, asked.tokens_done) == (60, 0, 60 * 1500)
+    assert (asked.money_to_do, asked.money_done) == (0, pytest.approx(60 * (1000 * 1 + 500 * 2) / 1e6))
     assert found["sft train"].gpu_hours_to_do == 0 and found["dpo-1 train"].gpu_hours_to_do > 0
+
+
+def test_what_is_done_took_what_its_jobs_recorded(tmp_path: Path) -> None:
+    results, benchmarks = tmp_path / "results/mini-t2v", tmp_path / "benchmarks"
+    for kind, seconds in (("videos", 1800.0), ("rewards", 360.0)):
+        (results / "dpo-1" / kind).mkdir(parents=True)
+        Timing(90, seconds).write(results / "dpo-1" / kind / "0000.timing.json")
+    for stage in ("sft", "dpo-1"):
+        (results / "boosters" / stage).mkdir(parents=True)
+        (results / "boosters" / stage / "booster.json").touch()
+    (results / "dpo-1/prompts.parquet").touch()
+    (results / "evaluation/heldout/sft").mkdir(parents=True)
+    (results / "evaluation/heldout/sft/prompts.parquet").touch()
+    for path, seconds in (("boosters/mini-t2v/sft", 7200), ("candidates/mini-t2v/dpo-1", 720)):
+        (benchmarks / path).parent.mkdir(parents=True)
+        (benchmarks / f"{path}.tsv").write_text(f"s\th:m:s\tmax_rss\n{seconds}.5\t2:00:00\t9\n")
+    (benchmarks / "refine/mini-t2v/heldout").mkdir(parents=True)
+    (benchmarks / "refine/mini-t2v/heldout/sft.tsv").write_text("s\n36\n")
+    found = rows(tmp_path, config())
+    assert found["dpo-1 film"].gpu_hours_done == pytest.approx(0.6)
+    assert found["dpo-1 film"].money_done == pytest.approx(1.2)
+    assert found["evolution/round-0 film"].gpu_hours_done == 0
+    assert found["sft train"].gpu_hours_done == pytest.approx(7200.5 / 3600)
+    assert found["dpo-1 sample"].gpu_hours_done == pytest.approx(720.5 / 3600)
+    assert found["evaluation/heldout/sft sample"].gpu_hours_done == pytest.approx(0.01)
+    assert found["dpo-1 train"].gpu_hours_done == pytest.approx(60 * 3 / 3600), "without a record: as expected"
+    assert found["dpo-2 train"].gpu_hours_done == 0
+
+
+def test_what_operators_took_is_told_by_their_ledger(tmp_path: Path) -> None:
+    settings, ledger = config(), Ledger(tmp_path / "store/chat/ledger.jsonl")
+    prices = Prices(prompt=1.0, completion=2.0)
+    found = as_table(rows(tmp_path, settings).values())
+    assert "operators." not in describe(found, Estimate(settings, tmp_path), settings)
+    for _ in range(2):
+        ticket = ledger.ask("operators.paid", 2_000_000, 100, prices, Budget())
+        ledger.settle(ticket, "operators.paid", 1_000_000, 500_000, prices)
+    said = describe(found, Estimate(settings, tmp_path), settings)
+    assert "operators.paid: took 2 requests, 3,000,000 tokens and 4.00 USD so far" in said
 
 
 def test_a_gathered_round_has_the_videos_it_has(tmp_path: Path) -> None:
@@ -113,3 +154,10 @@ def test_a_hosted_model_costs_money_and_no_gpu(tmp_path: Path) -> None:
     film = {row.stage: row for row in Estimate(settings, tmp_path).rows("sora")}["evolution/round-0 film"]
     assert film.gpu_hours_to_do == pytest.approx(60 * 2 / 3600)
     assert film.money_to_do == pytest.approx(60 * 2 / 3600 * 2 + 60 * 0.4)
+    batch = tmp_path / "results/sora/evolution/round-0"
+    for kind, seconds in (("videos", 3600.0), ("rewards", 720.0)):
+        (batch / kind).mkdir(parents=True)
+        Timing(60, seconds).write(batch / kind / "0000.timing.json")
+    write_manifest([Entry(f"p{i}", 0, 0, "k", "s", 8, 8.0) for i in range(60)], batch / "videos/0000.jsonl")
+    film = {row.stage: row for row in Estimate(settings, tmp_path).rows("sora")}["evolution/round-0 film"]
+    assert (film.gpu_hours_done, film.money_done) == (pytest.approx(0.2), pytest.approx(0.2 * 2 + 60 * 0.4))

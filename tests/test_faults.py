@@ -126,7 +126,7 @@ class TestMainMemory:
         generator = DiffusersGenerator(configure(**LTX), tmp_path / "ltx")
         monkeypatch.setattr(generator, "_call", lambda texts, seeds: no_memory())
         with pytest.raises(
-            InputError, match="main memory ran out while it filmed.*Try batch_size below 2.*fewer or small"
+            InputError, match=r"main memory ran out while it filmed.*Try batch_size below 2.*fewer or small"
         ):
             generator.film(["a red ball"], [1])
 
