@@ -1,11 +1,14 @@
 """The real Snakefile at smoke scale: through DPO-2 to the report, in one go, in other shards, and under kill -9."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import yaml
 from tiny import tiny_llama
 from tiny_pipelines import LTX_SAMPLING, WAN_SAMPLING, tiny_ltx, tiny_wan
 
+from promptavideo import timing
 from promptavideo.schemas import SCORES
 from promptavideo.store import read_manifest
 
@@ -81,6 +85,73 @@ def test_a_second_run_does_nothing_and_takes_seconds(finished: Path) -> None:
     assert run.returncode == 0
     assert time.monotonic() - began < 15
     assert before == {path: path.stat().st_mtime_ns for path in (finished / "results").rglob("*") if path.is_file()}
+
+
+def test_every_row_of_a_table_leads_back_to_what_made_it(finished: Path) -> None:
+    rows = json.loads((finished / "results/tables/videoscore.provenance.json").read_text())
+    table = pd.read_csv(finished / "results/tables/videoscore.csv")
+    assert len(rows) == len(table)
+    ours = rows[: int((table["set"] == "heldout").sum())]
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    for row in ours:
+        scores = row["scores"]
+        assert row["code"] == scores["code"] != "" and row["run_seed"] == scores["run_seed"] == 1
+        assert scores["generator"]["sampling"]["height"] == config["generators"]["mini-t2v"]["sampling"]["height"]
+        assert scores["rewards"] == {"pixels": {"kind": "pixels"}}
+        assert [(model["name"], len(model["digest"])) for model in scores["models"]] == [("mini-t2v", 64)]
+        assert (scores["videos"], scores["prompts"], len(row["video_seeds"])) == (6, 3, 6)
+        assert sum(scores["filmed_on"].values()) == 6 and row["prompts_file"]["sha256"]
+        for job in scores["filming"] + scores["scoring"]:
+            assert job["jobs"] and job["videos"] and job["device"] == job["processor"]
+            assert job["packages"]["torch"] == version("torch")
+    films = [sum(job["videos"] for job in row["scores"]["filming"]) for row in ours]
+    assert films[0] == 6 and max(films) <= 6  # texts that another arm has filmed are found in the store
+    assert [row["booster"] and row["booster"]["stage"] for row in ours] == [None, None, "sft", "dpo", "dpo"]
+    assert all(row["booster"]["base_model"]["name"] == "tiny-llama" for row in ours[2:])
+
+
+def plan(folder: Path) -> tuple[pd.Series, str]:
+    """The totals that `snakemake plan` prints, and its last lines."""
+    run = snakemake(folder, "--cores", "1", "plan")
+    assert run.returncode == 0, run.stderr[-3000:]
+    lines = run.stdout.splitlines()
+    header = next(line.split() for line in lines if line.split()[:2] == ["generator", "stage"])
+    total = next(line.split() for line in lines if line.split()[:2] == ["mini-t2v", "total"])
+    return pd.Series(total, header), "\n".join(lines[-3:])
+
+
+def test_the_plan_of_a_finished_run_has_nothing_to_do_and_tells_what_it_took(finished: Path) -> None:
+    total, said = plan(finished)
+    assert re.search(
+        r"mini-t2v: \d+\.\d\d s a video \(measured, \d+ on .*\), \d+\.\d\d s a score \(measured, \d+ on", said
+    )
+    assert "expected" not in said
+    assert total["videos"] == total["videos_done"] and total["requests"] == total["requests_done"]
+    assert {float(total[name]) for name in total.index if name.endswith("to_do")} == {0}
+    assert float(total["gpu_hours_done"]) > 0
+
+
+def test_a_pilot_replaces_what_the_plan_expects(finished: Path, tmp_path: Path) -> None:
+    folder = workspace(tmp_path / "run")
+    shutil.copytree(finished / "resources/models", folder / "resources/models")
+    before, said = plan(folder)
+    assert "mini-t2v: 0.2 s a video (expected; `snakemake pilot` measures it), 1 s a score (expected;" in said
+    assert float(before["gpu_hours_done"]) == int(before["videos_done"]) == 0
+    pilot = snakemake(folder, "--cores", "2", "pilot")
+    assert pilot.returncode == 0, pilot.stderr[-3000:]
+    told = []
+    for kind, what in (("videos", "video"), ("rewards", "score")):
+        paths = sorted((folder / "results/mini-t2v/pilot" / kind).glob("*.timing.json"))
+        records = [timing.read(path) for path in paths]
+        assert sum(record.items for record in records) == 3
+        seconds, peak = sum(record.seconds for record in records), max(record.peak_memory_mb for record in records)
+        told.append(f"{seconds / 3:.2f} s a {what} (measured, 3 on {records[-1].device}, peak {peak:,.0f} MB)")
+    _, said = plan(folder)
+    assert ", ".join(told) in said and "expected" not in said
+    filmed = {path: path.stat().st_mtime_ns for path in folder.glob("store/mini-t2v/videos/*/*.mp4")}
+    first = snakemake(folder, "--cores", "2", "results/mini-t2v/evolution/round-0/videos/0000.jsonl")
+    assert first.returncode == 0, first.stderr[-3000:]
+    assert filmed == {path: path.stat().st_mtime_ns for path in folder.glob("store/mini-t2v/videos/*/*.mp4")}
 
 
 def test_other_shards_one_core_and_kills_give_the_same(finished: Path, tmp_path: Path) -> None:
