@@ -7,7 +7,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -16,6 +16,9 @@ from promptavideo.files import sha256
 from promptavideo.models import check_model
 from promptavideo.store import Entry
 from promptavideo.timing import Timing
+
+if TYPE_CHECKING:
+    from promptavideo.config import Config
 
 PACKAGES = (
     "torch", "diffusers", "transformers", "torchao", "trl", "peft", "opencv-python-headless", "scikit-image", "av"
@@ -54,6 +57,31 @@ def model(folder: Path) -> dict[str, Any]:
         "revision": manifest.revision,
         "digest": manifest.digest,
     }
+
+
+def texts(config: "Config", generator: str, batch: str) -> dict[str, Any]:
+    """What wrote the texts that a batch films: settings, and models by name or address; nothing for users' own prompts.
+
+    A budget or a price is no part of it: they may change between two runs that give the same texts.
+    """
+    stage, *rest = batch.split("/")
+    booster = {"sampling": config.booster.sampling.model_dump(mode="json"), "base": config.booster.base}
+    if stage in config.stages:
+        return {"booster": booster, "preference": config.preference.model_dump(mode="json")}
+    if stage == "evolution" and rest[0] != "round-0":
+        operator = config.operators[config.evolution.operator_of(generator)]
+        return {"operator": operator.decides(), "evolution": config.evolution.model_dump(mode="json")}
+    if stage != "evaluation":
+        return {}
+    refiner = config.refiners[rest[1]]
+    said: dict[str, Any] = {"refiner": refiner.model_dump(mode="json")}
+    if refiner.kind == "llm":
+        said["operator"] = config.operators[refiner.operator].decides()
+    if refiner.kind == "booster":
+        said["booster"] = booster
+    if refiner.kind == "promptist":
+        said["models"] = {name: config.models[name].model_dump(mode="json") for name in refiner.models}
+    return said
 
 
 def videos(scores: pd.DataFrame, entries: Sequence[Entry], scorings: Sequence[Timing]) -> dict[str, Any]:

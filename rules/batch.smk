@@ -1,4 +1,5 @@
 # The one pipeline that evolution, preference and evaluation share: film a prompts table, score the videos, gather.
+from promptavideo import provenance
 
 
 rule film:
@@ -100,7 +101,15 @@ rule gather:
         models=lambda wildcards: PLAN.as_json(PLAN.judged_by(wildcards.generator)),
         shards=lambda wildcards: len(PLAN.shards(wildcards.generator, wildcards.batch)),
         folder=subpath(output[0], parent=True),
-        run=PLAN.as_json({"scale": CONFIG.scale, "run_seed": CONFIG.seed}),
+        run=lambda wildcards: PLAN.as_json(
+            {
+                "scale": CONFIG.scale,
+                "run_seed": CONFIG.seed,
+                "texts": provenance.texts(
+                    CONFIG, wildcards.generator, wildcards.batch
+                ),
+            }
+        ),
     message:
         "Gather the scores of {wildcards.generator} {wildcards.batch}"
     shell:

@@ -6,17 +6,22 @@ import subprocess
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from fakes import prompts_table
 
 from promptavideo import cli, provenance
+from promptavideo.config import check
 from promptavideo.errors import InputError, ScoreError, require
 from promptavideo.models import LocalModel, fetch
 from promptavideo.prompts import PromptSet
 from promptavideo.store import Entry
 from promptavideo.timing import Timing
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -133,6 +138,32 @@ def test_a_row_tells_where_its_number_comes_from(tmp_path: Path) -> None:
     assert row["scores"]["models"][0]["name"] == "tiny" and row["scores"]["models"][0]["digest"]
     assert json.loads(json.dumps(row)) == row
     assert provenance.row(arm, scores, origin, tmp_path / "prompts.txt", None)["booster"] is None
+
+
+def test_the_texts_of_a_batch_are_told_by_what_wrote_them() -> None:
+    raw = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    raw["operators"]["paid"] = {
+        "kind": "chat", "base_url": "http://localhost", "model": "gpt-x", "key_variable": "KEY", "max_tokens": 100,
+        "prices": {"prompt": 1.0, "completion": 2.0}, "budget": {"money": 5},
+    }  # fmt: skip
+    raw["evolution"]["operators"] = {"mini-t2v": "paid"}
+    raw["models"]["gpt2"] = {"kind": "hub", "repo_id": "openai-community/gpt2", "revision": "607a30d7"}
+    raw["refiners"] |= {"p": {"kind": "promptist", "model": "gpt2"}, "asked": {"kind": "llm", "operator": "paid"}}
+    config = check(raw, ROOT)
+
+    def texts(batch: str) -> dict[str, Any]:
+        return provenance.texts(config, "mini-t2v", batch)
+
+    assert texts("pilot") == texts("evolution/round-0") == {}
+    evolved = texts("evolution/round-2")
+    assert evolved["operator"]["model"] == "gpt-x" and evolved["evolution"]["parents"] == 3
+    assert "budget" not in evolved["operator"] and "prices" not in evolved["operator"]
+    assert texts("dpo-2")["booster"]["base"] == "smollm2-135m" and texts("dpo-2")["preference"]["candidates"] == 5
+    assert texts("evaluation/heldout/original") == {"refiner": {"kind": "original"}}
+    asked = texts("evaluation/heldout/asked")
+    assert asked["refiner"]["kind"] == "llm" and asked["operator"] == evolved["operator"]
+    assert texts("evaluation/heldout/sft")["booster"]["sampling"]["top_k"] == 50
+    assert texts("evaluation/heldout/p")["models"]["gpt2"]["revision"] == "607a30d7"
 
 
 def test_jobs_are_told_by_what_they_ran_on() -> None:

@@ -108,6 +108,9 @@ def test_every_row_of_a_table_leads_back_to_what_made_it(finished: Path) -> None
     assert films[0] == 6 and max(films) <= 6  # texts that another arm has filmed are found in the store
     assert [row["booster"] and row["booster"]["stage"] for row in ours] == [None, None, "sft", "dpo", "dpo"]
     assert all(row["booster"]["base_model"]["name"] == "tiny-llama" for row in ours[2:])
+    wrote = [row["scores"]["texts"] for row in ours]
+    assert [texts["refiner"]["kind"] for texts in wrote] == ["original", "llm", "booster", "booster", "booster"]
+    assert wrote[1]["operator"]["kind"] == "recombine" and wrote[2]["booster"]["sampling"]["max_new_tokens"] == 12
 
 
 def plan(folder: Path) -> tuple[pd.Series, str]:
