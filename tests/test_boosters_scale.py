@@ -1,6 +1,7 @@
 """Boosters beyond one small device: several processes, number types, memory, model cards, and vLLM."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -483,6 +484,28 @@ class TestVllm:
         drawn = booster.candidates(["p1", "p2"], ["a red ball", "a blue ball"], 3, 1)
         assert {key: len(set(texts)) for key, texts in drawn.items()} == {"p1": 3, "p2": 3}
         assert len({params.seed for _, params in engine.asked}) == 6
+
+    @pytest.mark.parametrize(("there", "gpu"), [(True, True), (True, False), (False, True)])
+    def test_auto_takes_it_where_it_is_installed_and_there_is_a_gpu(
+        self,
+        install: Install,
+        chain: Chain,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        there: bool,
+        gpu: bool,
+    ) -> None:
+        if there:
+            install()
+        monkeypatch.setattr("promptavideo.refiners.booster.choose_device", lambda device, key: "cuda" if gpu else "cpu")
+        (tmp_path / "i.txt").write_text("Rewrite: $prompt")
+        settings = self.SETTINGS.model_copy(update={"engine": "auto"}).model_dump()
+        config = configured(instruction=str(tmp_path / "i.txt"), device="cpu", sampling=settings)
+        with caplog.at_level(logging.INFO):
+            booster = BoosterRefiner(config, chain.base, chain.adapters[-1].parent, run_seed=1)
+        assert type(booster._sampler) is (VllmSampler if there and gpu else Sampler)
+        assert f"auto takes {'vllm' if there and gpu else 'generate'} here" in caplog.text
 
     def test_without_vllm_the_message_says_what_to_do(self, llama: Path, instruction: Instruction) -> None:
         with pytest.raises(InputError, match=r"booster\.sampling\.engine: vllm is not installed .*engine to generate"):

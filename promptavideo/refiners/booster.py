@@ -1,14 +1,19 @@
 """The booster as a refiner, and as the source of DPO candidates."""
 
+import logging
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import BoosterConfig
+from promptavideo.boosters.devices import choose_device
 from promptavideo.boosters.load import read_chain
 from promptavideo.boosters.sampling import BoosterSampler, Sampler
 from promptavideo.refiners.base import Refiner
 from promptavideo.seeds import derive
+
+log = logging.getLogger(__name__)
 
 
 class BoosterRefiner(Refiner):
@@ -19,7 +24,12 @@ class BoosterRefiner(Refiner):
         self._run_seed, self._stage = run_seed, folder.name
         chain, instruction = read_chain(base, folder), Instruction(Path(config.instruction))
         self._sampler: BoosterSampler
-        if config.sampling.engine == "vllm":
+        engine = config.sampling.engine
+        if engine == "auto":
+            fast = find_spec("vllm") is not None and choose_device(config.device, "booster") == "cuda"
+            engine = "vllm" if fast else "generate"
+            log.info("booster.sampling.engine: auto takes %s here", engine)
+        if engine == "vllm":
             from promptavideo.boosters.vllm import VllmSampler
 
             self._sampler = VllmSampler(chain, instruction, config.sampling, config.device, config.dtype)
