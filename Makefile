@@ -4,9 +4,9 @@ CORES ?= all
 export PYTHONPATH := $(CURDIR)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: reproduce test test-slurm check benchmark dag
+.PHONY: reproduce test test-slurm test-vbench check benchmark dag
 
-reproduce: .venv/run
+reproduce: .venv/run .venv-vbench/run
 	snakemake --cores $(CORES) --quiet rules
 
 test: .venv/dev
@@ -15,6 +15,10 @@ test: .venv/dev
 # Needs root: it installs Debian's Slurm where it is missing, starts it in a folder of its own and stops it again.
 test-slurm: .venv/dev
 	pytest tests/slurm
+
+# The real vbench package, with random weights where it wants downloaded ones.
+test-vbench: .venv/dev .venv-vbench/dev
+	pytest tests/vbench_package
 
 check: .venv/dev
 	ruff check .
@@ -41,4 +45,15 @@ dag: .venv/run
 
 .venv/dev: .venv/run requirements-dev.txt
 	pip install --quiet --disable-pip-version-check --no-deps -r requirements-dev.txt
+	touch $@
+
+# VBench wants old versions of its libraries. `run` holds what it needs without downloaded networks, `dev` all of it.
+.venv-vbench/run: requirements.txt requirements-vbench.txt
+	$(PYTHON) -m venv .venv-vbench
+	.venv-vbench/bin/pip install --quiet --disable-pip-version-check $$(grep ^torch== requirements.txt)
+	.venv-vbench/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-vbench.txt
+	touch $@
+
+.venv-vbench/dev: .venv-vbench/run requirements-vbench-dev.txt
+	.venv-vbench/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-vbench-dev.txt
 	touch $@

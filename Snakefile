@@ -17,6 +17,8 @@ include: "rules/evolution.smk"
 include: "rules/boosters.smk"
 include: "rules/evaluation.smk"
 include: "rules/report.smk"
+include: "rules/vbench_inputs.smk"
+include: "rules/vbench.smk"
 include: "rules/miniature.smk"
 include: "rules/plan.smk"
 
@@ -32,6 +34,10 @@ localrules:
     pairs,
     triples,
     videoscore,
+    vbench_prompts,
+    vbench_checkpoint,
+    vbench_gather,
+    vbench_table,
     figures,
     report,
     plan,
@@ -42,6 +48,7 @@ rule all:
     default_target: True
     input:
         "results/report.html",
+        expand("results/tables/{table}.csv", table=VBENCH.tables),
 
 
 rule models:
@@ -57,4 +64,5 @@ for generator in CONFIG.generators:
             generator
         input:
             f"results/{generator}/tables/videoscore.csv",
+            expand(f"results/{generator}/tables/{{table}}.csv", table=VBENCH.tables),
             f"results/{generator}/figures/contact_sheet.png",

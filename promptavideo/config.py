@@ -35,6 +35,9 @@ from promptavideo.rewards.videoscore import PLACEHOLDERS as QUERY_PLACEHOLDERS
 from promptavideo.schemas import DIMENSIONS
 from promptavideo.settings import Section
 from promptavideo.tables import BootstrapConfig
+from promptavideo.vbench.config import VBenchConfig, VBenchSet
+from promptavideo.vbench.dimensions import SAMPLES
+from promptavideo.vbench.table import ABLATION
 
 Name = str
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}")
@@ -51,6 +54,10 @@ class EvaluationSet(Section):
     prompts: Name
     replicates: int = Field(1, ge=1)
     """Videos a prompt, each with another seed."""
+    rewards: bool = True
+    """Score it by the rewards, for the VideoScore table."""
+    vbench: VBenchSet | None = None
+    """Judge it by VBench."""
 
 
 class EvaluationConfig(Section):
@@ -112,6 +119,7 @@ class Config(Section):
     preference: PreferenceConfig
     evaluation: EvaluationConfig
     planning: PlanningConfig = PlanningConfig()
+    vbench: VBenchConfig = VBenchConfig()
 
     @model_validator(mode="after")
     def _names(self) -> Self:
@@ -122,6 +130,7 @@ class Config(Section):
             *self._unknown_names(),
             *self._bad_evaluation(),
             *self._bad_rewards(),
+            *self._bad_vbench(),
         ]
         if problems:
             raise ValueError("\n  ".join(problems))
@@ -212,6 +221,26 @@ class Config(Section):
             by = [f"rewards.{name}" for name, dimensions in filled.items() if dimension in dimensions]
             if len(by) != 1:
                 yield f"rewards: {dimension} must be filled once, but is filled by {' and '.join(by) or 'none'}"
+
+    def _bad_vbench(self) -> Iterator[str]:
+        sets = self.evaluation.sets
+        if not any(entry.rewards for entry in sets.values()):
+            yield "evaluation.sets: one set at least must be scored by the rewards (`rewards: true`)"
+        for name, entry in sets.items():
+            if entry.vbench and entry.vbench.mode == "standard" and entry.replicates > SAMPLES:
+                yield f"evaluation.sets.{name}.replicates: VBench looks at {SAMPLES} videos of a prompt at most"
+            if not entry.rewards and entry.vbench is None:
+                yield f"evaluation.sets.{name}: nothing judges it; set `rewards: true` or give `vbench`"
+        for key in ("main", "ablation"):
+            name = getattr(self.vbench, key)
+            if name is not None and (name not in sets or sets[name].vbench is None):
+                yield f"vbench.{key}: {name!r} is no evaluation set with `vbench`"
+        ablation = sets.get(self.vbench.ablation or "")
+        if ablation and ablation.vbench:
+            if not ablation.rewards:
+                yield f"vbench.ablation: evaluation.sets.{self.vbench.ablation} needs `rewards: true`"
+            if missing := [name for name in ABLATION if name not in ablation.vbench.names]:
+                yield f"vbench.ablation: evaluation.sets.{self.vbench.ablation}.vbench lacks {', '.join(missing)}"
 
     @property
     def apart(self) -> list[tuple[Name, Name]]:

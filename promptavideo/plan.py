@@ -125,19 +125,25 @@ class Plan:
                 "refiner": refiner,
                 "scores": self._scores(generator, name, refiner),
                 "prompts_file": self.config.prompt_sets[entry.prompts].path,
-                "booster": self._booster(generator, refiner),
+                "booster": self.booster(generator, refiner),
             }
             for generator in generators
             for name, entry in self.config.evaluation.sets.items()
+            if entry.rewards
             for refiner in self.config.evaluation.compared(generator)
         ]
 
     def sheet(self, generator: str) -> dict[str, str]:
         """The contact sheet's columns: the original prompts, the first booster and the last, on the first set."""
-        boosters = [name for name in self.config.evaluation.compared(generator) if self._booster(generator, name)]
+        boosters = [name for name in self.config.evaluation.compared(generator) if self.booster(generator, name)]
         chosen = dict.fromkeys(["original", *boosters[:1], *boosters[-1:]])
-        first_set = next(iter(self.config.evaluation.sets))
+        first_set = next(name for name, entry in self.config.evaluation.sets.items() if entry.rewards)
         return {refiner: self._scores(generator, first_set, refiner) for refiner in chosen}
+
+    def booster(self, generator: str, refiner: str) -> str | None:
+        """The folder of the booster behind a refiner, if it is one."""
+        entry = self.config.refiners[refiner]
+        return f"results/{generator}/boosters/{entry.stage}" if isinstance(entry, BoosterRefinerConfig) else None
 
     @staticmethod
     def as_json(value: object) -> str:
@@ -154,7 +160,3 @@ class Plan:
     @staticmethod
     def _scores(generator: str, name: str, refiner: str) -> str:
         return f"results/{generator}/evaluation/{name}/{refiner}/scores.parquet"
-
-    def _booster(self, generator: str, refiner: str) -> str | None:
-        entry = self.config.refiners[refiner]
-        return f"results/{generator}/boosters/{entry.stage}" if isinstance(entry, BoosterRefinerConfig) else None

@@ -56,6 +56,23 @@ SCORES = _table(
 )
 """A batch's videos with raw rewards (`VQ` ... `MPS`) and the paper's 0-5 scale (`VQ_5` ... `MPS_5`)."""
 
+VBENCH_SCORES = _table(
+    {
+        "dimension": _text,
+        "row": _count,
+        "prompt_id": _text,
+        "replicate": _count,
+        "key": _text,
+        "value": pa.Column(float, [pa.Check.ge(-1), pa.Check.le(1 + 1e-6)], nullable=True),
+        "weight": _count,
+    },
+    ["dimension", "row", "replicate"],
+)
+"""VBench's results of an evaluation, one row a video and dimension, 0-1; empty where it found nothing to judge.
+
+`row` is the prompt's place in VBench's list; `weight` is how much the video counts in the dimension's average.
+"""
+
 PAIRS = _table({"prompt_id": _text, "prompt": _text, "refined": _text, "total": pa.Column(float)}, ["prompt_id"])
 """SFT data: each prompt with its best evolved text, and that text's total."""
 

@@ -292,7 +292,7 @@ def _check(arm: Arm) -> None:
 
 
 def _row(arm: Arm, baseline: Arm | None, bootstrap: BootstrapConfig) -> dict[str, object]:
-    means = _prompt_means(arm)
+    means = prompt_means(arm)
     key = (arm.generator, arm.set, arm.refiner)
     row: dict[str, object] = {"generator": arm.generator, "set": arm.set, "refiner": arm.refiner}
     row["videos"] = len(arm.scores)
@@ -300,14 +300,14 @@ def _row(arm: Arm, baseline: Arm | None, bootstrap: BootstrapConfig) -> dict[str
     row["avg_ci_low"], row["avg_ci_high"] = bootstrap_interval(means["avg"].to_numpy(), bootstrap, *key, "avg")
     if baseline is not None:
         _check_same_videos(arm, baseline)
-        differences = (means["avg"] - _prompt_means(baseline)["avg"]).to_numpy()
+        differences = (means["avg"] - prompt_means(baseline)["avg"]).to_numpy()
         row["gain"] = float(differences.mean())
         row["gain_ci_low"], row["gain_ci_high"] = bootstrap_interval(differences, bootstrap, *key, "gain")
         row["p_value"] = paired_p_value(differences, bootstrap, *key)
     return row
 
 
-def _prompt_means(arm: Arm) -> pd.DataFrame:
+def prompt_means(arm: Arm) -> pd.DataFrame:
     """Means over replicates on the 0-5 scale, indexed by sorted prompt_id, columns `NUMBER_COLUMNS`."""
     scores = arm.scores.sort_values(["prompt_id", "replicate"])
     five = scores[[f"{dimension}_5" for dimension in DIMENSIONS]].set_axis(list(DIMENSIONS), axis=1)

@@ -75,10 +75,7 @@ rule gather:
             "results/{{generator}}/{{batch}}/rewards/{shard}.parquet",
             shard=PLAN.shards(wildcards.generator, wildcards.batch),
         ),
-        manifests=lambda wildcards: expand(
-            "results/{{generator}}/{{batch}}/videos/{shard}.jsonl",
-            shard=PLAN.shards(wildcards.generator, wildcards.batch),
-        ),
+        manifests=lambda wildcards: manifests(wildcards, wildcards.batch),
         timings=lambda wildcards: expand(
             "results/{{generator}}/{{batch}}/rewards/{shard}.timing.json",
             shard=PLAN.shards(wildcards.generator, wildcards.batch),

@@ -11,6 +11,7 @@ from promptavideo.generators import check_ready
 from promptavideo.models import requires, shipped
 from promptavideo.operators import check_operator
 from promptavideo.plan import Plan
+from promptavideo.vbench.plan import VBenchPlan
 
 try:
     CONFIG = check(config, Path(workflow.basedir))
@@ -18,6 +19,7 @@ except InputError as error:
     raise WorkflowError(str(error))
 
 PLAN = Plan(CONFIG, Path(workflow.basedir))
+VBENCH = VBenchPlan(PLAN)
 
 
 # Scripts run as commands; they find the library beside them, in any environment and on any node.
@@ -147,14 +149,25 @@ def filming_generators(jobs):
             yield job.wildcards.generator
 
 
+def compared_generators(wildcards):
+    """The generators of a table: all, or the one that its folder names."""
+    one = "/" in wildcards.scope
+    return [wildcards.scope.split("/")[0]] if one else list(CONFIG.generators)
+
+
 def arms(wildcards):
     """The rows of a table: every set and refiner of one generator, or of all."""
-    generators = (
-        [wildcards.scope.split("/")[0]]
-        if "/" in wildcards.scope
-        else list(CONFIG.generators)
+    return PLAN.arms(compared_generators(wildcards))
+
+
+def manifests(wildcards, batch):
+    """The manifests of all shards of a batch."""
+    return expand(
+        "results/{generator}/{batch}/videos/{shard}.jsonl",
+        generator=wildcards.generator,
+        batch=batch,
+        shard=PLAN.shards(wildcards.generator, batch),
     )
-    return PLAN.arms(generators)
 
 
 # Snakemake's own lock outlives a killed run and then blocks the next (the default profile turns it off); this one ends

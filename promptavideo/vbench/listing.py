@@ -1,0 +1,100 @@
+"""The videos of one evaluation as VBench is to see them: a folder of links, and a list of what they are."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from promptavideo.errors import InputError
+from promptavideo.files import atomic_path
+
+Mode = Literal["standard", "custom"]
+"""`standard`: prompts of VBench's list, with what it says of them; `custom`: any others."""
+
+FOLDER = "videos"
+LISTING = "videos.json"
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video under one prompt of the benchmark; a prompt that stands there twice has two, of one video."""
+
+    row: int
+    """The prompt's place in VBench's list, or among other prompts."""
+    prompt_id: str
+    prompt: str
+    """The original prompt, as VBench's list spells it."""
+    replicate: int
+    file: str
+    """The link's name."""
+    video: str
+    """What it leads to: a path relative to the working directory."""
+    key: str
+    """The video's name in the store."""
+    dimensions: tuple[str, ...]
+    auxiliary_info: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Every video of one evaluation, and what all of them have in common."""
+
+    mode: Mode
+    frames: int
+    fps: float
+    width: int
+    height: int
+    videos: tuple[Video, ...]
+
+    def of(self, dimension: str) -> list[Video]:
+        """The videos that a dimension judges, prompt after prompt."""
+        return [video for video in self.videos if dimension in video.dimensions]
+
+
+def write_listing(listing: Listing, path: Path) -> None:
+    """Write a listing as JSON."""
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(asdict(listing), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_listing(path: Path) -> Listing:
+    """Read a listing.
+
+    Raises:
+        InputError: The file is missing or no such listing.
+    """
+    try:
+        return TypeAdapter(Listing).validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: is no list of videos for VBench ({error}); delete it and run again") from error
+
+
+def check_folder(folder: Path, videos: Sequence[Video]) -> None:
+    """Check that a folder of links holds exactly the listed videos, and that each leads somewhere.
+
+    Raises:
+        InputError: A video is missing or too many; names the first few.
+    """
+    expected = {video.file for video in videos}
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    missing = sorted(expected - {name for name in found if (folder / name).is_file()})
+    extra = sorted(found - expected)
+    faults = [
+        f"{len(names)} {what}, first {names[0]!r}"
+        for what, names in (("missing", missing), ("too many", extra))
+        if names
+    ]
+    if faults:
+        raise InputError(f"{folder}: {' and '.join(faults)}; delete it with the list beside it and run again")
+
+
+def shard(videos: Sequence[Video], number: int, size: int) -> list[Video]:
+    """Part `number` of a dimension's videos, `size` in each; a prompt's videos stay together."""
+    rows = sorted({video.row for video in videos})
+    per_row = max(1, len(videos) // max(1, len(rows)))
+    prompts = max(1, size // per_row)
+    chosen = set(rows[number * prompts : (number + 1) * prompts])
+    return [video for video in videos if video.row in chosen]

@@ -1,0 +1,123 @@
+"""What the workflow needs to know of VBench before anything runs: jobs, checkpoints, and the rows of its tables."""
+
+import json
+from collections.abc import Iterable
+from functools import cached_property
+
+from promptavideo.errors import require
+from promptavideo.plan import Plan
+from promptavideo.shards import shard_count
+from promptavideo.vbench.checkpoints import HubCheckpoint, UrlCheckpoint, describe, needed, read_checkpoints
+from promptavideo.vbench.config import VBenchSet
+from promptavideo.vbench.dimensions import DIMENSIONS
+
+TABLES = {"vbench": "main", "vbench100": "ablation"}
+"""The tables by name, and the key of the configuration that names the set of each."""
+
+ROWS = "resources/vbench/vbench.jsonl"
+"""VBench's list of prompts."""
+
+
+class VBenchPlan:
+    """Answers the rules' questions about VBench."""
+
+    cache = "resources/vbench/cache"
+    """The folder of all checkpoints."""
+    dimensions = tuple(DIMENSIONS)
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan, self._config = plan, plan.config
+
+    @staticmethod
+    def kind(table: str) -> str:
+        """What a table is: `main` or `ablation`."""
+        return TABLES[table]
+
+    @cached_property
+    def checkpoints(self) -> dict[str, UrlCheckpoint | HubCheckpoint]:
+        """Every checkpoint by name."""
+        return read_checkpoints(self._plan.root / self._config.vbench.checkpoints)
+
+    @cached_property
+    def tables(self) -> dict[str, str]:
+        """The tables that the configuration asks for, and the evaluation set of each."""
+        sets = {table: getattr(self._config.vbench, key) for table, key in TABLES.items()}
+        return {table: name for table, name in sets.items() if name is not None}
+
+    @staticmethod
+    def records(names: Iterable[str]) -> list[str]:
+        """The records that say that checkpoints are there."""
+        return [f"resources/vbench/checkpoints/{name}.json" for name in names]
+
+    def entry(self, checkpoint: str) -> str:
+        """Where a checkpoint comes from, as JSON."""
+        return json.dumps(self.checkpoints[checkpoint].model_dump(mode="json"), sort_keys=True)
+
+    def describe(self, checkpoint: str) -> str:
+        """A checkpoint in one line, for the list of what is missing."""
+        return describe(checkpoint, self.checkpoints[checkpoint])
+
+    def rows(self, name: str) -> list[str]:
+        """The file of VBench's prompts, for a set of them."""
+        return [ROWS] if self.set(name).mode == "standard" else []
+
+    @property
+    def python(self) -> str:
+        """The interpreter that has vbench; a path counts from the repository root."""
+        python = self._config.vbench.python
+        return str(self._plan.root / python) if "/" in python else python
+
+    def set(self, name: str) -> VBenchSet:
+        """How a set is judged."""
+        return require(self._config.evaluation.sets[name].vbench, f"evaluation.sets.{name}.vbench: is missing")
+
+    def checkpoints_of(self, *dimensions: str) -> list[str]:
+        """The checkpoints that some dimensions need, each once."""
+        return list(dict.fromkeys(name for one in dimensions for name in needed(self.checkpoints, one)))
+
+    def checkpoints_needed(self) -> list[str]:
+        """The checkpoints that the sets of the configuration need."""
+        sets = self._config.evaluation.sets.values()
+        return self.checkpoints_of(*(name for entry in sets if entry.vbench for name in entry.vbench.names))
+
+    def results(self, generator: str, name: str, refiner: str) -> list[str]:
+        """What the jobs of one evaluation write."""
+        folder = f"results/{generator}/evaluation/{name}/{refiner}/vbench"
+        settings = self.set(name)
+        found = []
+        for dimension in settings.names:
+            prompts = self._plan.prompts(f"evaluation/{name}/{refiner}")
+            if settings.mode == "standard":  # each is judged for some dimensions only
+                prompts = min(prompts, DIMENSIONS[dimension].prompts)
+            each = max(1, self._config.vbench.shard_size // self._config.evaluation.sets[name].replicates)
+            found += [f"{folder}/{dimension}/{number:04}.json" for number in range(shard_count(prompts, each))]
+        return found
+
+    def arms(self, generators: list[str], table: str) -> list[dict[str, str | None]]:
+        """The rows of a table, with the files they come from."""
+        name = self.tables[table]
+        folder = "results/{generator}/evaluation/{set}/{refiner}"
+        return [
+            {
+                "generator": generator,
+                "set": name,
+                "refiner": refiner,
+                **{
+                    key: path.format(generator=generator, set=name, refiner=refiner)
+                    for key, path in {
+                        "prompts": f"{folder}/prompts.parquet",
+                        "vbench": f"{folder}/vbench/scores.parquet",
+                        "scores": f"{folder}/scores.parquet",
+                    }.items()
+                },
+                "prompts_file": self._config.prompt_sets[self._config.evaluation.sets[name].prompts].path,
+                "booster": self._plan.booster(generator, refiner),
+            }
+            for generator in generators
+            for refiner in self._config.evaluation.compared(generator)
+        ]
+
+    def files(self, generators: list[str], table: str) -> list[str]:
+        """The files that a table is made of."""
+        kinds = ("vbench", "scores") if TABLES[table] == "ablation" else ("vbench",)
+        return [str(arm[kind]) for arm in self.arms(generators, table) for kind in kinds]

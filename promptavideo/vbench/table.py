@@ -1,0 +1,281 @@
+"""The tables that people read of VBench: Table 8 of the paper, and the one of its ablations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from promptavideo.errors import InputError
+from promptavideo.seeds import derive
+from promptavideo.tables import LAPTOP_NOTE, VIDEOSCORE, Arm, BootstrapConfig, bootstrap_interval, prompt_means
+from promptavideo.vbench.dimensions import DIMENSIONS, TOTALS, totals
+from promptavideo.vbench.listing import Listing
+from promptavideo.vbench.videos import LONG_SECONDS
+
+NUMBERS = (*TOTALS, *DIMENSIONS)
+INTERVALS = tuple(f"{name}_ci_{end}" for name in NUMBERS for end in ("low", "high"))
+COLUMNS = ("generator", "refiner", "videos", *NUMBERS, *INTERVALS, "source")
+"""The columns of vbench.csv. `source` is "paper" for rows that the paper printed, else "measured"."""
+
+ABLATION = ("aesthetic_quality", "imaging_quality")
+ABLATION_NUMBERS = (*VIDEOSCORE, "avg", *ABLATION)
+ABLATION_COLUMNS = (
+    "generator",
+    "refiner",
+    "videos",
+    *ABLATION_NUMBERS,
+    *(f"{name}_ci_{end}" for name in ABLATION_NUMBERS for end in ("low", "high")),
+)
+"""The columns of vbench100.csv."""
+
+PERCENT = 100.0
+MEASURED, PAPER = "measured", "paper"
+
+METHOD_NOTE = (
+    "All scores are percent, as VBench 0.1.5 averages them; total, quality and semantic are made of them by VBench's "
+    "normalisation and weights. Intervals are 95 % bootstrap intervals over prompts."
+)
+PAPER_NOTE = 'Rows with source "paper" are the numbers printed in Table 8 of Prompt-A-Video (arXiv 2412.15156).'
+MISSING_NOTE = (
+    "Empty cells were not measured: {missing} need networks whose checkpoints were not asked for here, or prompts of "
+    "VBench's own list (evaluation.sets.{set}.vbench in the configuration). A total that lacks a dimension is empty."
+)
+CUSTOM_NOTE = (
+    "The measured videos show this run's own prompts, not those of VBench's list, so no measured number compares with "
+    "the paper's or with a leaderboard."
+)
+LONG_NOTE = "Videos of {generators} last {seconds:g} s or more, for which VBench-Long is the benchmark."
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """One row to be: a refiner's VBench scores for a generator."""
+
+    generator: str
+    refiner: str
+    scores: pd.DataFrame
+    """A `schemas.VBENCH_SCORES` table."""
+    listing: Listing
+
+
+def vbench_table(rows: Sequence[Judged], bootstrap: BootstrapConfig) -> pd.DataFrame:
+    """Averages and totals of each row with intervals, in percent.
+
+    A dimension that was not judged leaves its cells and those of the totals that need it empty.
+
+    Args:
+        rows: The rows, in the order wanted.
+        bootstrap: Resampling settings. Prompts are resampled within each group that VBench judges for the same
+            dimensions, as VBench fixes how many each has; those of one prompt stay together. Intervals are percentile
+            intervals, since a ratio of sums over several groups has no BCa interval here.
+
+    Returns:
+        A table with the columns `COLUMNS`.
+
+    Raises:
+        InputError: Two rows of a generator were judged on videos of another size, length or frame rate, or for other
+            dimensions or prompts.
+    """
+    _check_alike(rows)
+    return pd.DataFrame([_row(row, bootstrap) for row in rows], columns=list(COLUMNS))
+
+
+def with_paper_rows(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The table with the paper's own rows (Table 8) below ours, names as printed, what nobody published empty.
+
+    Raises:
+        InputError: The CSV is missing or lacks a column.
+    """
+    try:
+        printed = pd.read_csv(path)[["generator", "refiner", *NUMBERS]]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); restore it from the repository") from error
+    paper = printed.assign(source=PAPER).reindex(columns=list(COLUMNS))
+    whole = pd.concat([table.astype(object), paper.astype(object)], ignore_index=True)
+    return whole.astype({"videos": "Int64", **dict.fromkeys((*NUMBERS, *INTERVALS), float)})
+
+
+def ablation_table(rows: Sequence[Judged], arms: Sequence[Arm], bootstrap: BootstrapConfig) -> pd.DataFrame:
+    """VideoScore's five dimensions (0-5) beside two of VBench's (percent), for the ablations' prompts.
+
+    Args:
+        rows: VBench's scores.
+        arms: The rewards of the same batches, in the same order.
+        bootstrap: Resampling settings.
+
+    Returns:
+        A table with the columns `ABLATION_COLUMNS`.
+
+    Raises:
+        InputError: The two were not made of the same videos.
+    """
+    _check_alike(rows)
+    made = []
+    for row, arm in zip(rows, arms, strict=True):
+        if (row.generator, row.refiner) != (arm.generator, arm.refiner) or set(row.scores["key"]) != set(
+            arm.scores["key"]
+        ):
+            raise InputError(f"{row.generator}/{row.refiner}: VBench and the rewards judged other videos; run again")
+        ours = prompt_means(arm)
+        values = {name: ours[name] for name in (*VIDEOSCORE, "avg")}
+        for name in ABLATION:
+            part = row.scores[row.scores["dimension"] == name]
+            values[name] = PERCENT * part.groupby("prompt_id")["value"].mean().sort_index()
+        cells: dict[str, object] = {"generator": row.generator, "refiner": row.refiner, "videos": len(arm.scores)}
+        for name, value in values.items():
+            cells[name] = float(value.mean()) if len(value) else None
+            low, high = bootstrap_interval(value.to_numpy(float), bootstrap, row.generator, row.refiner, "vbench", name)
+            cells |= {f"{name}_ci_low": low, f"{name}_ci_high": high}
+        made.append(cells)
+    return pd.DataFrame(made, columns=list(ABLATION_COLUMNS))
+
+
+def _row(row: Judged, bootstrap: BootstrapConfig) -> dict[str, object]:
+    groups = _groups(row.scores)
+    values = _averages(groups, [np.arange(group.prompts)[None] for group in groups])[:, 0]
+    low, high = _intervals(groups, bootstrap, row.generator, row.refiner)
+    cells: dict[str, object] = {"generator": row.generator, "refiner": row.refiner}
+    cells["videos"] = row.scores["key"].nunique()
+    for place, name in enumerate(NUMBERS):
+        cells[name] = PERCENT * float(values[place])
+        cells |= {f"{name}_ci_low": PERCENT * float(low[place]), f"{name}_ci_high": PERCENT * float(high[place])}
+    return cells | {"source": MEASURED}
+
+
+def notes(
+    rows: Sequence[Judged], set_name: str, scale: Literal["laptop", "paper"], hardware: Sequence[str]
+) -> list[str]:
+    """The notes that belong under a table of VBench.
+
+    Args:
+        rows: What it was made of.
+        set_name: The evaluation set.
+        scale: The configuration's scale.
+        hardware: What the videos were filmed and judged on; several are named.
+    """
+    lines = [METHOD_NOTE, PAPER_NOTE]
+    judged = set().union(*(row.scores["dimension"] for row in rows))
+    if missing := [name for name in DIMENSIONS if name not in judged]:
+        lines.append(MISSING_NOTE.format(missing=", ".join(missing), set=set_name))
+    if any(row.listing.mode == "custom" for row in rows):
+        lines.append(CUSTOM_NOTE)
+    shapes = {row.generator: str(_shape(row.listing)) for row in rows}
+    if len(set(shapes.values())) > 1:
+        told = "; ".join(f"{name} {shape}" for name, shape in shapes.items())
+        lines.append(f"Generators film in different ways, on which dynamic_degree and others depend: {told}.")
+    if long := [row.generator for row in rows if row.listing.frames / row.listing.fps >= LONG_SECONDS]:
+        lines.append(LONG_NOTE.format(generators=", ".join(dict.fromkeys(long)), seconds=LONG_SECONDS))
+    if len(hardware) > 1:
+        lines.append(f"Filmed or judged on different hardware, between which scores differ: {', '.join(hardware)}.")
+    if scale == "laptop":
+        lines.append(LAPTOP_NOTE)
+    return lines
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Prompts that are judged for the same dimensions: sums over each prompt's videos, [prompts] by dimension."""
+
+    weighted: dict[str, NDArray[np.float64]]
+    weights: dict[str, NDArray[np.float64]]
+    prompts: int
+
+
+def _groups(scores: pd.DataFrame) -> list[_Group]:
+    known = scores.assign(
+        weighted=(scores["value"] * scores["weight"]).fillna(0.0),
+        weights=scores["weight"].where(scores["value"].notna(), 0).astype(float),
+    )
+    weighted, weights = (
+        known.pivot_table(column, "row", "dimension", aggfunc="sum") for column in ("weighted", "weights")
+    )
+    patterns = [tuple(weights.columns[judged]) for judged in weights.notna().to_numpy()]
+    groups = []
+    for names in sorted(set(patterns)):
+        rows = [one == names for one in patterns]
+        groups.append(
+            _Group(
+                {name: weighted.loc[rows, name].to_numpy(float) for name in names},
+                {name: weights.loc[rows, name].to_numpy(float) for name in names},
+                sum(rows),
+            )
+        )
+    return groups
+
+
+def _averages(groups: Sequence[_Group], drawn: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+    """`NUMBERS` [numbers, samples] of samples of prompts, 0-1; NaN where a dimension was not judged.
+
+    Args:
+        groups: The prompts.
+        drawn: Places of the drawn prompts of each group [samples, prompts].
+    """
+    values: dict[str, NDArray[np.float64]] = {}
+    samples = drawn[0].shape[0]
+    for name in DIMENSIONS:
+        weighted, weights = np.zeros(samples), np.zeros(samples)
+        for group, places in zip(groups, drawn, strict=True):
+            if name in group.weighted:
+                weighted += group.weighted[name][places].sum(axis=-1)
+                weights += group.weights[name][places].sum(axis=-1)
+        values[name] = np.divide(weighted, weights, out=np.full(samples, np.nan), where=weights > 0)
+    values |= totals(values)
+    return np.stack([values[name] for name in NUMBERS])
+
+
+def _intervals(groups: Sequence[_Group], bootstrap: BootstrapConfig, *key: str) -> NDArray[np.float64]:
+    """The low and the high ends of `NUMBERS` [2, numbers], 0-1; NaN where there is no spread."""
+    if min(group.prompts for group in groups) < 2:
+        return np.full((2, len(NUMBERS)), np.nan)
+    interval = stats.bootstrap(
+        [np.arange(group.prompts) for group in groups],
+        lambda *drawn, axis: _averages(groups, [np.atleast_2d(places) for places in drawn]),
+        vectorized=True,
+        n_resamples=bootstrap.resamples,
+        batch=1000,  # bounds the memory
+        confidence_level=0.95,
+        method="percentile",
+        rng=np.random.default_rng(derive(bootstrap.seed, "interval", "vbench", *key)),
+    ).confidence_interval
+    ends = np.stack([interval.low, interval.high])
+    return np.where(ends[1] - ends[0] > 1e-12, ends, np.nan)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What dimensions such as dynamic_degree depend on."""
+
+    width: int
+    height: int
+    frames: int
+    fps: float
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}, {self.frames} frames at {self.fps:g} a second"
+
+
+def _shape(listing: Listing) -> _Shape:
+    return _Shape(listing.width, listing.height, listing.frames, listing.fps)
+
+
+def _check_alike(rows: Sequence[Judged]) -> None:
+    """Refuse to compare refiners of one generator on videos that were filmed or judged in different ways."""
+    first: dict[str, Judged] = {}
+    for row in rows:
+        other = first.setdefault(row.generator, row)
+        ours, theirs = _shape(row.listing), _shape(other.listing)
+        if ours != theirs:
+            raise InputError(
+                f"{row.generator}: the videos of {other.refiner} are {theirs}, those of {row.refiner} are {ours}; "
+                "VBench's scores depend on that, so film all in one way"
+            )
+        for what in ("dimension", "row"):
+            if set(row.scores[what]) != set(other.scores[what]):
+                raise InputError(
+                    f"{row.generator}: {row.refiner} and {other.refiner} were judged for other {what}s; run again"
+                )

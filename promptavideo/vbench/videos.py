@@ -1,0 +1,197 @@
+"""Showing VBench a batch's videos: which there are, that they are whole and alike, and under which names."""
+
+import logging
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import TypeAdapter
+
+from promptavideo.errors import InputError
+from promptavideo.progress import Progress
+from promptavideo.prompts import prompt_id
+from promptavideo.store import Entry, Store
+from promptavideo.vbench.config import VBenchSet
+from promptavideo.vbench.listing import Listing, Video
+
+log = logging.getLogger(__name__)
+
+LONG_SECONDS = 5.0
+"""From here on VBench-Long is the benchmark."""
+NAME_BYTES = 255
+"""File systems hold no longer names."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prompt of VBench's list."""
+
+    row: int
+    prompt_en: str
+    dimension: tuple[str, ...]
+    auxiliary_info: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What all videos of an evaluation share."""
+
+    frames: int
+    height: int
+    width: int
+    fps: float
+
+    def __str__(self) -> str:
+        return f"{self.frames} frames of {self.width}x{self.height} at {self.fps:g} a second"
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read VBench's list of prompts as `wheel.write_rows` left it.
+
+    Raises:
+        InputError: The file is missing or no such list.
+    """
+    rows = TypeAdapter(Row)
+    try:
+        return [rows.validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: is no list of VBench's prompts ({error}); delete it and run again") from error
+
+
+def list_videos(
+    table: pd.DataFrame,
+    manifests: Mapping[Path, Sequence[Entry]],
+    store: Store,
+    settings: VBenchSet,
+    rows: Sequence[Row] | None,
+    stage: str,
+) -> Listing:
+    """List a batch's videos under the names that VBench wants, after decoding each once.
+
+    Args:
+        table: The batch's `schemas.PROMPTS` table, one candidate a prompt.
+        manifests: The entries of the batch's shards, by the manifest's path.
+        store: Holds the videos.
+        settings: How the set is judged.
+        rows: VBench's list, for `standard`.
+        stage: What the progress lines call this work.
+
+    Raises:
+        InputError: A video of a prompt is missing or one too many, VBench's list does not hold a prompt or a dimension
+            has no prompt, or the videos are not alike.
+        ScoreError: A video is gone, was changed or cannot be decoded; it is filmed again by the next run.
+    """
+    entries = {
+        (entry.prompt_id, entry.replicate): (path, entry) for path, found in manifests.items() for entry in found
+    }
+    wanted = list(zip(table["prompt_id"], table["replicate"], strict=True))
+    _check_complete(wanted, list(entries))
+    shape = _shape([entries[one] for one in wanted], store, stage)
+    if shape.frames / shape.fps >= LONG_SECONDS:
+        log.warning(
+            "the videos are %.1f s long; from %g s on VBench-Long is the benchmark, and its numbers are others",
+            shape.frames / shape.fps,
+            LONG_SECONDS,
+        )
+    replicates = sorted(table["replicate"].unique().tolist())
+    videos = []
+    for row in _rows(table, settings, rows):
+        for replicate in replicates:
+            one = prompt_id(row.prompt_en)
+            _, entry = entries[one, replicate]
+            videos.append(
+                Video(
+                    row=row.row,
+                    prompt_id=one,
+                    prompt=row.prompt_en,
+                    replicate=replicate,
+                    file=_file(row.prompt_en if settings.mode == "standard" else one, replicate),
+                    video=str(store.video(entry.key)),
+                    key=entry.key,
+                    dimensions=tuple(name for name in settings.names if name in row.dimension),
+                    auxiliary_info=row.auxiliary_info,
+                )
+            )
+    listing = Listing(settings.mode, shape.frames, shape.fps, shape.width, shape.height, tuple(videos))
+    for name in settings.names:
+        if not listing.of(name):
+            raise InputError(
+                f"no prompt of the set is judged for {name} in VBench's list; take it out of the set's list"
+            )
+    return listing
+
+
+def link_videos(listing: Listing, folder: Path) -> None:
+    """Make a folder of relative links, named as VBench wants them.
+
+    Raises:
+        InputError: The file system takes two of the names for one.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, video in sorted({video.file: video.video for video in listing.videos}.items()):
+        try:
+            (folder / name).symlink_to(os.path.relpath(video, folder))
+        except FileExistsError:
+            raise InputError(
+                f"{folder}: this file system takes {name!r} and another name for one; use another"
+            ) from None
+
+
+def _check_complete(wanted: Sequence[tuple[str, int]], filmed: Sequence[tuple[str, int]]) -> None:
+    missing, extra = sorted(set(wanted) - set(filmed)), sorted(set(filmed) - set(wanted))
+    for what, names in (("missing", missing), ("too many", extra)):
+        if names:
+            one, replicate = names[0]
+            raise InputError(
+                f"{len(names)} videos are {what}, first that of prompt {one}, replicate {replicate}; delete the folder "
+                "videos/ of the batch and run again (no video is filmed twice)"
+            )
+    if len(wanted) != len(set(wanted)):
+        raise InputError("a prompt has more than one refined text; VBench takes one")
+
+
+def _shape(found: Sequence[tuple[Path, Entry]], store: Store, stage: str) -> _Shape:
+    """Decode each video once and see that they are alike."""
+    shapes: dict[_Shape, Entry] = {}
+    progress = Progress(stage, len(found), "videos")
+    for manifest, entry in found:
+        clip = store.read(entry, manifest)
+        frames, height, width = clip.frames.shape[:3]
+        shapes.setdefault(_Shape(frames, height, width, clip.fps), entry)
+        progress.advance(1)
+    if next(iter(shapes)).frames < 2:
+        raise InputError("the videos have one frame each; VBench compares frames")
+    if len(shapes) > 1:
+        (one, first), (other, second), *_ = shapes.items()
+        raise InputError(
+            f"the videos are not alike, so their scores cannot be averaged: prompt {first.prompt_id} has {one}, prompt "
+            f"{second.prompt_id} has {other}; film all of them in one way"
+        )
+    return next(iter(shapes))
+
+
+def _rows(table: pd.DataFrame, settings: VBenchSet, rows: Sequence[Row] | None) -> list[Row]:
+    """The prompts to judge, as VBench lists them."""
+    texts = dict(zip(table["prompt_id"], table["prompt"], strict=True))
+    if settings.mode == "custom":
+        return [Row(place, text, tuple(settings.names)) for place, (_, text) in enumerate(sorted(texts.items()))]
+    listed = [row for row in rows or [] if prompt_id(row.prompt_en) in texts]
+    strangers = sorted(set(texts) - {prompt_id(row.prompt_en) for row in listed})
+    if strangers:
+        raise InputError(
+            f"{len(strangers)} prompts are not in VBench's list, first {texts[strangers[0]]!r:.80}; judge the set with "
+            "`mode: custom`"
+        )
+    return listed
+
+
+def _file(name: str, replicate: int) -> str:
+    file = f"{name}-{replicate}.mp4"
+    if "/" in file or "\0" in file or len(file.encode()) > NAME_BYTES:
+        raise InputError(f"VBench wants a video called {file!r:.80}, which is no file name; judge the set as `custom`")
+    return file
