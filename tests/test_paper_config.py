@@ -1,0 +1,92 @@
+"""paper.yaml, authors.yaml and the examples of the documents, laid over config.yaml as Snakemake lays them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
+
+from promptavideo.config import Config, check
+from promptavideo.generators.command import CommandConfig
+from promptavideo.generators.diffusers_config import DiffusersConfig
+from promptavideo.operators import ChatConfig
+
+ROOT = Path(__file__).parents[1]
+
+
+def merged(*overlays: Any) -> Config:
+    """config.yaml under the named files or mappings."""
+    raw = load_configfile(ROOT / "config.yaml")
+    for overlay in overlays:
+        update_config(raw, load_configfile(ROOT / overlay) if isinstance(overlay, str) else overlay)
+    return check(raw, ROOT)
+
+
+def examples(document: str) -> list[str]:
+    """The YAML blocks of a document."""
+    return re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / document).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def cogvideox(config: Config) -> DiffusersConfig:
+    entry = config.generators["cogvideox-5b"]
+    assert isinstance(entry, DiffusersConfig)
+    return entry
+
+
+def test_the_papers_values() -> None:
+    config = merged("paper.yaml")
+    assert config.scale == "paper" and list(config.generators) == ["cogvideox-5b", "open-sora-1.2"]
+    sampling = cogvideox(config).sampling
+    assert (sampling["num_frames"], sampling["num_inference_steps"], sampling["guidance_scale"]) == (33, 50, 6.0)
+    assert sampling["use_dynamic_cfg"] is True and cogvideox(config).fps == 8
+    open_sora = config.generators["open-sora-1.2"]
+    assert isinstance(open_sora, CommandConfig) and open_sora.version == "v1.2.0"
+    assert (open_sora.height, open_sora.width, open_sora.frames, open_sora.fps) == (720, 1280, 51, 24)
+    asked = {name: config.operators[config.evolution.operator_of(name)] for name in config.generators}
+    models = {name: operator.model for name, operator in asked.items() if isinstance(operator, ChatConfig)}
+    assert models["cogvideox-5b"].startswith("glm-4") and models["open-sora-1.2"].startswith("gpt-4o")
+    evolution = config.evolution
+    assert (evolution.rounds, evolution.variants, evolution.parents) == (4, 3, 3)
+    assert config.prompt_sets[evolution.prompts].count == 3000
+    sft, dpo, preference = config.booster.sft, config.booster.dpo, config.preference
+    assert (sft.epochs, sft.batch_size, sft.learning_rate) == (14, 16, 1e-4)
+    assert (dpo.epochs, dpo.batch_size, dpo.learning_rate) == (3, 32, 5e-5)
+    assert (preference.rounds, preference.candidates, preference.rule) == (2, 5, "best-worst")
+    assert config.booster.base == "llama-3-8b-instruct" and config.booster.dtype == "bfloat16"
+    assert {entry.kind for entry in config.rewards.values()} == {"videoscore", "aesthetic", "mps"}
+    assert {"original", "promptist", "sft", "dpo-1", "dpo-2"} <= set(config.evaluation.refiners)
+    assert config.prompt_sets[config.evaluation.sets["webvid-test"].prompts].count == 130
+
+
+def test_the_authors_values_lie_over_the_papers() -> None:
+    config, paper = merged("paper.yaml", "authors.yaml"), merged("paper.yaml")
+    assert (config.evolution.rounds, config.evolution.weights.DD) == (8, 0.5)
+    sft, dpo = config.booster.sft, config.booster.dpo
+    assert (sft.epochs, sft.lora.r, sft.lora.alpha, sft.lora.dropout) == (12, 8, 32, 0.05)
+    assert sft.lora.targets == ["q_proj", "v_proj"] and len(dpo.lora.targets) == 7
+    assert (dpo.beta, dpo.lora.r, dpo.lora.alpha, dpo.max_length, dpo.warmup_ratio) == (0.1, 16, 16, 1024, 0.1)
+    assert config.preference.rule == "authors"
+    assert config.booster.sampling == paper.booster.sampling and config.generators == paper.generators
+
+
+def test_the_49_frames_that_cogvideox_is_published_with_are_an_overlay() -> None:
+    (overlay,) = [yaml.safe_load(block) for block in examples("reproducing-the-paper.md") if "num_frames: 49" in block]
+    longer, paper = cogvideox(merged("paper.yaml", overlay)), cogvideox(merged("paper.yaml"))
+    assert longer.sampling == paper.sampling | {"num_frames": 49} and longer.seconds_per_video == 90
+    assert longer.decides() != paper.decides(), "they are other videos, with other keys"
+
+
+def test_a_generator_is_added_in_under_20_lines() -> None:
+    first, *_ = examples("adding-a-generator.md")
+    assert len(first.splitlines()) < 20
+    config = merged(yaml.safe_load(first))
+    assert list(config.generators) == ["mini-t2v", "my-generator"]
+
+
+@pytest.mark.parametrize("document", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
+def test_examples_of_the_documents_are_yaml(document: str) -> None:
+    for block in examples(document):
+        assert isinstance(yaml.safe_load(block), dict)
