@@ -37,6 +37,8 @@ def workspace(folder: Path) -> Path:
     (folder / "resources").mkdir()
     for name in ("miniature", "paper", "prompts"):
         (folder / "resources" / name).symlink_to(ROOT / "resources" / name)
+    (folder / "resources/vbench").mkdir()
+    (folder / "resources/vbench/checkpoints.yaml").symlink_to(ROOT / "resources/vbench/checkpoints.yaml")
     tiny_llama(folder / "tests" / "tiny-llama")
     return folder
 
