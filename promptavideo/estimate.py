@@ -94,6 +94,8 @@ class Estimate:
             videos = done  # a late round may have found fewer prompts than were asked for
         filming = film.seconds / film.items if film.items else entry.seconds_per_video
         scoring = score.seconds / score.items if score.items else self._config.planning.seconds_per_score
+        if not self._scored(batch):
+            scoring = 0.0
         filmed, scored = (self._sum(self._results / generator / batch, kind).seconds for kind in ("videos", "rewards"))
         price = 0.0
         if isinstance(entry, OpenAIVideoConfig):  # films on somebody else's GPU
@@ -183,6 +185,11 @@ class Estimate:
             money_to_do=money_to_do + hours_to_do * price,
             **counts,
         )
+
+    def _scored(self, batch: str) -> bool:
+        """Whether the rewards score a batch; a set may be for VBench alone."""
+        stage, *rest = batch.split("/")
+        return stage != "evaluation" or self._config.evaluation.sets[rest[0]].rewards
 
     def _proposed(self, generator: str, batch: str) -> bool:
         return (self._results / generator / batch / "prompts.parquet").exists()

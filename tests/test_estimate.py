@@ -117,6 +117,14 @@ def test_a_gathered_round_has_the_videos_it_has(tmp_path: Path) -> None:
     assert (film.videos, film.videos_done, film.gpu_hours_to_do) == (170, 170, 0)
 
 
+def test_a_set_for_vbench_alone_is_filmed_and_not_scored(tmp_path: Path) -> None:
+    evaluation = copy.deepcopy(RAW["evaluation"])
+    evaluation["sets"]["more"] = evaluation["sets"]["heldout"] | {"rewards": False}
+    found = rows(tmp_path, config(evaluation=evaluation))
+    assert found["evaluation/heldout/sft film"].gpu_hours_to_do == pytest.approx(200 * 12 / 3600)
+    assert found["evaluation/more/sft film"].gpu_hours_to_do == pytest.approx(200 * 10 / 3600)
+
+
 def test_a_pilot_replaces_what_is_expected(tmp_path: Path) -> None:
     for kind, seconds in (("videos", 24.0), ("rewards", 4.0)):
         folder = tmp_path / "results/mini-t2v/pilot" / kind
