@@ -1,7 +1,8 @@
-"""The Hub's own client against a local server that answers as the Hub does: models that are there, and that are not."""
+"""The Hub's own client against a local server that answers as the Hub does: what is there, and what is not."""
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,17 +10,26 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import huggingface_hub
+import pandas as pd
 import pytest
 
+from promptavideo.captions import HubSource, read_source
 from promptavideo.errors import InputError
 from promptavideo.models import HubModel, check_model, fetch
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-FILES = {"config.json": b"{}", "vae/model.safetensors": b"weights", "run.py": b"print()"}
+CAPTIONS = pd.DataFrame({"videoid": range(3), "name": ["A dog runs", "A cat sleeps", "A heron eats"]})
+FILES = {
+    "config.json": b"{}",
+    "vae/model.safetensors": b"weights",
+    "run.py": b"print()",
+    "data/a.csv": CAPTIONS.to_csv(index=False).encode(),
+    "data/b.parquet": CAPTIONS.to_parquet(),
+}
 
 
 class Server(ThreadingHTTPServer):
-    """Has the model lab/demo at COMMIT and at the tag v1; `closed` says whose token opens it."""
+    """Has the model, and dataset, lab/demo at COMMIT and at the tag v1; `closed` says whose token opens it."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -41,6 +51,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self.asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self._answer()
+
     def _answer(self) -> None:
         path = urlsplit(self.path).path
         token = self.headers["Authorization"]
@@ -57,22 +71,27 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(403 if token else 401, {"X-Error-Code": "GatedRepo"})
         elif "/revision/" in path:
             self._send(200, {}, json.dumps({"id": "lab/demo", "sha": COMMIT}).encode())
-        elif "/tree/" in path:
-            tree = [
-                {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
-                for name, data in FILES.items()
+        elif "/tree/" in path or "/paths-info/" in path:
+            names = FILES if self.command == "GET" else self.asked["paths"]
+            listed = [
+                {"type": "file", "path": name, "size": len(FILES[name]), "oid": hashlib.sha1(FILES[name]).hexdigest()}
+                for name in names
             ]
-            self._send(200, {}, json.dumps(tree).encode())
+            self._send(200, {}, json.dumps(listed).encode())
         else:
-            data = FILES[path.split(f"/resolve/{COMMIT}/")[1]]
-            self._send(200, {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha1(data).hexdigest()}"'}, data)
+            data = FILES[re.split(rf"/resolve/(?:{COMMIT}|v1)/", path)[1]]
+            said = {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha1(data).hexdigest()}"'}
+            if wanted := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"] or ""):
+                self._send(206, said, data[int(wanted[1]) : int(wanted[2]) + 1])
+            else:
+                self._send(200, said, data)
 
     def _send(self, status: int, headers: dict[str, str], body: bytes = b"") -> None:
         self.send_response(status)
         for name, value in (headers | {"Content-Length": str(len(body))}).items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
@@ -140,6 +159,33 @@ def test_a_gated_model_wants_a_token_that_may(
     fetch("demo", model(), tmp_path / "models/demo", {})
     check_model(tmp_path / "models/demo", digests=True)
     assert hub.tokens == {None, "Bearer hf_wrong", "Bearer hf_right"}
+
+
+def captions(tmp_path: Path, file: str, repo_id: str = "lab/demo", revision: str = "v1") -> list[str]:
+    source = HubSource(kind="hub", repo_id=repo_id, revision=revision, files=[file], column="name")
+    read_source("demo", source, tmp_path, tmp_path / "out.parquet", tmp_path / "out.json")
+    return sorted(pd.read_parquet(tmp_path / "out.parquet")["prompt"])
+
+
+@pytest.mark.parametrize("file", ["data/*.csv", "data/*.parquet"])
+def test_captions_of_a_dataset_are_read(
+    hub: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    assert captions(tmp_path, file) == ["A cat sleeps", "A dog runs", "A heron eats"]
+    hub.closed = "hf_right"
+    huggingface_hub.HfFileSystem.clear_instance_cache()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "another cache"))
+    with pytest.raises(
+        InputError, match="lab/demo is gated and HF_TOKEN is not set; accept its terms at .*/datasets/lab"
+    ):
+        captions(tmp_path, file)
+
+
+def test_a_dataset_that_is_not_there_is_named(hub: Server, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"demo\.repo_id: the Hub has no dataset lab/none"):
+        captions(tmp_path, "data/*", repo_id="lab/none")
+    with pytest.raises(InputError, match=r"demo\.revision: lab/demo at revision v9 does not exist"):
+        captions(tmp_path, "data/*", revision="v9")
 
 
 def test_a_hub_that_does_not_answer_is_told_from_one_that_refuses(hub: Server, tmp_path: Path) -> None:
