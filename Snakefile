@@ -48,7 +48,6 @@ rule all:
     default_target: True
     input:
         "results/report.html",
-        expand("results/tables/{table}.csv", table=VBENCH.tables),
 
 
 rule models:

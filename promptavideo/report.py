@@ -19,7 +19,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True, eq=False)
 class ReportTable:
-    """A table with its title and the notes below it; rows whose `set` is "paper" are set apart."""
+    """A table with its title and the notes below it; rows with "paper" for their `set` or `source` are set apart."""
 
     title: str
     table: pd.DataFrame
@@ -79,15 +79,16 @@ def write_report(
 
 def _table(table: ReportTable) -> dict[str, object]:
     numeric = is_numeric(table.table)
-    sets = table.table["set"].tolist() if "set" in table.table else [None] * len(table.table)
+    marks = [name for name in ("set", "source") if name in table.table]
+    printed = (table.table[marks] == PAPER_SET).any(axis=1).tolist()
     cells = as_text(table.table).itertuples(index=False, name=None)
     return {
         "title": clean(table.title),
         "notes": [clean(note) for note in table.notes],
         "columns": list(zip(map(str, table.table.columns), numeric, strict=True)),
         "rows": [
-            {"from_paper": name == PAPER_SET, "cells": list(zip(map(clean, row), numeric, strict=True))}
-            for row, name in zip(cells, sets, strict=True)
+            {"from_paper": paper, "cells": list(zip(map(clean, row), numeric, strict=True))}
+            for row, paper in zip(cells, printed, strict=True)
         ],
     }
 

@@ -221,8 +221,12 @@ def is_numeric(table: pd.DataFrame) -> list[bool]:
     return [pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]
 
 
-def write(table: pd.DataFrame, stem: Path, title: str, notes: Sequence[str]) -> None:
+def write(
+    table: pd.DataFrame, stem: Path, title: str, notes: Sequence[str], shown: Sequence[str] | None = None
+) -> None:
     """Write `stem`.csv (full precision), .md and .tex (rounded, with title and notes), each whole or not at all.
+
+    Title, notes and the columns shown also go into `stem`.notes.json, for `read`.
 
     Titles, notes, column names and cells may hold any text. The LaTeX needs the packages booktabs and graphicx.
 
@@ -231,11 +235,36 @@ def write(table: pd.DataFrame, stem: Path, title: str, notes: Sequence[str]) -> 
         stem: Target path without a suffix.
         title: One line above the table.
         notes: Lines below it, see `footnotes`.
+        shown: Columns of .md and .tex; all when absent.
     """
     with atomic_path(_beside(stem, ".csv")) as partial:
         table.to_csv(partial, index=False, float_format="%.10g", lineterminator="\n")
-    for suffix, text in {".md": _markdown(table, title, notes), ".tex": _latex(table, stem, title, notes)}.items():
+    told = {"title": title, "notes": list(notes), "shown": list(table.columns if shown is None else shown)}
+    part = table[told["shown"]]
+    texts = {
+        ".md": _markdown(part, title, notes),
+        ".tex": _latex(part, stem, title, notes),
+        ".notes.json": json.dumps(told, indent=2, ensure_ascii=False) + "\n",
+    }
+    for suffix, text in texts.items():
         _write_text(_beside(stem, suffix), text)
+
+
+def read(stem: Path) -> tuple[str, pd.DataFrame, list[str]]:
+    """The title, the columns of a table that are shown, and the notes, as `write` wrote them.
+
+    Raises:
+        InputError: A file is missing or holds something else.
+    """
+    path, notes = _beside(stem, ".csv"), _beside(stem, ".notes.json")
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, "str"), keep_default_na=False, na_values=[""])
+        told = json.loads(notes.read_text(encoding="utf-8"))
+        return told["title"], table.astype({"videos": "Int64"})[told["shown"]], told["notes"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}, {notes}: are no table of this project ({error}); delete both and run again"
+        ) from error
 
 
 def read_videoscore_table(path: Path) -> pd.DataFrame:

@@ -7,7 +7,12 @@ rule videoscore:
         paper="resources/paper/table1_videoscore.csv",
     output:
         multiext(
-            "results/{scope}/videoscore", ".csv", ".md", ".tex", ".provenance.json"
+            "results/{scope}/videoscore",
+            ".csv",
+            ".md",
+            ".tex",
+            ".notes.json",
+            ".provenance.json",
         ),
     log:
         "logs/{scope}/videoscore.log",
@@ -66,8 +71,8 @@ rule figures:
 
 rule report:
     input:
-        table="results/tables/videoscore.csv",
-        origin="results/tables/videoscore.provenance.json",
+        videoscore="results/tables/videoscore.csv",
+        tables=expand("results/tables/{table}.csv", table=VBENCH.tables),
         figures=expand(
             "results/{generator}/figures/contact_sheet.png",
             generator=CONFIG.generators,
@@ -85,9 +90,8 @@ rule report:
         figures=PLAN.as_json(
             {name: f"results/{name}/figures" for name in CONFIG.generators}
         ),
-        scale=CONFIG.scale,
     message:
         "Write results/report.html"
     shell:
-        "python scripts/report.py --table {input.table} --figures {params.figures:q} --scale {params.scale} "
+        "python scripts/report.py --videoscore {input.videoscore} --tables {input.tables} --figures {params.figures:q} "
         "--stages {output.stages} --output {output.html} --log {log}"

@@ -106,7 +106,14 @@ rule vbench_table:
         ),
         paper="resources/paper/table8_vbench.csv",
     output:
-        multiext("results/{scope}/{table}", ".csv", ".md", ".tex", ".provenance.json"),
+        multiext(
+            "results/{scope}/{table}",
+            ".csv",
+            ".md",
+            ".tex",
+            ".notes.json",
+            ".provenance.json",
+        ),
     log:
         "logs/{scope}/{table}.log",
     benchmark:

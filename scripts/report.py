@@ -6,14 +6,13 @@ from pathlib import Path
 
 from promptavideo import cli
 from promptavideo.figures import stage_scores
-from promptavideo.provenance import hardware_of
 from promptavideo.report import ReportFigure, ReportTable, write_report
-from promptavideo.tables import footnotes, read_videoscore_table
+from promptavideo.tables import read, read_videoscore_table
 
 parser = cli.parser(__doc__)
-parser.add_argument("--table", type=Path, required=True, help="videoscore.csv")
+parser.add_argument("--videoscore", type=Path, required=True, help="videoscore.csv")
+parser.add_argument("--tables", type=Path, nargs="*", default=[], help="further tables (.csv), shown below it")
 parser.add_argument("--figures", type=json.loads, required=True, help="JSON: {generator: folder of its figures}")
-parser.add_argument("--scale", choices=["laptop", "paper"], required=True)
 parser.add_argument("--stages", type=Path, required=True, help="where the figure of scores by stage goes")
 parser.add_argument("--output", type=Path, required=True)
 
@@ -26,23 +25,18 @@ CAPTIONS = {
 
 def main(options: Namespace) -> None:
     """Draw the scores by stage and write the report."""
-    table = read_videoscore_table(options.table)
-    stage_scores(table, options.stages)
+    stage_scores(read_videoscore_table(options.videoscore), options.stages)
     figures = [ReportFigure("Scores by refiner", options.stages, "Mean of the five VideoScore dimensions.")]
     for generator, folder in options.figures.items():
         for name, (title, caption) in CAPTIONS.items():
             figures.append(ReportFigure(f"{title}: {generator}", Path(folder, f"{name}.png"), caption))
-    origin = json.loads(options.table.with_suffix(".provenance.json").read_text(encoding="utf-8"))
-    notes = footnotes(table, options.scale, hardware_of(origin))
-    provenance = {f"row {number}": entry for number, entry in enumerate(origin, 1)}
-    write_report(
-        options.output,
-        "Prompt-A-Video, reproduced",
-        [ReportTable("Refiners compared on the seven rewards", table, notes)],
-        figures,
-        [],
-        provenance,
-    )
+    tables: list[ReportTable] = []
+    origins: dict[str, object] = {}
+    for path in (options.videoscore, *options.tables):
+        tables.append(ReportTable(*read(path.with_suffix(""))))
+        rows = json.loads(path.with_suffix(".provenance.json").read_text(encoding="utf-8"))
+        origins |= {f"{path.stem}, row {number}": entry for number, entry in enumerate(rows, 1)}
+    write_report(options.output, "Prompt-A-Video, reproduced", tables, figures, [], origins)
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ def main(options: Namespace) -> None:
     rows = [_judged(arm) for arm in options.arms]
     run = {"code": provenance.code_version(Path()), "scale": options.scale, "run_seed": options.seed}
     origins = [run | {"environment": provenance.environment()} | _origin(arm) for arm in options.arms]
-    notes = tables.notes(rows, options.arms[0]["set"], options.scale, provenance.hardware_of(origins))
+    notes = tables.notes(options.kind, rows, options.arms[0]["set"], options.scale, provenance.hardware_of(origins))
     if options.kind == "main":
         ours = tables.vbench_table(rows, options.bootstrap)
-        table, title = tables.with_paper_rows(ours, options.paper), "Refiners compared by VBench"
+        table, title, shown = tables.with_paper_rows(ours, options.paper), "Refiners compared by VBench", tables.SHOWN
         paper = {"source": "Prompt-A-Video (arXiv 2412.15156), Table 8", "file": "resources/paper/table8_vbench.csv"}
         origins += [paper] * (len(table) - len(ours))
     else:
@@ -38,11 +38,9 @@ def main(options: Namespace) -> None:
             Arm(arm["generator"], arm["set"], arm["refiner"], read_table(Path(arm["scores"]), SCORES))
             for arm in options.arms
         ]
-        table, title = (
-            tables.ablation_table(rows, arms, options.bootstrap),
-            "Refiners compared on the ablations' prompts",
-        )
-    write(table, options.stem, title, notes)
+        table, shown = tables.ablation_table(rows, arms, options.bootstrap), tables.ABLATION_SHOWN
+        title = "Refiners compared on the ablations' prompts"
+    write(table, options.stem, title, notes, shown)
     write_provenance(options.stem, origins)
 
 

@@ -28,8 +28,19 @@ FILES = {path.stem: path for path in sorted((ROOT / "envs").glob("*.yaml"))}
 PLATFORM = "x86_64-manylinux_2_28"
 PYTHON = "3.11"
 
-FOREIGN = {"open-sora": "runs another project's script with that project's versions, and none of ours"}
+FOREIGN = {
+    "open-sora": "runs another project's script with that project's versions, and none of ours",
+    "vbench": "VBench wants versions that exclude ours",
+}
 """Environments that share no versions with requirements.txt, and why."""
+
+FROM_CONDA = {
+    "detectron2": "detectron2",
+    "numpy": "numpy",
+    "pytorch-gpu": "torch",
+    "torchvision": "torchvision",
+}
+"""Python distributions that conda lines bring, by the name of the line."""
 
 OPTIONAL = {"vllm": "used where it is installed; docs/environments.md tells why no environment pins it"}
 """Imports that need not be there, and why."""
@@ -71,6 +82,10 @@ SOURCE_ONLY: dict[str, list[str]] = {
         "transformers==4.36.2",
     ],
     "connection-pool": [],
+    "fairscale": ["numpy>=1.22.0", "torch>=1.8.0"],
+    "fvcore": ["iopath>=0.1.7", "numpy", "pillow", "pyyaml>=5.1", "tabulate", "termcolor>=1.1", "tqdm", "yacs>=0.1.6"],
+    "iopath": ["portalocker", "tqdm", "typing-extensions"],
+    "openai-clip": ["ftfy", "regex", "tqdm"],
     "contexttimer": [],
 }  # fmt: skip
 """Packages that exist as sources only, with what they require. To ask them would be to run their build scripts."""
@@ -88,6 +103,12 @@ class Env:
     def pins(self) -> dict[str, str]:
         """The version of each pip distribution, by canonical name."""
         return pins(self.pip)
+
+    @property
+    def from_conda(self) -> list[str]:
+        """The Python distributions that its conda lines bring."""
+        names = (MatchSpec(line).name.normalized for line in self.conda)
+        return [FROM_CONDA[name] for name in names if name in FROM_CONDA]
 
 
 @dataclass(frozen=True)
@@ -177,7 +198,7 @@ def missing(used: Mapping[str, str], there: Env, user: str) -> list[str]:
     return [
         f"envs/{there.name}.yaml lacks {package} for {user}: {why}"
         for package, why in sorted(used.items())
-        if package not in there.pins
+        if package not in {*there.pins, *there.from_conda}
     ]
 
 
@@ -207,8 +228,10 @@ def uv_settings(folder: Path) -> tuple[list[str], dict[str, str]]:
     return options, os.environ | certificates | {"UV_PYTHON_DOWNLOADS": "never"}
 
 
-def resolve(lines: Iterable[str], cache_folder: Path, folder: Path) -> dict[str, str]:
+def resolve(lines: Iterable[str], cache_folder: Path, folder: Path, there: Iterable[str] = ()) -> dict[str, str]:
     """What pip would install for some lines on a 64-bit Linux machine, from metadata alone.
+
+    Distributions that are `there` already are not asked for, nor what they need.
 
     Raises:
         ValueError: The lines contradict each other or name what the index does not have.
@@ -216,8 +239,11 @@ def resolve(lines: Iterable[str], cache_folder: Path, folder: Path) -> dict[str,
     """
     folder.mkdir()
     options, variables = uv_settings(folder)
+    overrides = folder / "overrides.txt"
+    overrides.write_text("".join(f"{name} ; sys_platform == 'never'\n" for name in there), encoding="utf-8")
     command = [sys.executable, "-m", "uv", "pip", "compile", "-", *options, "--cache-dir", str(cache_folder)]
     command += ["--python-version", PYTHON, "--python-platform", PLATFORM, "--no-header", "--no-annotate"]
+    command += ["--overrides", str(overrides)]
     try:
         run = subprocess.run(
             command, input="\n".join(lines), env=variables, capture_output=True, text=True, timeout=300
@@ -244,11 +270,14 @@ def resolved(
     assert pytestconfig.cache is not None
     cache_folder, folder = pytestconfig.cache.mkdir("uv"), tmp_path_factory.mktemp("resolve")
     with ThreadPoolExecutor(len(FILES)) as pool:
-        yield {name: pool.submit(resolve, env(name).pip, cache_folder, folder / name) for name in FILES}
+        yield {
+            name: pool.submit(resolve, env(name).pip, cache_folder, folder / name, env(name).from_conda)
+            for name in FILES
+        }
 
 
 def test_there_is_one_environment_for_each_kind_of_work() -> None:
-    assert set(FILES) == {"workflow", "generation", "open-sora", "rewards", "booster", "report"}
+    assert set(FILES) == {"workflow", "generation", "open-sora", "rewards", "vbench", "booster", "report"}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -300,7 +329,7 @@ def test_every_rule_finds_what_its_script_imports() -> None:
         complaint
         for use in rules()
         for script in use.scripts
-        for name in set(use.envs) - set(FOREIGN)
+        for name in use.envs
         for complaint in missing(used[script], env(name), use.rule)
     ]
     assert not complaints, "\n".join(complaints)

@@ -20,6 +20,7 @@ from promptavideo.tables import (
     bootstrap_interval,
     footnotes,
     paired_p_value,
+    read,
     read_videoscore_table,
     videoscore_table,
     with_paper_rows,
@@ -235,7 +236,8 @@ def test_footnotes_say_whose_numbers_they_are() -> None:
 def test_files_carry_the_numbers(tmp_path: Path) -> None:
     table = with_paper_rows(videoscore_table(two_arms(random_scores(1), random_scores(2)), FAST), PAPER)
     write(table, tmp_path / "video.score", "A title", footnotes(table, "laptop"))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["video.score.csv", "video.score.md", "video.score.tex"]
+    names = [path.name.removeprefix("video.score") for path in sorted(tmp_path.iterdir())]
+    assert names == [".csv", ".md", ".notes.json", ".tex"]
     again = pd.read_csv(tmp_path / "video.score.csv")
     assert list(again.columns) == list(COLUMNS)
     np.testing.assert_allclose(again["gain"], table["gain"], rtol=1e-9)
@@ -252,6 +254,13 @@ def test_files_carry_the_numbers(tmp_path: Path) -> None:
         paper_cells
         == ["Open-Sora 1.2", "paper", "dpo-2", "", "3.254", "3.286", "3.411", "3.358", "3.282", "3.318"] + [""] * 8
     )
+
+    write(table, tmp_path / "video.score", "A title", ["a note"], ["generator", "videos", "avg"])
+    title, part, notes = read(tmp_path / "video.score")
+    assert (title, notes, list(part)) == ("A title", ["a note"], ["generator", "videos", "avg"])
+    assert part["avg"].tolist() == pytest.approx(table["avg"].tolist())
+    assert "p_value" not in (tmp_path / "video.score.md").read_text()
+    write(table, tmp_path / "video.score", "A title", footnotes(table, "laptop"))
 
     latex = (tmp_path / "video.score.tex").read_text()
     assert r"\toprule" in latex and r"\bottomrule" in latex and r"\caption{A title}" in latex

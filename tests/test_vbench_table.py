@@ -389,25 +389,28 @@ def test_ablations_want_both_judgements_of_the_same_videos() -> None:
 
 def test_notes_say_what_the_numbers_are_and_what_is_missing() -> None:
     whole = [judged(random_cells(0, prompts=2))]
-    assert notes(whole, "vbench", "paper", ["H100"]) == [METHOD_NOTE, PAPER_NOTE]
+    assert notes("main", whole, "vbench", "paper", ["H100"]) == [METHOD_NOTE, PAPER_NOTE]
 
     part = [judged(random_cells(0, prompts=2, names=["color", "temporal_flickering"]))]
-    (missing,) = notes(part, "heldout", "paper", [])[2:]
+    (missing,) = notes("main", part, "heldout", "paper", [])[2:]
     assert "evaluation.sets.heldout.vbench" in missing
     assert all((name in missing) == (name not in ("color", "temporal_flickering")) for name in DIMENSIONS)
 
-    assert notes(whole, "vbench", "laptop", [])[2:] == [LAPTOP_NOTE]
-    (hardware,) = notes(whole, "vbench", "paper", ["H100", "A100"])[2:]
+    assert notes("main", whole, "vbench", "laptop", [])[2:] == [LAPTOP_NOTE]
+    (hardware,) = notes("main", whole, "vbench", "paper", ["H100", "A100"])[2:]
     assert "H100, A100" in hardware
 
 
 def test_notes_warn_of_what_compares_with_nobodys_numbers() -> None:
     cells = random_cells(0, prompts=2)
     custom, long = replace(LISTING, mode="custom"), replace(LISTING, frames=40)
-    assert notes([judged(cells, listing=custom)], "x", "paper", [])[2:] == [CUSTOM_NOTE]
-    (told,) = notes([judged(cells, listing=long), judged(cells, "dpo-2", listing=long)], "x", "paper", [])[2:]
+    assert notes("main", [judged(cells, listing=custom)], "x", "paper", [])[2:] == [CUSTOM_NOTE]
+    (told,) = notes("main", [judged(cells, listing=long), judged(cells, "dpo-2", listing=long)], "x", "paper", [])[2:]
     assert told == "Videos of mini last 5 s or more, for which VBench-Long is the benchmark."
-    assert notes([judged(cells, listing=replace(long, frames=39))], "x", "paper", []) == [METHOD_NOTE, PAPER_NOTE]
+    assert notes("main", [judged(cells, listing=replace(long, frames=39))], "x", "paper", []) == [
+        METHOD_NOTE,
+        PAPER_NOTE,
+    ]
     other = judged(cells, generator="other", listing=replace(LISTING, width=32))
-    (ways,) = notes([judged(cells), other], "x", "paper", [])[2:]
+    (ways,) = notes("main", [judged(cells), other], "x", "paper", [])[2:]
     assert "mini 16x16, 5 frames at 8 a second; other 32x16, 5 frames at 8 a second" in ways

@@ -33,12 +33,21 @@ ABLATION_COLUMNS = (
 )
 """The columns of vbench100.csv."""
 
+SHOWN = ("generator", "refiner", "videos", *NUMBERS, "source")
+"""The columns that people read; the intervals stand in the CSV."""
+
+ABLATION_SHOWN = ("generator", "refiner", "videos", *ABLATION_NUMBERS)
+
 PERCENT = 100.0
 MEASURED, PAPER = "measured", "paper"
 
 METHOD_NOTE = (
     "All scores are percent, as VBench 0.1.5 averages them; total, quality and semantic are made of them by VBench's "
-    "normalisation and weights. Intervals are 95 % bootstrap intervals over prompts."
+    "normalisation and weights. The CSV adds 95 % bootstrap intervals over prompts."
+)
+ABLATION_NOTE = (
+    "VQ, TC, DD, TVA, FC and their mean avg are on a 0-5 scale, VBench's two dimensions are percent. The CSV adds 95 % "
+    "bootstrap intervals over prompts."
 )
 PAPER_NOTE = 'Rows with source "paper" are the numbers printed in Table 8 of Prompt-A-Video (arXiv 2412.15156).'
 MISSING_NOTE = (
@@ -148,21 +157,27 @@ def _row(row: Judged, bootstrap: BootstrapConfig) -> dict[str, object]:
 
 
 def notes(
-    rows: Sequence[Judged], set_name: str, scale: Literal["laptop", "paper"], hardware: Sequence[str]
+    kind: Literal["main", "ablation"],
+    rows: Sequence[Judged],
+    set_name: str,
+    scale: Literal["laptop", "paper"],
+    hardware: Sequence[str],
 ) -> list[str]:
     """The notes that belong under a table of VBench.
 
     Args:
+        kind: Which table.
         rows: What it was made of.
         set_name: The evaluation set.
         scale: The configuration's scale.
         hardware: What the videos were filmed and judged on; several are named.
     """
-    lines = [METHOD_NOTE, PAPER_NOTE]
+    lines = [ABLATION_NOTE] if kind == "ablation" else [METHOD_NOTE, PAPER_NOTE]
     judged = set().union(*(row.scores["dimension"] for row in rows))
-    if missing := [name for name in DIMENSIONS if name not in judged]:
+    missing = [name for name in DIMENSIONS if name not in judged]
+    if missing and kind == "main":
         lines.append(MISSING_NOTE.format(missing=", ".join(missing), set=set_name))
-    if any(row.listing.mode == "custom" for row in rows):
+    if kind == "main" and any(row.listing.mode == "custom" for row in rows):
         lines.append(CUSTOM_NOTE)
     shapes = {row.generator: str(_shape(row.listing)) for row in rows}
     if len(set(shapes.values())) > 1:
