@@ -176,7 +176,7 @@ def test_captions_of_a_dataset_are_read(
     huggingface_hub.HfFileSystem.clear_instance_cache()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "another cache"))
     with pytest.raises(
-        InputError, match="lab/demo is gated and HF_TOKEN is not set; accept its terms at .*/datasets/lab"
+        InputError, match=r"lab/demo is gated and HF_TOKEN is not set; accept its terms at .*/datasets/lab"
     ):
         captions(tmp_path, file)
 
