@@ -57,12 +57,21 @@ def run(options: argparse.Namespace, work: Callable[[argparse.Namespace], None])
         sys.exit(1)
     except Exception as error:
         log = logging.getLogger("promptavideo")
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if _disk_full(error):
             log.error(
                 "%s: the disk is full. What is finished is kept: free space and run the same command again; "
                 "scripts/prune_store.py lists videos that no result names",
-                error.filename or "writing failed",
+                getattr(error, "filename", None) or "writing failed",
             )
         else:
             log.exception("unexpected error")
         sys.exit(1)
+
+
+def _disk_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # What writes checkpoints raises errors of its own; torch.save says no more than that its file is too short.
+    said = str(error)
+    written_short = "inline_container.cc" in said and "unexpected pos" in said
+    return "No space left on device" in said or "Disk quota exceeded" in said or written_short

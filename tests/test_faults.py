@@ -1,15 +1,18 @@
 """Faults as the system really makes them: a file system that is full, memory that is not there."""
 
 import errno
+import logging
 import os
 import subprocess
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from fakes import Judge, Painter, prompts_table
+from safetensors.torch import save_file
 from test_generators_diffusers import LTX, configure
 from test_rewards_neural import clips, load
 from tiny_pipelines import tiny_ltx
@@ -49,7 +52,14 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("no right to mount a file system, which a full disk takes (root has it)")
-    yield Disk(folder)
+    root = logging.getLogger()
+    before, disk = root.handlers[:], Disk(folder)
+    yield disk
+    disk.resize(64 * 1024)  # so that what a log still holds can be written
+    for handler in root.handlers:
+        if handler not in before:
+            handler.close()
+    root.handlers[:] = before
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
@@ -104,6 +114,18 @@ def test_a_log_that_a_full_disk_does_not_take_does_not_bury_the_message(
         cli.run(Namespace(log=disk.folder / "film.log"), lambda _: (disk.folder / "manifest").write_text("x"))
     (line,) = capsys.readouterr().err.splitlines()
     assert "writing failed: the disk is full" in line
+
+
+@pytest.mark.parametrize("save", [save_file, torch.save])
+def test_a_full_disk_is_named_to_whoever_writes_a_checkpoint(
+    disk: Disk, capsys: pytest.CaptureFixture[str], save: Callable[[Any, Path], None]
+) -> None:
+    (disk.folder / "else").write_text("of somebody else")
+    disk.leave(kilobytes=64)
+    with pytest.raises(SystemExit):
+        cli.run(Namespace(log=None), lambda _: save({"weight": torch.zeros(100_000)}, disk.folder / "checkpoint"))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the disk is full. What is finished is kept" in line
 
 
 def no_memory() -> torch.Tensor:
