@@ -98,15 +98,7 @@ rule gather:
         models=lambda wildcards: PLAN.as_json(PLAN.judged_by(wildcards.generator)),
         shards=lambda wildcards: len(PLAN.shards(wildcards.generator, wildcards.batch)),
         folder=subpath(output[0], parent=True),
-        run=lambda wildcards: PLAN.as_json(
-            {
-                "scale": CONFIG.scale,
-                "run_seed": CONFIG.seed,
-                "texts": provenance.texts(
-                    CONFIG, wildcards.generator, wildcards.batch
-                ),
-            }
-        ),
+        run=lambda wildcards: run_record(wildcards.generator, wildcards.batch),
     message:
         "Gather the scores of {wildcards.generator} {wildcards.batch}"
     shell:

@@ -160,6 +160,14 @@ def arms(wildcards):
     return PLAN.arms(compared_generators(wildcards))
 
 
+def run_record(generator, batch):
+    """What is recorded of a run beside a batch's scores: its scale and seed, and what wrote the texts."""
+    texts = provenance.texts(CONFIG, generator, batch)
+    return PLAN.as_json(
+        {"scale": CONFIG.scale, "run_seed": CONFIG.seed, "texts": texts}
+    )
+
+
 def manifests(wildcards, batch):
     """The manifests of all shards of a batch."""
     return expand(

@@ -90,7 +90,9 @@ rule vbench_gather:
         models=lambda wildcards: PLAN.as_json(
             CONFIG.generators[wildcards.generator].models
         ),
-        run=PLAN.as_json({"scale": CONFIG.scale, "run_seed": CONFIG.seed}),
+        run=lambda wildcards: run_record(
+            wildcards.generator, f"evaluation/{wildcards.set}/{wildcards.refiner}"
+        ),
     message:
         "Gather VBench's results of {wildcards.generator} {wildcards.set} {wildcards.refiner}"
     shell:

@@ -28,6 +28,9 @@ HUB = "huggingface/hub"
 """Where libraries look for snapshots of the Hub when HF_HOME is `huggingface`."""
 
 
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,39}$")]
+"""Names become files and wildcards."""
+
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -95,7 +98,7 @@ def read_checkpoints(path: Path) -> dict[str, UrlCheckpoint | HubCheckpoint]:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         entries = {name: {"kind": "url", **entry} for name, entry in raw.items()}
-        return TypeAdapter(dict[str, Checkpoint]).validate_python(entries)
+        return TypeAdapter(dict[Name, Checkpoint]).validate_python(entries)
     except ValidationError as error:
         first = error.errors()[0]
         name, _, *key = first["loc"] if len(first["loc"]) > 1 else (*first["loc"], "")  # the second is the entry's kind
@@ -123,6 +126,8 @@ def stage(name: str, entry: UrlCheckpoint | HubCheckpoint, cache: Path, output: 
     for path, digest in entry.contents.items() if isinstance(entry, UrlCheckpoint) else ():
         if path not in files or files[path].sha256 != digest:
             found = files[path].sha256 if path in files else "nothing"
+            for file in placed:
+                (cache / file).unlink(missing_ok=True)
             raise InputError(f"{name}: {path} has {found}, expected {digest}; correct the entry only if you trust it")
     record = Record(
         name=name,

@@ -245,19 +245,22 @@ def _averages(groups: Sequence[_Group], drawn: Sequence[NDArray[np.int64]]) -> N
 
 def _intervals(groups: Sequence[_Group], bootstrap: BootstrapConfig, *key: str) -> NDArray[np.float64]:
     """The low and the high ends of `NUMBERS` [2, numbers], 0-1; NaN where there is no spread."""
-    if min(group.prompts for group in groups) < 2:
-        return np.full((2, len(NUMBERS)), np.nan)
-    interval = stats.bootstrap(
+    ends = np.full((2, len(NUMBERS)), np.nan)
+    known = np.isfinite(_averages(groups, [np.arange(group.prompts)[None] for group in groups])[:, 0])
+    if min(group.prompts for group in groups) < 2 or not known.any():
+        return ends
+    drawn = stats.bootstrap(
         [np.arange(group.prompts) for group in groups],
-        lambda *drawn, axis: _averages(groups, [np.atleast_2d(places) for places in drawn]),
+        lambda *drawn, axis: _averages(groups, [np.atleast_2d(places) for places in drawn])[known],
         vectorized=True,
         n_resamples=bootstrap.resamples,
         batch=1000,  # bounds the memory
         confidence_level=0.95,
         method="percentile",
         rng=np.random.default_rng(derive(bootstrap.seed, "interval", "vbench", *key)),
-    ).confidence_interval
-    ends = np.stack([interval.low, interval.high])
+    ).bootstrap_distribution
+    # A sample may hold no prompt at all whose colour could be judged; the others carry the interval.
+    ends[:, known] = np.nanpercentile(drawn, [2.5, 97.5], axis=-1)
     return np.where(ends[1] - ends[0] > 1e-12, ends, np.nan)
 
 

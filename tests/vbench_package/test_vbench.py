@@ -65,7 +65,9 @@ def own_command(folder: Path, videos: Path, dimension: str, *arguments: str, **v
     """The average, and the result of each video by its name, that VBench's own command finds."""
     command = [str(PYTHON), "-c", OWN_COMMAND, "--videos_path", str(videos), "--dimension", dimension]
     command += ["--output_path", str(folder), *arguments]
-    run = subprocess.run(command, env={"PATH": "", "OMP_NUM_THREADS": "1", **variables}, capture_output=True, text=True, timeout=600)
+    run = subprocess.run(
+        command, env={"PATH": "", "OMP_NUM_THREADS": "1", **variables}, capture_output=True, text=True, timeout=600
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     (path,) = folder.glob("*_eval_results.json")
     average, results = json.loads(path.read_text())[dimension]
