@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import yaml
 from pydantic import TypeAdapter
 
@@ -17,8 +18,10 @@ from promptavideo.generators import load_generator
 from promptavideo.prompts import load_prompt_set
 from promptavideo.rewards import Reward, RewardConfig, load_rewards
 from promptavideo.rewards.neural import NeuralReward
+from promptavideo.video import Clip
 
 SCORED_TOGETHER = 16
+SCORED_FRAMES = 33
 
 parser = cli.parser(__doc__)
 parser.add_argument("--videos", type=int, default=32)
@@ -125,9 +128,18 @@ class _Scoring:
         from tests.fakes import Painter, prompts_table
         from tests.tiny_rewards import fetched
 
+        class _LongPainter(Painter):
+            """Films as many frames as the authors do with CogVideoX, repeating those of a scene."""
+
+            def film(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Clip]:
+                clips = super().film(texts, seeds)
+                return [
+                    Clip(np.resize(clip.frames, (SCORED_FRAMES, *clip.frames.shape[1:])), clip.fps) for clip in clips
+                ]
+
         self.prompts, self.manifest, self.store = prompts, folder / "videos.jsonl", Store(folder, "world")
         self.rows = prompts_table({prompt: [prompt] for prompt in prompts})
-        film_shard(self.rows, Painter(), self.store, self.manifest, "film")
+        film_shard(self.rows, _LongPainter(), self.store, self.manifest, "film")
         self.paths = [self.store.video(entry.key) for entry in read_manifest(self.manifest)]
         self.clips = [read_video(path) for path in self.paths]
         models = fetched(folder)

@@ -125,9 +125,12 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
         entries[name].pop("contents", None)
         entries[name]["megabytes"] = max(1, file.stat().st_size / 1e6)
     (weights / "checkpoints.yaml").write_text(yaml.safe_dump(entries))
-    run = snakemake(folder, "results/tables/vbench.csv", overlays=few_overlays())
+    run = snakemake(folder, *FEW_TABLES, overlays=few_overlays())
     assert run.returncode == 0, run.stderr[-3000:]
     return folder
+
+
+FEW_TABLES = ("results/tables/vbench.csv", "results/tables/vbench100.csv")
 
 
 def few_overlays() -> list[str]:
@@ -154,6 +157,19 @@ def test_random_networks_judge_videos_under_vbenchs_names(few: Path) -> None:
     names = {path.name for path in (folder / "videos").iterdir()}
     assert len(names) == 22 and {"a fantasy landscape-0.mp4", "A fantasy landscape-1.mp4"} <= names
     assert len(list((few / "store/tiny-ltx/videos").glob("*/*.mp4"))) == 2 * 10
+
+
+def test_the_ablations_table_joins_rewards_and_two_dimensions(few: Path) -> None:
+    (row,) = pd.read_csv(few / "results/tables/vbench100.csv").to_dict("records")
+    folder = few / "results/tiny-ltx/evaluation/two/original"
+    rewards, judged = (pd.read_parquet(folder / name) for name in ("scores.parquet", "vbench/scores.parquet"))
+    assert row["videos"] == len(rewards) == 2 and set(rewards["key"]) == set(judged["key"])
+    assert row["TC"] == pytest.approx(rewards["TC_5"].mean(), abs=1e-8)
+    imaging = judged.loc[judged["dimension"] == "imaging_quality", "value"]
+    assert row["imaging_quality"] == pytest.approx(100 * imaging.mean(), abs=1e-8)
+    # Its prompts are among the others', so their videos are the same files.
+    others = pd.read_parquet(few / "results/tiny-ltx/evaluation/few/original/vbench/scores.parquet")
+    assert set(judged["key"]) <= set(others["key"])
 
 
 @pytest.mark.parametrize("dimension", ["background_consistency", "imaging_quality", "appearance_style"])
@@ -185,6 +201,6 @@ def test_a_lost_checkpoint_is_named_before_vbench_would_download_it(few: Path) -
 
 
 def test_a_second_run_does_nothing(few: Path) -> None:
-    run = snakemake(few, "results/tables/vbench.csv", "--dry-run", overlays=few_overlays())
+    run = snakemake(few, *FEW_TABLES, "--dry-run", overlays=few_overlays())
     assert run.returncode == 0
     assert "Nothing to be done" in run.stdout + run.stderr
