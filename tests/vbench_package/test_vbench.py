@@ -38,8 +38,6 @@ def linked(folder: Path) -> Path:
     """A workspace that knows VBench's environment and this folder's files."""
     workspace(folder)
     (folder / ".venv-vbench").symlink_to(ROOT / ".venv-vbench")
-    (folder / "resources/vbench").mkdir()
-    (folder / "resources/vbench/checkpoints.yaml").symlink_to(ROOT / "resources/vbench/checkpoints.yaml")
     (folder / "tests/vbench_package").symlink_to(ROOT / "tests/vbench_package")
     return folder
 
