@@ -15,11 +15,10 @@ from promptavideo.vbench.plan import VBenchPlan
 
 try:
     CONFIG = check(config, Path(workflow.basedir))
+    PLAN = Plan(CONFIG, Path(workflow.basedir))
+    VBENCH = VBenchPlan(PLAN)
 except InputError as error:
     raise WorkflowError(str(error))
-
-PLAN = Plan(CONFIG, Path(workflow.basedir))
-VBENCH = VBenchPlan(PLAN)
 
 
 # Scripts run as commands; they find the library beside them, in any environment and on any node.

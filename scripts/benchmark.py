@@ -123,19 +123,25 @@ class _Scoring:
 
     def __init__(self, folder: Path, prompts: list[str]) -> None:
         from promptavideo.filming import film_shard
-        from promptavideo.store import Store, read_manifest
+        from promptavideo.generators.base import Lost
+        from promptavideo.store import Store, VideoFile, read_manifest
         from promptavideo.video import read_video
         from tests.fakes import Painter, prompts_table
         from tests.tiny_rewards import fetched
 
+        Made = Clip | VideoFile | Lost
+
         class _LongPainter(Painter):
             """Films as many frames as the authors do with CogVideoX, repeating those of a scene."""
 
-            def film(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Clip]:
-                clips = super().film(texts, seeds)
-                return [
-                    Clip(np.resize(clip.frames, (SCORED_FRAMES, *clip.frames.shape[1:])), clip.fps) for clip in clips
-                ]
+            def film(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Made]:
+                return [self._longer(made) for made in super().film(texts, seeds)]
+
+            @staticmethod
+            def _longer(made: Made) -> Made:
+                if not isinstance(made, Clip):
+                    return made
+                return Clip(np.resize(made.frames, (SCORED_FRAMES, *made.frames.shape[1:])), made.fps)
 
         self.prompts, self.manifest, self.store = prompts, folder / "videos.jsonl", Store(folder, "world")
         self.rows = prompts_table({prompt: [prompt] for prompt in prompts})

@@ -417,6 +417,8 @@ def test_the_workflow_reads_a_source_once_for_all_its_sets(tmp_path: Path) -> No
     for name in ("Snakefile", "config.yaml", "envs", "profiles", "promptavideo", "rules", "scripts", "templates"):
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "resources/prompts", tmp_path / "resources/prompts")
+    (tmp_path / "resources/vbench").mkdir()
+    (tmp_path / "resources/vbench/checkpoints.yaml").symlink_to(ROOT / "resources/vbench/checkpoints.yaml")
     write(tmp_path / "clips/a.parquet", [*CAPTIONS, "room 101"])
     source = {"kind": "local", "path": "clips"}
     sets = {

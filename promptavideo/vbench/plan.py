@@ -7,7 +7,7 @@ from functools import cached_property
 from promptavideo.errors import require
 from promptavideo.plan import Plan
 from promptavideo.shards import shard_count
-from promptavideo.vbench.checkpoints import HubCheckpoint, UrlCheckpoint, describe, needed, read_checkpoints
+from promptavideo.vbench.checkpoints import describe, needed, read_checkpoints
 from promptavideo.vbench.config import VBenchSet
 from promptavideo.vbench.dimensions import DIMENSIONS
 
@@ -27,16 +27,13 @@ class VBenchPlan:
 
     def __init__(self, plan: Plan) -> None:
         self._plan, self._config = plan, plan.config
+        self.checkpoints = read_checkpoints(plan.root / self._config.vbench.checkpoints)
+        """Every checkpoint by name."""
 
     @staticmethod
     def kind(table: str) -> str:
         """What a table is: `main` or `ablation`."""
         return TABLES[table]
-
-    @cached_property
-    def checkpoints(self) -> dict[str, UrlCheckpoint | HubCheckpoint]:
-        """Every checkpoint by name."""
-        return read_checkpoints(self._plan.root / self._config.vbench.checkpoints)
 
     @cached_property
     def tables(self) -> dict[str, str]:
