@@ -186,6 +186,11 @@ onstart:
             check_operator(CONFIG.operators[operator], operator)
         for name in sorted(set(filming_generators(workflow.dag.needrun_jobs()))):
             check_ready(name, CONFIG.generators[name])
+        if any(
+            job.rule.name == "vbench_dimension"
+            for job in workflow.dag.needrun_jobs()
+        ):
+            VBENCH.check_python()
         LOCK = hold(Path(".snakemake/promptavideo.lock"))
     except InputError as error:
         raise WorkflowError(str(error))

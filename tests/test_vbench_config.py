@@ -7,8 +7,11 @@ from pydantic import ValidationError
 from test_config import ROOT, changed, message
 
 from promptavideo.config import check
+from promptavideo.errors import InputError
+from promptavideo.plan import Plan
 from promptavideo.vbench.config import VBenchConfig, VBenchSet
 from promptavideo.vbench.dimensions import DIMENSIONS
+from promptavideo.vbench.plan import VBenchPlan
 
 DESCRIBED = [name for name, one in DIMENSIONS.items() if one.described]
 FLICKERING = {"dimensions": ["temporal_flickering"]}
@@ -123,3 +126,15 @@ def test_ablations_need_the_rewards_and_both_dimensions() -> None:
     assert "vbench.ablation: evaluation.sets.second.vbench lacks aesthetic_quality" in text
     text = message(second({"vbench": FLICKERING, "rewards": False}, {"ablation": "second"}))
     assert "needs `rewards: true`" in text and "lacks aesthetic_quality, imaging_quality" in text
+
+
+@pytest.mark.parametrize(
+    ("python", "told"), [("nowhere/bin/python", r"nowhere/bin/python does not exist; make"), ("python", None)]
+)
+def test_a_missing_environment_is_named_before_the_run(python: str, told: str | None) -> None:
+    plan = VBenchPlan(Plan(check(changed("vbench/python", python), ROOT), ROOT))
+    if told is None:
+        plan.check_python()
+    else:
+        with pytest.raises(InputError, match=told):
+            plan.check_python()

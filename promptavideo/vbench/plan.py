@@ -3,8 +3,9 @@
 import json
 from collections.abc import Iterable
 from functools import cached_property
+from pathlib import Path
 
-from promptavideo.errors import require
+from promptavideo.errors import InputError, require
 from promptavideo.plan import Plan
 from promptavideo.shards import shard_count
 from promptavideo.vbench.checkpoints import describe, needed, read_checkpoints
@@ -63,6 +64,18 @@ class VBenchPlan:
         """The interpreter that has vbench; a path counts from the repository root."""
         python = self._config.vbench.python
         return str(self._plan.root / python) if "/" in python else python
+
+    def check_python(self) -> None:
+        """Check that there is an interpreter for VBench.
+
+        Raises:
+            InputError: There is none at the configured path.
+        """
+        if "/" in self.python and not Path(self.python).is_file():
+            raise InputError(
+                f"vbench.python: {self.python} does not exist; make .venv-vbench/run makes the environment, or set "
+                "vbench.python to `python` and run with conda (--sdm conda)"
+            )
 
     def set(self, name: str) -> VBenchSet:
         """How a set is judged."""
