@@ -10,11 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from promptavideo.errors import InputError
 from promptavideo.files import atomic_path
 from promptavideo.hardware import accelerator
+from promptavideo.records import read_record
 
 
 @dataclass
@@ -52,10 +50,7 @@ def read(path: Path) -> Timing:
     Raises:
         InputError: The file is missing or no such record.
     """
-    try:
-        return TypeAdapter(Timing).validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is no record of a job's time ({error}); delete it and run again") from error
+    return read_record(path, Timing, "record of a job's time")
 
 
 def _peak_memory_mb() -> float:

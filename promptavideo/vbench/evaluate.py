@@ -16,11 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.files import atomic_path
 from promptavideo.hardware import accelerator
+from promptavideo.records import read_record
 from promptavideo.vbench.dimensions import DIMENSIONS, weight
 from promptavideo.vbench.listing import Listing, Video
 
@@ -160,10 +159,7 @@ def read_result(path: Path) -> Result:
     Raises:
         InputError: The file is missing or no such result.
     """
-    try:
-        return TypeAdapter(Result).validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is no result of VBench ({error}); delete it and run again") from error
+    return read_record(path, Result, "result of VBench")
 
 
 def _prepare(cache: Path) -> None:

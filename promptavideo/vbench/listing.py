@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
-
 from promptavideo.errors import InputError
 from promptavideo.files import atomic_path
+from promptavideo.records import read_record
 
 Mode = Literal["standard", "custom"]
 """`standard`: prompts of VBench's list, with what it says of them; `custom`: any others."""
@@ -66,10 +65,7 @@ def read_listing(path: Path) -> Listing:
     Raises:
         InputError: The file is missing or no such listing.
     """
-    try:
-        return TypeAdapter(Listing).validate_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is no list of videos for VBench ({error}); delete it and run again") from error
+    return read_record(path, Listing, "list of videos for VBench")
 
 
 def check_folder(folder: Path, videos: Sequence[Video]) -> None:

@@ -92,11 +92,12 @@ class VBenchPlan:
 
     def results(self, generator: str, name: str, refiner: str) -> list[str]:
         """What the jobs of one evaluation write."""
-        folder = f"results/{generator}/evaluation/{name}/{refiner}/vbench"
+        batch = f"evaluation/{name}/{refiner}"
+        folder = f"results/{generator}/{batch}/vbench"
         settings = self.set(name)
         found = []
         for dimension in settings.names:
-            prompts = self._plan.prompts(f"evaluation/{name}/{refiner}")
+            prompts = self._plan.prompts(batch)
             if settings.mode == "standard":  # each is judged for some dimensions only
                 prompts = min(prompts, DIMENSIONS[dimension].prompts)
             each = max(1, self._config.vbench.shard_size // self._config.evaluation.sets[name].replicates)
@@ -106,25 +107,21 @@ class VBenchPlan:
     def arms(self, generators: list[str], table: str) -> list[dict[str, str | None]]:
         """The rows of a table, with the files they come from."""
         name = self.tables[table]
-        folder = "results/{generator}/evaluation/{set}/{refiner}"
+        prompt_set = self._config.prompt_sets[self._config.evaluation.sets[name].prompts]
         return [
             {
                 "generator": generator,
                 "set": name,
                 "refiner": refiner,
-                **{
-                    key: path.format(generator=generator, set=name, refiner=refiner)
-                    for key, path in {
-                        "prompts": f"{folder}/prompts.parquet",
-                        "vbench": f"{folder}/vbench/scores.parquet",
-                        "scores": f"{folder}/scores.parquet",
-                    }.items()
-                },
-                "prompts_file": self._config.prompt_sets[self._config.evaluation.sets[name].prompts].path,
+                "prompts": f"{folder}/prompts.parquet",
+                "vbench": f"{folder}/vbench/scores.parquet",
+                "scores": f"{folder}/scores.parquet",
+                "prompts_file": prompt_set.path,
                 "booster": self._plan.booster(generator, refiner),
             }
             for generator in generators
             for refiner in self._config.evaluation.compared(generator)
+            for folder in [f"results/{generator}/evaluation/{name}/{refiner}"]
         ]
 
     def files(self, generators: list[str], table: str) -> list[str]:

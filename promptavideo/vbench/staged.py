@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from promptavideo.errors import InputError
+from promptavideo.records import read_record
 
 
 class File(BaseModel):
@@ -32,10 +33,7 @@ def check_staged(records: Sequence[Path], cache: Path) -> None:
         InputError: One is not; VBench would set out to download it.
     """
     for path in records:
-        try:
-            record = Record.model_validate_json(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: is no record of a checkpoint ({error}); delete it and run again") from error
+        record = read_record(path, Record, "record of a checkpoint")
         for file, known in record.files.items():
             found = (cache / file).stat().st_size if (cache / file).is_file() else None
             if found != known.bytes:
