@@ -9,8 +9,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -89,31 +88,30 @@ def evaluate(
     began = time.perf_counter()
     with TemporaryDirectory() as temporary:
         output = Path(temporary)
-        with _links(videos, folder) as links:
-            judge = vbench.VBench(torch.device(chosen), str(_prompts(dimension, videos, output)), str(output))
-            prompts = {video.file: video.prompt for video in videos} if listing.mode == "custom" else []
-            try:
-                judge.evaluate(
-                    videos_path=str(links),
-                    name="run",
-                    prompt_list=prompts,
-                    dimension_list=[dimension],
-                    local=True,  # from `cache` alone
-                    mode="custom_input" if listing.mode == "custom" else "vbench_standard",
-                )
-            except NotImplementedError as error:
-                if not str(error).startswith("UnImplemented dimension"):  # VBench's words for a failed import
-                    raise
-                raise InputError(
-                    f"VBench's {dimension} cannot be imported ({error}); its environment lacks something "
-                    "(docs/vbench.md)"
-                ) from error
-            except ZeroDivisionError:
-                if not DIMENSIONS[dimension].partial:
-                    raise
-                average, results = None, []  # it found nothing to judge in any of these videos
-            else:
-                average, results = json.loads((output / "run_eval_results.json").read_bytes())[dimension]
+        links = _link(videos, folder, output / "videos")
+        judge = vbench.VBench(torch.device(chosen), str(_prompts(dimension, videos, output)), str(output))
+        prompts = {video.file: video.prompt for video in videos} if listing.mode == "custom" else []
+        try:
+            judge.evaluate(
+                videos_path=str(links),
+                name="run",
+                prompt_list=prompts,
+                dimension_list=[dimension],
+                local=True,  # from `cache` alone
+                mode="custom_input" if listing.mode == "custom" else "vbench_standard",
+            )
+        except NotImplementedError as error:
+            if not str(error).startswith("UnImplemented dimension"):  # VBench's words for a failed import
+                raise
+            raise InputError(
+                f"VBench's {dimension} cannot be imported ({error}); its environment lacks something (docs/vbench.md)"
+            ) from error
+        except ZeroDivisionError:
+            if not DIMENSIONS[dimension].partial:
+                raise
+            average, results = None, []  # it found nothing to judge in any of these videos
+        else:
+            average, results = json.loads((output / "run_eval_results.json").read_bytes())[dimension]
     judged = _judged(dimension, listing, videos, results)
     check_average(dimension, average, judged)
     return Result(
@@ -173,14 +171,13 @@ def _prepare(cache: Path) -> None:
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 
 
-@contextmanager
-def _links(videos: Sequence[Video], folder: Path) -> Iterator[Path]:
-    """A folder that holds the links of some videos only: VBench takes every file of a folder, and one it was not told
-    of is an error or, worse, judged."""
-    with TemporaryDirectory() as temporary:
-        for video in videos:
-            (Path(temporary) / video.file).symlink_to((folder / video.file).resolve())
-        yield Path(temporary)
+def _link(videos: Sequence[Video], folder: Path, links: Path) -> Path:
+    """Make a folder that holds the links of some videos only: VBench takes every file of a folder, and one it was not
+    told of is an error or, worse, judged."""
+    links.mkdir()
+    for video in videos:
+        (links / video.file).symlink_to((folder / video.file).resolve())
+    return links
 
 
 def _prompts(dimension: str, videos: Sequence[Video], folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """VBench's results of a batch, put together from its jobs and checked against what was to be judged."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 import pandas as pd
 
@@ -40,15 +41,6 @@ def join(listing: Listing, dimensions: Iterable[str], results: Sequence[Result])
                 "leave the dimension out if that is right"
             )
         rows += [
-            {
-                "dimension": dimension,
-                "row": one.row,
-                "prompt_id": one.prompt_id,
-                "replicate": one.replicate,
-                "key": one.key,
-                "value": one.value,
-                "weight": one.weight,
-            }
-            for one in sorted(judged, key=lambda one: (one.row, one.replicate))
+            {"dimension": dimension, **asdict(one)} for one in sorted(judged, key=lambda one: (one.row, one.replicate))
         ]
     return pd.DataFrame(rows).astype({"value": float, "dimension": "str", "prompt_id": "str", "key": "str"})
