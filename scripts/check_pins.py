@@ -1,0 +1,25 @@
+"""Ask pip's index whether every pin has a wheel for every promised Python and platform. Installs nothing."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from promptavideo import cli
+from promptavideo.errors import InputError
+from promptavideo.pins import as_table, check
+
+parser = cli.parser(__doc__)
+parser.add_argument("--root", type=Path, default=Path(), help="the folder of the files")
+parser.add_argument("--python", nargs="+", default=["3.11", "3.12", "3.13"])
+parser.add_argument("files", nargs="*", default=["requirements.txt", "requirements-dev.txt", "requirements-vbench.txt"])
+
+
+def main(options: Namespace) -> None:
+    """Print the table; what is missing is an error."""
+    answers = check(options.root, options.files, options.python)
+    print(as_table(answers))
+    if missing := sorted({pin for answer in answers for pin in answer.lacking}):
+        raise InputError(f"no wheel everywhere of {', '.join(missing)}; choose versions that have one")
+
+
+if __name__ == "__main__":
+    cli.run(parser.parse_args(), main)
