@@ -27,7 +27,8 @@ def main(options: Namespace) -> None:
     rows = [_judged(arm) for arm in options.arms]
     run = {"code": provenance.code_version(Path()), "scale": options.scale, "run_seed": options.seed}
     origins = [run | {"environment": provenance.environment()} | _origin(arm) for arm in options.arms]
-    notes = tables.notes(options.kind, rows, options.arms[0]["set"], options.scale, provenance.hardware_of(origins))
+    name = next((arm["set"] for arm in options.arms), "")
+    notes = tables.notes(options.kind, rows, name, options.scale, provenance.hardware_of(origins))
     if options.kind == "main":
         ours = tables.vbench_table(rows, options.bootstrap)
         table, title, shown = tables.with_paper_rows(ours, options.paper), "Refiners compared by VBench", tables.SHOWN

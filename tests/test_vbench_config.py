@@ -1,5 +1,6 @@
 """The configuration's part of VBench."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from promptavideo.errors import InputError
 from promptavideo.plan import Plan
 from promptavideo.vbench.config import VBenchConfig, VBenchSet
 from promptavideo.vbench.dimensions import DIMENSIONS
-from promptavideo.vbench.plan import VBenchPlan
+from promptavideo.vbench.plan import LEFT_OUT, VBenchPlan
 
 DESCRIBED = [name for name, one in DIMENSIONS.items() if one.described]
 FLICKERING = {"dimensions": ["temporal_flickering"]}
@@ -137,4 +138,22 @@ def test_a_missing_environment_is_named_before_the_run(python: str, told: str | 
         plan.check_python()
     else:
         with pytest.raises(InputError, match=told):
+            plan.check_python()
+
+
+@pytest.mark.parametrize("scale", ["laptop", "paper"])
+@pytest.mark.parametrize(("files", "absent"), [([LEFT_OUT], True), ([], False), ([LEFT_OUT, "bin/python"], False)])
+def test_vbench_is_left_out_at_laptop_scale_where_make_left_its_mark(
+    tmp_path: Path, scale: str, files: list[str], absent: bool
+) -> None:
+    (tmp_path / "bin").mkdir()
+    for file in files:
+        (tmp_path / file).touch()
+    raw = changed("vbench/python", str(tmp_path / "bin/python")) | {"scale": scale}
+    plan = VBenchPlan(Plan(check(raw, ROOT), ROOT))
+    assert plan.left_out == (absent and scale == "laptop")
+    assert bool(plan.files(["mini-t2v"], "vbench")) != plan.left_out
+    assert plan.tables == {"vbench": "heldout"}
+    if "bin/python" not in files:
+        with pytest.raises(InputError, match="does not exist"):
             plan.check_python()

@@ -25,6 +25,7 @@ from promptavideo.vbench.table import (
     COLUMNS,
     CUSTOM_NOTE,
     INTERVALS,
+    LEFT_OUT_NOTE,
     METHOD_NOTE,
     NUMBERS,
     PAPER_NOTE,
@@ -397,6 +398,7 @@ def test_notes_say_what_the_numbers_are_and_what_is_missing() -> None:
     assert all((name in missing) == (name not in ("color", "temporal_flickering")) for name in DIMENSIONS)
 
     assert notes("main", whole, "vbench", "laptop", [])[2:] == [LAPTOP_NOTE]
+    assert notes("main", [], "", "laptop", [])[2:] == [LEFT_OUT_NOTE, LAPTOP_NOTE]
     (hardware,) = notes("main", whole, "vbench", "paper", ["H100", "A100"])[2:]
     assert "H100, A100" in hardware
 

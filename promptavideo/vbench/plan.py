@@ -18,6 +18,9 @@ TABLES = {"vbench": "main", "vbench100": "ablation"}
 ROWS = "resources/vbench/vbench.jsonl"
 """VBench's list of prompts."""
 
+LEFT_OUT = "left-out"
+"""The mark that `make` puts into the folder of VBench's environment where it cannot be made."""
+
 
 class VBenchPlan:
     """Answers the rules' questions about VBench."""
@@ -77,6 +80,13 @@ class VBenchPlan:
                 "vbench.python to `python` and run with conda (--sdm conda)"
             )
 
+    @cached_property
+    def left_out(self) -> bool:
+        """Whether this run goes without VBench, since `make` could not make its environment; never at paper scale."""
+        python = Path(self.python)
+        marked = "/" in self.python and python.parents[1].joinpath(LEFT_OUT).is_file()
+        return marked and not python.is_file() and self._config.scale == "laptop"
+
     def set(self, name: str) -> VBenchSet:
         """How a set is judged."""
         return require(self._config.evaluation.sets[name].vbench, f"evaluation.sets.{name}.vbench: is missing")
@@ -105,7 +115,9 @@ class VBenchPlan:
         return found
 
     def arms(self, generators: list[str], table: str) -> list[dict[str, str | None]]:
-        """The rows of a table, with the files they come from."""
+        """The rows of a table, with the files they come from; none where VBench is left out."""
+        if self.left_out:
+            return []
         name = self.tables[table]
         prompt_set = self._config.prompt_sets[self._config.evaluation.sets[name].prompts]
         return [

@@ -54,6 +54,10 @@ MISSING_NOTE = (
     "Empty cells were not measured: {missing} need networks whose checkpoints were not asked for here, or prompts of "
     "VBench's own list (evaluation.sets.{set}.vbench in the configuration). A total that lacks a dimension is empty."
 )
+LEFT_OUT_NOTE = (
+    "VBench was left out of this run, since its environment could not be made on this machine; the command "
+    "make .venv-vbench/run shows what fails."
+)
 CUSTOM_NOTE = (
     "The measured videos show this run's own prompts, not those of VBench's list, so no measured number compares with "
     "the paper's or with a leaderboard."
@@ -167,7 +171,7 @@ def notes(
 
     Args:
         kind: Which table.
-        rows: What it was made of.
+        rows: What it was made of; none where VBench was left out.
         set_name: The evaluation set.
         scale: The configuration's scale.
         hardware: What the videos were filmed and judged on; several are named.
@@ -175,7 +179,9 @@ def notes(
     lines = [ABLATION_NOTE] if kind == "ablation" else [METHOD_NOTE, PAPER_NOTE]
     judged = set().union(*(row.scores["dimension"] for row in rows))
     missing = [name for name in DIMENSIONS if name not in judged]
-    if missing and kind == "main":
+    if not rows:
+        lines.append(LEFT_OUT_NOTE)
+    elif missing and kind == "main":
         lines.append(MISSING_NOTE.format(missing=", ".join(missing), set=set_name))
     if kind == "main" and any(row.listing.mode == "custom" for row in rows):
         lines.append(CUSTOM_NOTE)
