@@ -64,8 +64,9 @@ dag: .venv/run
 	touch $@
 
 # A laptop's run goes on where that cannot be made: the mark stands for it, and the table says so (docs/vbench.md).
+# MAKE_COMMAND, since a line with MAKE would be carried out under `make -n` too.
 vbench-if-possible: .venv/run
-	@$(MAKE) --no-print-directory .venv-vbench/run || { rm -rf .venv-vbench && mkdir .venv-vbench && \
+	@$(MAKE_COMMAND) --no-print-directory .venv-vbench/run || { rm -rf .venv-vbench && mkdir .venv-vbench && \
 	  touch .venv-vbench/left-out && echo 'VBench has no environment here, so this run leaves it out.' >&2; }
 
 .venv-vbench/dev: .venv-vbench/run requirements-vbench-dev.txt

@@ -37,6 +37,9 @@ PLATFORMS = (
     Platform("macOS 14 arm64", "darwin", "arm64", ("macosx_14_0_arm64", "macosx_14_0_universal2")),
 )
 
+PYTHONS = ("3.11", "3.12", "3.13")
+"""Those of requires-python in pyproject.toml."""
+
 SOURCE_ONLY = ("connection-pool",)
 """Pins without a wheel: pure Python, which pip builds in seconds and without a compiler."""
 

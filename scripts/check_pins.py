@@ -5,11 +5,11 @@ from pathlib import Path
 
 from promptavideo import cli
 from promptavideo.errors import InputError
-from promptavideo.pins import as_table, check
+from promptavideo.pins import PYTHONS, as_table, check
 
 parser = cli.parser(__doc__)
 parser.add_argument("--root", type=Path, default=Path(), help="the folder of the files")
-parser.add_argument("--python", nargs="+", default=["3.11", "3.12", "3.13"])
+parser.add_argument("--python", nargs="+", default=PYTHONS)
 parser.add_argument("files", nargs="*", default=["requirements.txt", "requirements-dev.txt", "requirements-vbench.txt"])
 
 

@@ -11,7 +11,8 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from promptavideo.errors import InputError
-from promptavideo.pins import PLATFORMS, SOURCE_ONLY, Answer, as_table, check, lacking, read_pins
+from promptavideo.pins import PLATFORMS, PYTHONS, SOURCE_ONLY, Answer, as_table, check, lacking, read_pins
+from promptavideo.vbench.plan import LEFT_OUT
 
 ROOT = Path(__file__).parents[1]
 LINUX, ARM, MAC = PLATFORMS
@@ -78,7 +79,7 @@ def test_every_file_python_and_platform_is_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("platform", PLATFORMS, ids=lambda platform: platform.name)
 def test_each_package_is_pinned_once_wherever_it_is_installed(file: str, python: str, platform: object) -> None:
     assert platform in PLATFORMS
@@ -92,6 +93,10 @@ def test_each_package_is_pinned_once_wherever_it_is_installed(file: str, python:
 def test_what_has_no_wheel_is_pinned() -> None:
     names = {pin.split("==")[0] for pin in read_pins(ROOT / "requirements.txt", "3.11", LINUX)}
     assert set(SOURCE_ONLY) <= names
+
+
+def test_the_pythons_are_those_that_the_project_is_for() -> None:
+    assert [one for one in (f"3.{minor}" for minor in range(20)) if f"{one}.0" in supported()] == list(PYTHONS)
 
 
 # Which Python `make` takes
@@ -120,7 +125,7 @@ def as_python(folder: Path, name: str, version: str, before: str = "") -> Path:
 def make(folder: Path, *arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """What `make` does in a copy of what it needs to set an environment up."""
     (folder / "scripts").mkdir()
-    for name in ("Makefile", "requirements.txt", "scripts/check_python.py"):
+    for name in ("Makefile", *FILES, "scripts/check_python.py"):
         shutil.copy(ROOT / name, folder / name)
     variables = {"PATH": f"{path}:/usr/bin:/bin" if path else "/usr/bin:/bin"}
     return subprocess.run(["make", *arguments], cwd=folder, env=variables, capture_output=True, text=True)
@@ -160,3 +165,14 @@ def test_without_any_supported_python_the_usual_one_is_refused(tmp_path: Path) -
         as_python(tmp_path / "bin", name, "3.10")
     run = make(tmp_path, "reproduce", path=tmp_path / "bin")
     assert run.returncode != 0 and run.stderr.startswith("Python 3.10 (")
+
+
+def test_a_run_goes_on_without_vbench_where_its_environment_cannot_be_made(tmp_path: Path) -> None:
+    python = as_python(tmp_path / "bin", "some-python", "3.12")
+    for name in (".venv/run", ".venv-vbench/half-made"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    run = make(tmp_path, "vbench-if-possible", f"PYTHON={python}", "--old-file=.venv/run")
+    assert run.returncode == 0 and "made by" in run.stderr
+    assert run.stderr.endswith("VBench has no environment here, so this run leaves it out.\n")
+    assert [path.name for path in (tmp_path / ".venv-vbench").iterdir()] == [LEFT_OUT]

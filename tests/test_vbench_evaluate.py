@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -166,7 +167,7 @@ def test_each_video_gets_the_result_of_its_name(judge: Judge) -> None:
         Judged(11, "p1", 1, "k11", 0.2, 1),
     )
     assert result.dimension == "temporal_flickering" and result.average == pytest.approx(0.25)
-    assert result.versions["vbench"] == "0.1.5" and result.versions["torch"] == torch.__version__
+    assert result.versions["vbench"] == "0.1.5" and result.versions["torch"] == version("torch")
     assert result.versions.keys() == {"vbench", "torch", "numpy"}
     assert result.device and result.seconds > 0
 
