@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from promptavideo import runs, terminal
 from promptavideo.errors import PromptAVideoError
 
 
@@ -34,38 +35,49 @@ def settings(kind: Any) -> Callable[[str], Any]:
     return read
 
 
+def say(text: str) -> None:
+    """Print a result to standard output."""
+    print(text, file=terminal.stream(1), flush=True)
+
+
 def run(options: argparse.Namespace, work: Callable[[argparse.Namespace], None]) -> None:
-    """Set logging up and do the work; an error meant for people ends the script with its message and status 1."""
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if options.log:
-        options.log.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(options.log, mode="w", encoding="utf-8"))
-    logging.raiseExceptions = False  # a log that a full disk does not take must not bury the message that says so
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True
-    )
-    # Libraries read these when they are imported, which scripts do inside `work`.
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    """Set logging up and do the work; an error meant for people ends the script with its message and status 1.
+
+    With a log file, this project's lines go to it and to the terminal. What else is written, by libraries or by
+    programs that they start, goes to the file alone; results are printed by `say`.
+    """
+    # Libraries read these when they are imported, which scripts do inside `work`. Bars would fill the log.
+    for switch in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
+        os.environ.setdefault(switch, "1")
     for library in ("TRANSFORMERS", "DIFFUSERS"):
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     for noisy in ("httpx", "httpx2", "openai", "diffusers", "transformers", "datasets", "accelerate"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    try:
-        work(options)
-    except PromptAVideoError as error:
-        logging.getLogger("promptavideo").error("%s: %s", type(error).__name__, error)
-        sys.exit(1)
-    except Exception as error:
-        log = logging.getLogger("promptavideo")
-        if _disk_full(error):
-            log.error(
-                "%s: the disk is full. What is finished is kept: free space and run the same command again; "
-                "scripts/prune_store.py lists videos that no result names",
-                getattr(error, "filename", None) or "writing failed",
-            )
-        else:
-            log.exception("unexpected error")
-        sys.exit(1)
+    logging.raiseExceptions = False  # a log that a full disk does not take must not bury the message that says so
+    with terminal.redirected(options.log):
+        handlers: list[logging.Handler] = [logging.StreamHandler(terminal.stream(2))]
+        if options.log:
+            handlers.append(logging.FileHandler(options.log, encoding="utf-8"))
+        logging.basicConfig(
+            level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True
+        )
+        try:
+            with runs.join(options.log):
+                work(options)
+        except PromptAVideoError as error:
+            logging.getLogger("promptavideo").error("%s: %s", type(error).__name__, error)
+            sys.exit(1)
+        except Exception as error:
+            log = logging.getLogger("promptavideo")
+            if _disk_full(error):
+                log.error(
+                    "%s: the disk is full. What is finished is kept: free space and run the same command again; "
+                    "scripts/prune_store.py lists videos that no result names",
+                    getattr(error, "filename", None) or "writing failed",
+                )
+            else:
+                log.exception("unexpected error")
+            sys.exit(1)
 
 
 def _disk_full(error: Exception) -> bool:

@@ -1,7 +1,9 @@
-"""Progress lines: what stage, how many of how many, and the time left."""
+"""Progress lines: what stage, how many of how many, and the time left for it and for the run that it is part of."""
 
 import logging
 import time
+
+from promptavideo import runs
 
 log = logging.getLogger("promptavideo.progress")
 
@@ -12,6 +14,8 @@ class Progress:
     def __init__(self, stage: str, total: int, unit: str, done: int = 0, interval: float = 10.0) -> None:
         self.stage, self.total, self.unit, self.done, self.interval = stage, total, unit, done, interval
         self._start, self._first, self._last = time.monotonic(), done, time.monotonic()
+        if job := runs.current():
+            job.share = 1 - done / max(total, 1)
         kept = f" ({done} already there)" if done else ""
         log.info("%s: %d %s%s", stage, total, unit, kept)
 
@@ -24,10 +28,7 @@ class Progress:
         self._last = now
         spent = now - self._start
         left = spent / max(self.done - self._first, 1) * (self.total - self.done)
-        log.info("%s: %d/%d %s, %s left", self.stage, self.done, self.total, self.unit, _clock(left))
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+        job = runs.current()
+        whole = job.time_left(left) if job else None
+        run = "" if whole is None else f", run {runs.clock(whole)} left"
+        log.info("%s: %d/%d %s, %s left%s", self.stage, self.done, self.total, self.unit, runs.clock(left), run)

@@ -38,9 +38,9 @@ def main(options: Namespace) -> None:
         *_sampling(config, prompts[: options.prompts]),
         *_scoring(prompts[: options.videos]),
     ]
-    print(f"{'what':84} {'rate':>12} {'speed-up':>9}")
+    cli.say(f"{'what':84} {'rate':>12} {'speed-up':>9}")
     for name, rate, unit, speed_up in rows:
-        print(f"{name:84} {rate:8.2f} {unit:>3} {speed_up:8.1f}x")
+        cli.say(f"{name:84} {rate:8.2f} {unit:>3} {speed_up:8.1f}x")
 
 
 def _filming(config: Config, prompts: list[str]) -> list[tuple[str, float, str, float]]:

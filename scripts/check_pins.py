@@ -16,7 +16,7 @@ parser.add_argument("files", nargs="*", default=["requirements.txt", "requiremen
 def main(options: Namespace) -> None:
     """Print the table; what is missing is an error."""
     answers = check(options.root, options.files, options.python)
-    print(as_table(answers))
+    cli.say(as_table(answers))
     if missing := sorted({pin for answer in answers for pin in answer.lacking}):
         raise InputError(f"no wheel everywhere of {', '.join(missing)}; choose versions that have one")
 

@@ -27,7 +27,7 @@ def main(options: Namespace) -> None:
     videos = [video for name in generators for video in _unnamed(options, name)]
     size = sum(video.stat().st_size for video in videos)
     for video in videos:
-        print(video)
+        cli.say(str(video))
         if lock:
             Store.remove(video)
     done = "deleted" if lock else "can be deleted with --delete"

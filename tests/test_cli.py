@@ -3,6 +3,7 @@ import json
 import logging
 import re
 import subprocess
+import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,7 @@ def _logging() -> Iterator[None]:
 
 @pytest.mark.parametrize("error", [InputError("prompts.txt: holds no prompt"), ScoreError("x.mp4: cannot be decoded")])
 def test_an_error_for_people_is_one_message_and_status_1(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     def work(options: Namespace) -> None:
         logging.getLogger("promptavideo.x").info("film: 1/2 videos")
@@ -49,19 +50,17 @@ def test_an_error_for_people_is_one_message_and_status_1(
         cli.run(cli.parser("Test.").parse_args(["--log", str(tmp_path / "new/x.log")]), work)
     assert caught.value.code == 1
     written = (tmp_path / "new/x.log").read_text()
-    for text in (capsys.readouterr().err, written):
+    for text in (capfd.readouterr().err, written):
         assert "film: 1/2 videos" in text
         assert text.endswith(f"{type(error).__name__}: {error}\n")
         assert "Traceback" not in text
 
 
-def test_an_unexpected_error_leaves_its_traceback_in_the_log(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unexpected_error_leaves_its_traceback_in_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.run(Namespace(log=tmp_path / "x.log"), lambda options: [][0])
     assert caught.value.code == 1
-    for text in (capsys.readouterr().err, (tmp_path / "x.log").read_text()):
+    for text in (capfd.readouterr().err, (tmp_path / "x.log").read_text()):
         assert "Traceback" in text and "IndexError" in text
 
 
@@ -74,6 +73,82 @@ def test_work_that_succeeds_returns_and_a_log_is_begun_anew(tmp_path: Path) -> N
     assert (tmp_path / "x.log").read_text() == ""
     cli.run(cli.parser(None).parse_args([]), done.append)
     assert len(done) == 2
+
+
+NOISY = """
+import logging, os, subprocess, sys, warnings
+from argparse import Namespace
+from pathlib import Path
+from promptavideo import cli
+
+def work(options):
+    from tqdm import tqdm
+    for _ in tqdm(range(3), desc="our bar", disable=False):
+        pass
+    for _ in tqdm(range(3), desc="a bar"):
+        pass
+    print("printed by a library")
+    warnings.warn("warned by a library")
+    os.write(2, b"written by native code\\n")
+    subprocess.run(["sh", "-c", "echo said by a child >&2"], check=True)
+    logging.getLogger("promptavideo.x").info("film: 1/2 videos")
+    cli.say("the result")
+    {end}
+
+cli.run(Namespace(log=Path(sys.argv[1]) if sys.argv[1:] else None), work)
+"""
+NOISE = ("our bar", "printed by a library", "warned by a library", "written by native code", "said by a child")
+
+
+def noisy(*arguments: str, end: str = "") -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-c", NOISY.replace("{end}", end), *arguments]
+    return subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_what_libraries_write_goes_to_the_log_and_our_lines_to_both(tmp_path: Path) -> None:
+    ran = noisy(str(tmp_path / "x.log"))
+    log = (tmp_path / "x.log").read_text()
+    assert ran.returncode == 0 and ran.stdout == "the result\n"
+    assert re.fullmatch(r"\d\d:\d\d:\d\d film: 1/2 videos\n", ran.stderr)
+    assert "film: 1/2 videos" in log and all(noise in log for noise in NOISE)
+    assert "a bar" not in log, "bars would fill the log"
+
+
+def test_without_a_log_everything_goes_to_the_terminal() -> None:
+    ran = noisy()
+    said = ran.stdout + ran.stderr
+    assert all(noise in said for noise in (*NOISE, "film: 1/2 videos", "the result"))
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        ("raise ValueError('broken')", "ValueError: broken"),
+        ("from promptavideo.errors import InputError; raise InputError('no prompt')", "InputError: no prompt"),
+    ],
+)
+def test_an_error_ends_on_the_terminal_and_in_the_log(tmp_path: Path, end: str, message: str) -> None:
+    ran = noisy(str(tmp_path / "x.log"), end=end)
+    assert ran.returncode == 1
+    assert ran.stderr.endswith(f"{message}\n") and (tmp_path / "x.log").read_text().endswith(f"{message}\n")
+    assert ("Traceback" in ran.stderr) == ("ValueError" in message)
+
+
+def test_who_leaves_early_leaves_on_the_terminal(tmp_path: Path) -> None:
+    ran = noisy(str(tmp_path / "x.log"), end="sys.exit('enough')")
+    assert ran.returncode == 1 and ran.stderr.endswith("enough\n")
+
+
+def test_a_process_that_becomes_several_keeps_its_terminal(tmp_path: Path) -> None:
+    """As `launch.relaunch` does, whose processes write their own log."""
+    end = (
+        "from promptavideo import terminal; terminal.give_back(); "
+        "os.execv(sys.executable, [sys.executable, '-c', 'print(\\'relaunched\\')'])"
+    )
+    ran = noisy(str(tmp_path / "x.log"), end=end)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == "the result\nrelaunched\n"
+    assert "printed by a library" in (tmp_path / "x.log").read_text()
 
 
 def test_settings_are_read_from_json_and_checked() -> None:

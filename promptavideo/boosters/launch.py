@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
+from promptavideo import terminal
+
 LAUNCHER = "PROMPTAVIDEO_LAUNCHER"
 """Environment variable with the process id of the launcher."""
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -86,8 +88,7 @@ def relaunch(devices: int, command: Sequence[str]) -> NoReturn:
         devices: Processes to start, one a device.
         command: The script and its arguments.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    terminal.give_back()
     os.environ[LAUNCHER] = str(os.getpid())
     # After `--` the launcher does not take the script's options for its own.
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}", "--"]

@@ -126,12 +126,13 @@ class _Report(TrainerCallback):
         self._stage = stage
         self._progress: Progress | None = None
 
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero and self._progress is None:
+            self._progress = Progress(self._stage, state.max_steps, "steps", done=state.global_step)
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if not state.is_world_process_zero:
-            return
-        if self._progress is None:
-            self._progress = Progress(self._stage, state.max_steps, "steps", done=state.global_step - 1)
-        self._progress.advance(1)
+        if self._progress is not None:
+            self._progress.advance(1)
 
 
 def _train(
