@@ -44,10 +44,11 @@ PAPER_NOTE = (
     'Rows with set "paper" are the numbers printed in Table 1 of Prompt-A-Video (arXiv 2412.15156), at the scale of '
     "that paper; cells that nobody published are empty."
 )
-LAPTOP_NOTE = (
-    "All other numbers are laptop-scale numbers of a miniature generator, scored by measurements of pixels: they are "
-    "not comparable with the paper's."
+LAPTOP = (
+    "laptop-scale numbers of a miniature generator, scored by measurements of pixels: they are not comparable with the "
+    "paper's."
 )
+LAPTOP_NOTE = f"All other numbers are {LAPTOP}"
 
 
 class BootstrapConfig(Section):
