@@ -11,6 +11,7 @@ configfile: "config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/run.smk"
 include: "rules/inputs.smk"
 include: "rules/batch.smk"
 include: "rules/evolution.smk"

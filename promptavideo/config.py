@@ -26,6 +26,7 @@ from promptavideo.operators.base import (
     read_template,
 )
 from promptavideo.preference import PreferenceConfig
+from promptavideo.probe import Reference
 from promptavideo.prompts import PromptSet, check_disjoint, check_slices, load_prompt_set
 from promptavideo.refiners import FileRefinerConfig, LlmRefinerConfig, RefinerConfig
 from promptavideo.refiners.examples import read_examples
@@ -75,18 +76,27 @@ class EvaluationConfig(Section):
 
 
 class PlanningConfig(Section):
-    """What `snakemake plan` reckons with where nothing was measured yet. No result depends on it."""
+    """What runs are estimated with where nothing was measured yet. No result depends on it."""
 
     gpu_hour_price: float = Field(0.0, ge=0)
     """0: GPU time is not paid by the hour."""
     currency: str = "USD"
     """Of all prices in the configuration."""
+    reference: Reference | None = None
+    """What the probe takes on the machine that the seconds below and `seconds_per_video` are of. A run on another one
+    first probes it, and scales them. Without it they are taken as they are."""
+    seconds_per_job: float = Field(3.0, gt=0)
+    """Python's start and imports."""
+    seconds_per_load: float = Field(10.0, gt=0)
+    """The same of a job that films, draws or trains, with its model."""
     seconds_per_score: float = Field(1.0, gt=0)
     """All rewards of one video."""
     seconds_per_text: float = Field(1.0, gt=0)
     """One answer of a booster."""
     seconds_per_example: float = Field(1.0, gt=0)
-    """One pair or triple in one epoch of training."""
+    """One pair in one epoch of SFT."""
+    seconds_per_triple: float = Field(1.0, gt=0)
+    """One triple in one epoch of DPO."""
     request_tokens: int = Field(1500, ge=1)
     """Instruction of one request to an operator, with its history."""
     answer_tokens: int = Field(400, ge=1)

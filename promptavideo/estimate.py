@@ -1,18 +1,26 @@
 """What a run takes and what of it is done: videos, requests, tokens, GPU-hours and money, by generator and stage."""
 
 import csv
+import json
+import math
+import textwrap
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
+from statistics import median
 
 import pandas as pd
 
-from promptavideo import timing
+from promptavideo import probe, runs, timing
 from promptavideo.config import Config
 from promptavideo.generators.api import OpenAIVideoConfig
+from promptavideo.generators.diffusers_config import DiffusersConfig
 from promptavideo.operators import ChatConfig
 from promptavideo.operators.ledger import Ledger, Spent
 from promptavideo.plan import Plan
+from promptavideo.probe import Asked, Probe, Speed, Work
 from promptavideo.refiners import BoosterRefinerConfig, LlmRefinerConfig
 from promptavideo.store import read_manifest
 
@@ -39,33 +47,118 @@ class Estimate:
     """Reckons a checked configuration against what lies in `results/`.
 
     What is measured replaces what the configuration expects: seconds a video and its scores, from the generator's jobs
-    that are done. A stage whose data are not there yet is reckoned at its largest: every prompt gives a pair, a triple,
-    and as many variants as are asked for.
+    that are done. What is expected is scaled to this machine by `speed`. A stage whose data are not there yet is
+    reckoned at its largest: every prompt gives a pair, a triple, and as many variants as are asked for.
 
     GPU hours that are done are those that jobs took; videos and scores that a job found in the store count for the job
     that made them. Tokens that are done are reckoned like those to do, since endpoints are shared; see `spent`.
     """
 
-    def __init__(self, config: Config, root: Path) -> None:
+    def __init__(self, config: Config, root: Path, speed: Speed | None = None) -> None:
+        """Take a configuration and the folder of its results; without `speed`, this is the reference machine."""
         self._config, self._results = config, root / "results"
         self._benchmarks, self._store = root / "benchmarks", root / config.store
         self._plan = Plan(config, root)
+        self.speed = speed or Speed()
+        self.measured = cache(self._measured)
+
+    def video(self, generator: str) -> float:
+        """Seconds to film one video."""
+        film = self.measured(generator, "videos")
+        expected = self._config.generators[generator].seconds_per_video
+        return film.seconds / film.items if film.items else expected * self.speed.filming.get(generator, 1.0)
+
+    def score(self, generator: str) -> float:
+        """Seconds to score one video."""
+        score = self.measured(generator, "rewards")
+        expected = self._config.planning.seconds_per_score
+        return score.seconds / score.items if score.items else expected * self.speed.plain
+
+    @property
+    def text(self) -> float:
+        """Seconds to draw one text."""
+        return self._config.planning.seconds_per_text * self.speed.training
+
+    @property
+    def start(self) -> float:
+        """Seconds that a job takes beside its work."""
+        return self._config.planning.seconds_per_job * self.speed.plain
+
+    @property
+    def load(self) -> float:
+        """Seconds that a job takes beside its work if it loads a model."""
+        return self._config.planning.seconds_per_load * self.speed.plain
+
+    def training(self, stage: str) -> float:
+        """Seconds of a training at its largest."""
+        booster, planning = self._config.booster, self._config.planning
+        batch = f"evolution/round-{self._config.evolution.rounds}" if stage == "sft" else stage
+        epochs, each = (
+            (booster.sft.epochs, planning.seconds_per_example)
+            if stage == "sft"
+            else (booster.dpo.epochs, planning.seconds_per_triple)
+        )
+        return self._plan.prompts(batch) * epochs * each * self.speed.training
+
+    def videos(self, generator: str, batch: str, shard: str) -> int:
+        """Videos in one shard of a batch, at most."""
+        size = self._plan.shard_size(generator, batch)
+        prompts = min(size, self._plan.prompts(batch) - int(shard) * size)
+        return max(prompts, 0) * self._plan.videos_per_prompt(batch)
+
+    def texts(self, batch: str) -> int:
+        """Texts that a booster draws for a batch."""
+        candidates = self._config.preference.candidates if batch in self._config.stages else 1
+        return self._plan.prompts(batch) * candidates
+
+    def as_planning(self, generator: str) -> dict[str, float]:
+        """What jobs of one generator took here, as the configuration's planning numbers; those that show by now.
+
+        Jobs must have run through: of one that was resumed only the last part was recorded.
+        """
+        took, booster = self._took, self._config.booster
+        loads = [
+            took("film", generator, batch, path.name.split(".")[0]) - record.seconds
+            for batch in self._plan.batches(generator)
+            for path in (self._results / generator / batch / "videos").glob("*.timing.json")
+            if (record := timing.read(path)).items
+        ]
+        load = _median(loads)
+        texts = [(took("candidates", generator, stage) - load) / self.texts(stage) for stage in self._config.stages[1:]]
+        trained = {}
+        for stage in self._config.stages:
+            card = self._results / generator / "boosters" / stage / "booster.json"
+            epochs = booster.sft.epochs if stage == "sft" else booster.dpo.epochs
+            examples = json.loads(card.read_text(encoding="utf-8"))["examples"] if card.exists() else math.nan
+            trained[stage] = (took("boosters", generator, stage) - load) / (examples * epochs)
+        film, score = self.measured(generator, "videos"), self.measured(generator, "rewards")
+        found = {
+            "seconds_per_video": film.seconds / film.items if film.items else math.nan,
+            "seconds_per_job": _median(took("gather", generator, batch) for batch in self._plan.batches(generator)),
+            "seconds_per_load": load,
+            "seconds_per_score": score.seconds / score.items if score.items else math.nan,
+            "seconds_per_text": _median(texts),
+            "seconds_per_example": trained.pop("sft"),
+            "seconds_per_triple": _median(trained.values()),
+        }
+        return {name: seconds for name, seconds in found.items() if seconds > 0}
+
+    def _took(self, *job: str) -> float:
+        """Seconds of a job by its record in `benchmarks/`; not a number without one."""
+        return _seconds(self._benchmarks / f"{Path(*job)}.tsv", math.nan)
 
     def rows(self, generator: str) -> list[Row]:
         """Every stage of one generator, in the order of the method."""
         rows: list[Row] = []
-        film, score = self.measured(generator, "videos"), self.measured(generator, "rewards")
         last_round = f"evolution/round-{self._config.evolution.rounds}"
         for batch in self._plan.batches(generator):
             rows += self._texts(generator, batch)
-            rows.append(self._films(generator, batch, film, score))
-            if batch == last_round:
-                rows.append(self._training(generator, "sft", batch))
-            elif batch in self._config.stages:
-                rows.append(self._training(generator, batch, batch))
+            rows.append(self._films(generator, batch))
+            if batch == last_round or batch in self._config.stages:
+                rows.append(self._training(generator, "sft" if batch == last_round else batch))
         return rows
 
-    def measured(self, generator: str, kind: str) -> timing.Timing:
+    def _measured(self, generator: str, kind: str) -> timing.Timing:
         """Sums over the timing records of a generator's jobs; `kind` is `videos` or `rewards`."""
         return self._sum(self._results / generator, f"**/{kind}")
 
@@ -85,15 +178,14 @@ class Estimate:
                 total.peak_memory_mb = max(total.peak_memory_mb, one.peak_memory_mb)
         return total
 
-    def _films(self, generator: str, batch: str, film: timing.Timing, score: timing.Timing) -> Row:
+    def _films(self, generator: str, batch: str) -> Row:
         entry = self._config.generators[generator]
         videos = self._plan.prompts(batch) * self._plan.videos_per_prompt(batch)
         manifests = (self._results / generator / batch / "videos").glob("*.jsonl")
         done = sum(len(read_manifest(path)) for path in manifests)
         if self._gathered(generator, batch):
             videos = done  # a late round may have found fewer prompts than were asked for
-        filming = film.seconds / film.items if film.items else entry.seconds_per_video
-        scoring = score.seconds / score.items if score.items else self._config.planning.seconds_per_score
+        filming, scoring = self.video(generator), self.score(generator)
         if not self._scored(batch):
             scoring = 0.0
         filmed, scored = (self._sum(self._results / generator / batch, kind).seconds for kind in ("videos", "rewards"))
@@ -120,11 +212,11 @@ class Estimate:
                 return []
             return [self._requests(generator, batch, self._config.evolution.operator_of(generator), count)]
         if stage in self._config.stages:
-            return [self._answers(generator, batch, count * self._config.preference.candidates)]
+            return [self._answers(generator, batch)]
         refiner = self._config.refiners[rest[1]]
         if isinstance(refiner, LlmRefinerConfig):
             return [self._requests(generator, batch, refiner.operator, count)]
-        return [self._answers(generator, batch, count)] if isinstance(refiner, BoosterRefinerConfig) else []
+        return [self._answers(generator, batch)] if isinstance(refiner, BoosterRefinerConfig) else []
 
     def _requests(self, generator: str, batch: str, name: str, count: int) -> Row:
         planning, operator = self._config.planning, self._config.operators[name]
@@ -145,18 +237,15 @@ class Estimate:
             money_to_do=to_do * price,
         )
 
-    def _answers(self, generator: str, batch: str, count: int) -> Row:
+    def _answers(self, generator: str, batch: str) -> Row:
         stage, *rest = batch.split("/")
         job = Path("refine", generator, *rest) if stage == "evaluation" else Path("candidates", generator, stage)
-        expected = count * self._config.planning.seconds_per_text
+        expected = self.texts(batch) * self.text
         return self._gpu(generator, f"{batch} sample", expected, self._proposed(generator, batch), job)
 
-    def _training(self, generator: str, stage: str, batch: str) -> Row:
-        booster = self._config.booster
-        settings = booster.sft if stage == "sft" else booster.dpo
+    def _training(self, generator: str, stage: str) -> Row:
         done = (self._results / generator / "boosters" / stage / "booster.json").exists()
-        expected = self._plan.prompts(batch) * settings.epochs * self._config.planning.seconds_per_example
-        return self._gpu(generator, f"{stage} train", expected, done, Path("boosters", generator, stage))
+        return self._gpu(generator, f"{stage} train", self.training(stage), done, Path("boosters", generator, stage))
 
     def _gpu(self, generator: str, stage: str, expected: float, done: bool, job: Path) -> Row:
         """A stage that is one job, which took what its record in `benchmarks/` says."""
@@ -211,10 +300,11 @@ def as_table(rows: Iterable[Row]) -> pd.DataFrame:
 def describe(table: pd.DataFrame, estimate: Estimate, config: Config) -> str:
     """The table as text, with what its times rest on and what operators have taken by their ledger."""
     lines = [table.to_string(index=False, float_format="{:,.2f}".format), ""]
+    speed = estimate.speed
     for generator, entry in config.generators.items():
         film, score = estimate.measured(generator, "videos"), estimate.measured(generator, "rewards")
-        told = [_told("s a video", film, entry.seconds_per_video)]
-        told.append(_told("s a score", score, config.planning.seconds_per_score))
+        told = [_told("s a video", film, entry.seconds_per_video, speed.filming.get(generator, 1.0))]
+        told.append(_told("s a score", score, config.planning.seconds_per_score, speed.plain))
         lines.append(f"{generator}: {', '.join(told)}")
     for name, operator in config.operators.items():
         if isinstance(operator, ChatConfig) and (spent := estimate.spent(name)).requests:
@@ -222,16 +312,107 @@ def describe(table: pd.DataFrame, estimate: Estimate, config: Config) -> str:
             took = f"{spent.requests:,} requests, {spent.tokens:,} tokens and {money}"
             lines.append(f"operators.{name}: took {took} so far")
     lines.append(f"money in {config.planning.currency}; GPU hours are hours of one worker")
+    if config.planning.reference:
+        for generator in config.generators:
+            if numbers := estimate.as_planning(generator):
+                listed = ", ".join(f"{name}: {seconds:.2g}" for name, seconds in numbers.items())
+                lines.append(f"planning numbers of this machine by {generator}: {listed}")
     return "\n".join(lines)
 
 
-def _told(what: str, measured: timing.Timing, expected: float) -> str:
+def as_reference(measured: Probe) -> str:
+    """A probe of one generator at least, as `planning.reference` would name this machine."""
+    filming = min(measured.filming.values(), default=math.nan)
+    numbers = {"filming": filming, "training": measured.training, "plain": measured.plain}
+    return f"planning.reference of this machine: {', '.join(f'{name}: {s:.2g}' for name, s in numbers.items())}"
+
+
+def _told(what: str, measured: timing.Timing, expected: float, slower: float) -> str:
     if not measured.items:
-        return f"{expected:g} {what} (expected; `snakemake pilot` measures it)"
+        here = "" if slower == 1 else f" for {expected:g} on the reference machine"
+        return f"{expected * slower:.3g} {what} (expected{here}; `snakemake pilot` measures it)"
     each = measured.seconds / measured.items
     return (
         f"{each:.2f} {what} (measured, {measured.items} on {measured.device}, peak {measured.peak_memory_mb:,.0f} MB)"
     )
+
+
+def probe_here(config: Config, root: Path, generators: Iterable[str]) -> Probe | None:
+    """Probe this machine for some generators; None if the configuration names no reference to compare it with.
+
+    Raises:
+        InputError: The probe failed.
+    """
+    if config.planning.reference is None:
+        return None
+    filming = {
+        name: Work(entry.dtype, entry.threads, entry.device)
+        for name in generators
+        if isinstance(entry := config.generators[name], DiffusersConfig)
+    }
+    booster = config.booster
+    return probe.run(Asked(filming, Work(booster.dtype, booster.threads, booster.device)), root)
+
+
+def speed_of(config: Config, measured: Probe | None) -> Speed:
+    """This machine's speed by its probe; the reference machine's without one."""
+    reference = config.planning.reference
+    return Speed.of(measured, reference) if measured and reference else Speed()
+
+
+def announce(run: runs.Run, config: Config, speed: Speed, measured: Probe | None) -> str:
+    """What a run should take, by part and in all, and what that rests on; lines of at most 100 columns."""
+    cores = f"{run.cores} core{'s' * (run.cores > 1)}"
+    basis = "by a probe of this machine" if measured else "by the configuration's numbers"
+    lines = [f"This run should take about {_together(run)} on {cores}, {basis}:"]
+    order = ["evolution", *config.stages, "evaluation"]
+    for generator in sorted({job.part[0] for job in run.jobs if job.name}, key=lambda name: (not name, name)):
+        parts = {job.part[1] for job in run.jobs if job.name and job.part[0] == generator}
+        told = [
+            f"{part} {_together(run, (generator, part))}"
+            for part in sorted(parts, key=lambda part: (order.index(part) if part in order else len(order), part))
+        ]
+        lines.append(f"{generator}: {', '.join(told)}" if generator else ", ".join(told))
+    if measured:
+        for name, slower in speed.filming.items():
+            lines.append(_slower(f"{name} films", f"generators.{name}", measured.dtypes[name], slower, speed))
+        lines.append(_slower("boosters train", "booster", measured.dtypes["training"], speed.training, speed))
+    if unknown := Counter(job.kind for job in run.jobs if job.seconds is None):
+        listed = ", ".join(f"{kind} ({count})" for kind, count in unknown.items())
+        lines.append(f"not counted, as it depends on more than this machine: {listed}")
+    return "\n".join(
+        textwrap.fill(line, 100, initial_indent="  " * bool(place), subsequent_indent="    ")
+        for place, line in enumerate(lines)
+    )
+
+
+def _together(run: runs.Run, part: tuple[str, str] | None = None) -> str:
+    """What all jobs of a run take, or those of one part when nothing else is done."""
+    seconds = {place: job.seconds or 0.0 for place, job in enumerate(run.jobs) if part in (None, job.part)}
+    return _rough(runs.makespan(run.jobs, seconds, run.cores))
+
+
+def _slower(what: str, entry: str, dtype: str, slower: float, speed: Speed) -> str:
+    emulated = dtype != "float32" and slower > EMULATED * speed.plain
+    hint = f"; {dtype} seems to be emulated here, {entry}.dtype: float32 would be faster" if emulated else ""
+    return f"{what} in {dtype}, which takes {slower:.1f} times as long as on the reference machine{hint}"
+
+
+EMULATED = 5.0
+"""How many times slower than the rest of the machine a dtype is that has no instructions of its own."""
+
+
+def _rough(seconds: float) -> str:
+    """A duration in the unit that people would say it in."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def _median(values: Iterable[float]) -> float:
+    """The median of the values that are numbers; not a number without any."""
+    known = [value for value in values if not math.isnan(value)]
+    return median(known) if known else math.nan
 
 
 def _seconds(benchmark: Path, expected: float) -> float:

@@ -1,4 +1,5 @@
 # The checked configuration, and what rules look up in it.
+import os
 import shlex
 import sys
 
@@ -194,3 +195,4 @@ onstart:
         LOCK = hold(Path(".snakemake/promptavideo.lock"))
     except InputError as error:
         raise WorkflowError(str(error))
+    estimate_run()

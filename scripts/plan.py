@@ -5,7 +5,8 @@ from pathlib import Path
 
 from promptavideo import cli
 from promptavideo.config import Config
-from promptavideo.estimate import Estimate, as_table, describe
+from promptavideo.errors import InputError
+from promptavideo.estimate import Estimate, as_reference, as_table, describe, probe_here, speed_of
 
 parser = cli.parser(__doc__)
 parser.add_argument("--config", type=cli.settings(Config), required=True, help="the whole checked configuration")
@@ -13,9 +14,17 @@ parser.add_argument("--config", type=cli.settings(Config), required=True, help="
 
 def main(options: Namespace) -> None:
     """Reckon and print; nothing is written."""
-    estimate = Estimate(options.config, Path())
-    rows = [row for generator in options.config.generators for row in estimate.rows(generator)]
-    print(describe(as_table(rows), estimate, options.config))
+    config: Config = options.config
+    measured = None
+    try:
+        measured = probe_here(config, Path(__file__).parents[1], config.generators)
+    except InputError as error:
+        cli.say(f"expected times are those of the reference machine, since {error}")
+    estimate = Estimate(config, Path(), speed_of(config, measured))
+    rows = [row for generator in config.generators for row in estimate.rows(generator)]
+    cli.say(describe(as_table(rows), estimate, config))
+    if measured:
+        cli.say(as_reference(measured))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import pytest
 import yaml
 
 from promptavideo.config import Config, check
-from promptavideo.estimate import Estimate, Row, as_table, describe
+from promptavideo.estimate import Estimate, Row, announce, as_table, describe, probe_here, speed_of
 from promptavideo.operators.ledger import Budget, Ledger, Prices
+from promptavideo.probe import Asked, Probe, Speed, Work
+from promptavideo.runs import Job, Run
 from promptavideo.store import Entry, write_manifest
 from promptavideo.timing import Timing
 
@@ -169,3 +171,88 @@ def test_a_hosted_model_costs_money_and_no_gpu(tmp_path: Path) -> None:
     write_manifest([Entry(f"p{i}", 0, 0, "k", "s", 8, 8.0) for i in range(60)], batch / "videos/0000.jsonl")
     film = {row.stage: row for row in Estimate(settings, tmp_path).rows("sora")}["evolution/round-0 film"]
     assert (film.gpu_hours_done, film.money_done) == (pytest.approx(0.2), pytest.approx(0.2 * 2 + 60 * 0.4))
+
+
+SLOWER = Speed({"mini-t2v": 20.0}, training=3.0, plain=1.5)
+
+
+def test_a_slower_machine_takes_longer(tmp_path: Path) -> None:
+    rows(tmp_path, settings := config())
+    here, there = (Estimate(settings, tmp_path, speed) for speed in (SLOWER, None))
+    assert (here.video("mini-t2v"), there.video("mini-t2v")) == (200, 10)
+    assert (here.score("mini-t2v"), here.text, here.start) == (3, 3, 4.5)
+    assert (here.training("sft"), here.training("dpo-2")) == (60 * 6 * 3, 60 * 3 * 3)
+    films = {row.stage: row for row in here.rows("mini-t2v")}
+    assert films["evolution/round-0 film"].gpu_hours_to_do == pytest.approx(60 * 203 / 3600)
+    assert films["dpo-1 sample"].gpu_hours_to_do == pytest.approx(300 * 3 / 3600)
+    text = describe(as_table(films.values()), here, settings)
+    assert "200 s a video (expected for 10 on the reference machine; `snakemake pilot` measures it)" in text
+
+
+def test_what_was_measured_here_is_not_scaled(tmp_path: Path) -> None:
+    rows(tmp_path, settings := config())
+    folder = tmp_path / "results/mini-t2v/pilot/videos"
+    folder.mkdir(parents=True)
+    Timing(8, 24.0).write(folder / "0000.timing.json")
+    assert Estimate(settings, tmp_path, SLOWER).video("mini-t2v") == 3
+
+
+def test_a_shard_has_the_videos_of_its_prompts(tmp_path: Path) -> None:
+    rows(tmp_path, settings := config(shard_size=25))
+    estimate = Estimate(settings, tmp_path)
+    assert [estimate.videos("mini-t2v", "evolution/round-1", f"{shard:04}") for shard in range(4)] == [75, 75, 30, 0]
+    assert (estimate.texts("dpo-1"), estimate.texts("evaluation/heldout/sft")) == (300, 100)
+
+
+def test_a_machine_is_probed_only_against_a_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Asked] = []
+
+    def run(what: Asked, root: Path) -> Probe:
+        asked.append(what)
+        return Probe({"mini-t2v": 0.04}, 0.3, 0.1, {})
+
+    monkeypatch.setattr("promptavideo.probe.run", run)
+    settings = config()
+    assert probe_here(settings, ROOT, ["mini-t2v"]) is None and not asked
+    assert speed_of(settings, None) == Speed()
+    planning = {"reference": {"filming": 0.02, "training": 0.1, "plain": 0.1}}
+    settings = config(planning=planning)
+    found = speed_of(settings, probe_here(settings, ROOT, ["mini-t2v"]))
+    assert (found.filming, found.training) == ({"mini-t2v": 2}, pytest.approx(3))
+    work = settings.generators["mini-t2v"]
+    assert asked == [
+        Asked(
+            {"mini-t2v": Work(work.dtype, work.threads, work.device)},  # type: ignore[union-attr]
+            Work(settings.booster.dtype, settings.booster.threads, settings.booster.device),
+        )
+    ]
+
+
+def test_what_a_run_should_take_is_said_by_part_and_in_all() -> None:
+    mini = "mini-t2v"
+    jobs = (
+        Job("a.log", "film", (mini, "evaluation"), "filming", 60.0, 1, ()),
+        Job("b.log", "film", (mini, "evolution"), "filming", 120.0, 1, ()),
+        Job("c.log", "film", (mini, "evolution"), "filming", 120.0, 1, ()),
+        Job("d.log", "sft", (mini, "sft"), "training", 7200.0, 2, (1, 2)),
+        Job("e.log", "fetch", ("", "inputs, tables and report"), "fetch", None, 1, ()),
+        Job("f.log", "report", ("", "inputs, tables and report"), "light", 3.0, 1, (0, 3)),
+        Job("", "all", ("", "inputs, tables and report"), "light", 0.0, 1, (5,)),
+    )
+    measured = Probe({mini: 0.6}, 0.11, 0.1, {mini: "bfloat16", "training": "float32"})
+    text = announce(Run(2, jobs), config(), Speed({mini: 30.0}, 1.1, 1.0), measured)
+    assert text.splitlines() == [
+        "This run should take about 2.1 h on 2 cores, by a probe of this machine:",
+        "  mini-t2v: evolution 2 min, sft 2.0 h, evaluation 60 s",
+        "  inputs, tables and report 3 s",
+        "  mini-t2v films in bfloat16, which takes 30.0 times as long as on the reference machine; bfloat16",
+        "    seems to be emulated here, generators.mini-t2v.dtype: float32 would be faster",
+        "  boosters train in float32, which takes 1.1 times as long as on the reference machine",
+        "  not counted, as it depends on more than this machine: fetch (1)",
+    ]
+    assert all(len(line) <= 100 for line in text.splitlines())
+    unprobed = announce(Run(1, jobs[:1]), config(), Speed(), None)
+    assert unprobed.splitlines() == [
+        "This run should take about 60 s on 1 core, by the configuration's numbers:",
+        "  mini-t2v: evaluation 60 s",
+    ]

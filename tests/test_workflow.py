@@ -24,6 +24,7 @@ from promptavideo.schemas import SCORES
 from promptavideo.store import read_manifest
 
 ROOT = Path(__file__).parents[1]
+CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 LINKED = ("Snakefile", "config.yaml", "envs", "profiles", "promptavideo", "rules", "scripts", "templates")
 
 pytestmark = pytest.mark.workflow
@@ -51,12 +52,21 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, timeout=1200)
 
 
+def probed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A run that probes the machine first, as config.yaml asks for."""
+    (folder / "reference.yaml").write_text(yaml.safe_dump({"planning": CONFIG["planning"]}))
+    return subprocess.run(
+        [*command(*arguments), "reference.yaml"], cwd=folder, capture_output=True, text=True, timeout=1200
+    )
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which the whole workflow ran once, undisturbed."""
     folder = workspace(tmp_path_factory.mktemp("finished") / "run")
-    run = snakemake(folder, "--cores", "2")
+    run = probed(folder, "--cores", "2")
     assert run.returncode == 0, run.stderr[-3000:]
+    (folder / "stderr.txt").write_text(run.stderr)
     return folder
 
 
@@ -80,6 +90,24 @@ def test_the_run_ends_in_tables_figures_and_report(finished: Path) -> None:
     assert {"step", "loss", "rewards/margins"} <= set(margins.columns)
 
 
+def test_the_run_was_estimated_and_every_job_told_how_far_it_is(finished: Path) -> None:
+    said = (finished / "stderr.txt").read_text()
+    assert re.search(
+        r"This run should take about .+ on 2 cores, by a probe of this machine:\n"
+        r"  mini-t2v: evolution .+, sft .+, dpo-1 .+, dpo-2 .+, evaluation .+\n",
+        said,
+    )
+    assert re.search(r"film evolution/round-0 shard 0000: 3/3 videos, 0:00 left, run \d+:\d\d left", said)
+    assert "Loading weights" not in said and "it/s" not in said
+    record = finished / ".snakemake/promptavideo/run.json"
+    jobs = json.loads(record.read_text())["jobs"]
+    trainings = [job for job in jobs if job["name"].startswith("logs/boosters/mini-t2v/")]
+    assert len(trainings) == 3 and all(job["after"] and job["seconds"] > 5 for job in trainings)
+    journal = [json.loads(line) for line in (record.parent / "run/journal.jsonl").read_text().splitlines()]
+    ended = {line["job"] for line in journal if line["ended"]}
+    assert ended == {place for place, job in enumerate(jobs) if job["name"]}
+
+
 def test_a_second_run_does_nothing_and_takes_seconds(finished: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (finished / "results").rglob("*") if path.is_file()}
     began = time.monotonic()
@@ -94,11 +122,10 @@ def test_every_row_of_a_table_leads_back_to_what_made_it(finished: Path) -> None
     table = pd.read_csv(finished / "results/tables/videoscore.csv")
     assert len(rows) == len(table)
     ours = rows[: int((table["set"] == "heldout").sum())]
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
     for row in ours:
         scores = row["scores"]
         assert row["code"] == scores["code"] != "" and row["run_seed"] == scores["run_seed"] == 1
-        assert scores["generator"]["sampling"]["height"] == config["generators"]["mini-t2v"]["sampling"]["height"]
+        assert scores["generator"]["sampling"]["height"] == CONFIG["generators"]["mini-t2v"]["sampling"]["height"]
         assert scores["rewards"] == {"pixels": {"kind": "pixels"}}
         assert [(model["name"], len(model["digest"])) for model in scores["models"]] == [("mini-t2v", 64)]
         assert (scores["videos"], scores["prompts"], len(row["video_seeds"])) == (6, 3, 6)
@@ -140,7 +167,9 @@ def test_a_pilot_replaces_what_the_plan_expects(finished: Path, tmp_path: Path) 
     folder = workspace(tmp_path / "run")
     shutil.copytree(finished / "resources/models", folder / "resources/models")
     before, said = plan(folder)
-    assert "mini-t2v: 0.2 s a video (expected; `snakemake pilot` measures it), 1 s a score (expected;" in said
+    entry, planning = CONFIG["generators"]["mini-t2v"], CONFIG["planning"]
+    assert f"mini-t2v: {entry['seconds_per_video']} s a video (expected; `snakemake pilot` measures it), " in said
+    assert f", {planning['seconds_per_score']} s a score (expected;" in said
     assert float(before["gpu_hours_done"]) == int(before["videos_done"]) == 0
     pilot = snakemake(folder, "--cores", "2", "pilot")
     assert pilot.returncode == 0, pilot.stderr[-3000:]
@@ -154,8 +183,12 @@ def test_a_pilot_replaces_what_the_plan_expects(finished: Path, tmp_path: Path) 
     _, said = plan(folder)
     assert ", ".join(told) in said and "expected" not in said
     filmed = {path: path.stat().st_mtime_ns for path in folder.glob("store/mini-t2v/videos/*/*.mp4")}
-    first = snakemake(folder, "--cores", "2", "results/mini-t2v/evolution/round-0/videos/0000.jsonl")
+    (folder / "scripts").unlink()
+    shutil.copytree(ROOT / "scripts", folder / "scripts")
+    (folder / "scripts/probe.py").write_text("raise SystemExit('no torch')")
+    first = probed(folder, "--cores", "2", "results/mini-t2v/evolution/round-0/videos/0000.jsonl")
     assert first.returncode == 0, first.stderr[-3000:]
+    assert "no estimate of this run's time: the probe of this machine failed: no torch" in first.stderr
     assert filmed == {path: path.stat().st_mtime_ns for path in folder.glob("store/mini-t2v/videos/*/*.mp4")}
 
 
