@@ -53,18 +53,19 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("no right to mount a file system, which a full disk takes (root has it)")
     root = logging.getLogger()
-    before, disk = root.handlers[:], Disk(folder)
+    before, level, disk = root.handlers[:], root.level, Disk(folder)
     yield disk
     disk.resize(64 * 1024)  # so that what a log still holds can be written
     for handler in root.handlers:
         if handler not in before:
             handler.close()
     root.handlers[:] = before
+    root.setLevel(level)
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def test_a_full_disk_stops_filming_with_one_message_and_the_next_run_goes_on(
-    disk: Disk, capsys: pytest.CaptureFixture[str]
+    disk: Disk, capfd: pytest.CaptureFixture[str]
 ) -> None:
     store, manifest = Store(disk.folder, "painter"), disk.folder / "0000.jsonl"
     options = Namespace(log=disk.folder / "film.log")
@@ -72,7 +73,7 @@ def test_a_full_disk_stops_filming_with_one_message_and_the_next_run_goes_on(
     disk.leave(kilobytes=64)
     with pytest.raises(SystemExit):
         cli.run(options, lambda _: film_shard(ROWS, Painter(), store, manifest, "film"))
-    said = capsys.readouterr().err
+    said = capfd.readouterr().err
     assert "the disk is full. What is finished is kept: free space and run the same command again" in said
     assert "Traceback" not in said and "Logging error" not in said
     assert not manifest.exists()
@@ -106,13 +107,13 @@ def test_a_full_disk_stops_scoring_with_one_message_and_the_next_run_goes_on(
 
 
 def test_a_log_that_a_full_disk_does_not_take_does_not_bury_the_message(
-    disk: Disk, capsys: pytest.CaptureFixture[str]
+    disk: Disk, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (disk.folder / "else").write_text("of somebody else")
     disk.leave(kilobytes=0)
     with pytest.raises(SystemExit):
         cli.run(Namespace(log=disk.folder / "film.log"), lambda _: (disk.folder / "manifest").write_text("x"))
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = capfd.readouterr().err.splitlines()
     assert "writing failed: the disk is full" in line
 
 
