@@ -24,6 +24,9 @@ from promptavideo.probe import Asked, Probe, Speed, Work
 from promptavideo.refiners import BoosterRefinerConfig, LlmRefinerConfig
 from promptavideo.store import read_manifest
 
+EMULATED = 5.0
+"""How many times slower than the rest of the machine a dtype is that has no instructions of its own."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -396,10 +399,6 @@ def _slower(what: str, entry: str, dtype: str, slower: float, speed: Speed) -> s
     emulated = dtype != "float32" and slower > EMULATED * speed.plain
     hint = f"; {dtype} seems to be emulated here, {entry}.dtype: float32 would be faster" if emulated else ""
     return f"{what} in {dtype}, which takes {slower:.1f} times as long as on the reference machine{hint}"
-
-
-EMULATED = 5.0
-"""How many times slower than the rest of the machine a dtype is that has no instructions of its own."""
 
 
 def _rough(seconds: float) -> str:

@@ -1,4 +1,5 @@
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 import yaml
 
 from promptavideo.config import Config, check
-from promptavideo.estimate import Estimate, Row, announce, as_table, describe, probe_here, speed_of
+from promptavideo.estimate import Estimate, Row, announce, as_reference, as_table, describe, probe_here, speed_of
 from promptavideo.operators.ledger import Budget, Ledger, Prices
 from promptavideo.probe import Asked, Probe, Speed, Work
 from promptavideo.runs import Job, Run
@@ -226,6 +227,41 @@ def test_a_machine_is_probed_only_against_a_reference(tmp_path: Path, monkeypatc
             Work(settings.booster.dtype, settings.booster.threads, settings.booster.device),
         )
     ]
+
+
+def test_a_finished_run_gives_the_planning_numbers_of_its_machine(tmp_path: Path) -> None:
+    settings = config(planning={"reference": {"filming": 0.02, "training": 0.1, "plain": 0.1}})
+    rows(tmp_path, settings)
+    assert "planning numbers" not in describe(
+        as_table(rows(tmp_path, settings).values()), Estimate(settings, tmp_path), settings
+    )
+    results = tmp_path / "results/mini-t2v"
+    for kind, seconds in (("videos", 40.0), ("rewards", 8.0)):
+        (results / "dpo-1" / kind).mkdir(parents=True)
+        Timing(80, seconds).write(results / "dpo-1" / kind / "0000.timing.json")
+    took = {
+        "film/mini-t2v/dpo-1/0000": 46, "gather/mini-t2v/dpo-1": 0.75, "candidates/mini-t2v/dpo-1": 66,
+        "boosters/mini-t2v/sft": 6 + 50 * 6, "boosters/mini-t2v/dpo-1": 6 + 40 * 3 * 2,
+        "boosters/mini-t2v/dpo-2": 6 + 10 * 3 * 2,
+    }  # fmt: skip
+    for job, seconds in took.items():
+        path = tmp_path / f"benchmarks/{job}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\n{seconds}\n")
+    for stage, examples in (("sft", 50), ("dpo-1", 40), ("dpo-2", 10)):
+        (results / "boosters" / stage).mkdir(parents=True)
+        (results / "boosters" / stage / "booster.json").write_text(json.dumps({"examples": examples}))
+    estimate = Estimate(settings, tmp_path)
+    assert estimate.as_planning("mini-t2v") == pytest.approx(
+        {
+            "seconds_per_video": 0.5, "seconds_per_job": 0.75, "seconds_per_load": 6, "seconds_per_score": 0.1,
+            "seconds_per_text": 0.2, "seconds_per_example": 1, "seconds_per_triple": 2,
+        }
+    )  # fmt: skip
+    text = describe(as_table(estimate.rows("mini-t2v")), estimate, settings)
+    assert "planning numbers of this machine by mini-t2v: seconds_per_video: 0.5, seconds_per_job: 0.75, " in text
+    measured = Probe({"mini-t2v": 0.0123, "other": 0.5}, 0.0456, 0.017)
+    assert as_reference(measured).endswith(": filming: 0.012, training: 0.046, plain: 0.017")
 
 
 def test_what_a_run_should_take_is_said_by_part_and_in_all() -> None:
