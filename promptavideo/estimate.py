@@ -397,7 +397,7 @@ def _together(run: runs.Run, part: tuple[str, str] | None = None) -> str:
 
 def _slower(what: str, entry: str, dtype: str, slower: float, speed: Speed) -> str:
     emulated = dtype != "float32" and slower > EMULATED * speed.plain
-    hint = f"; {dtype} seems to be emulated here, {entry}.dtype: float32 would be faster" if emulated else ""
+    hint = f"; {dtype} seems to be emulated here, {entry}.dtype: auto would take float32" if emulated else ""
     return f"{what} in {dtype}, which takes {slower:.1f} times as long as on the reference machine{hint}"
 
 

@@ -2,7 +2,9 @@
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def processor() -> str:
@@ -26,3 +28,10 @@ def accelerator() -> str:
         return processor()
     names = dict.fromkeys(line.strip() for line in answer.stdout.splitlines() if line.strip())
     return " + ".join(names) or processor()
+
+
+def computed_on(device: str, circumstances: Mapping[str, Any]) -> str:
+    """A device with the dtypes that a job computed in on it, if it used any: `NVIDIA H100 in bfloat16`."""
+    rewards = circumstances.get("rewards", {}).values()
+    dtypes = [found["dtype"] for found in (circumstances, *rewards) if "dtype" in found]
+    return " in ".join([device, *filter(None, [" and ".join(dict.fromkeys(dtypes))])])

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import Field, TypeAdapter
 
+from promptavideo.dtypes import Dtype, resolve
 from promptavideo.errors import InputError
 from promptavideo.settings import Section
 
@@ -39,8 +40,7 @@ class Reference(Section):
 class Work:
     """In what to film or train."""
 
-    dtype: str
-    """`float32`, `bfloat16`, `float16`, or `auto` for what the library would choose here."""
+    dtype: Dtype
     threads: int
     device: str = "auto"
 
@@ -220,7 +220,7 @@ def _place(work: Work) -> tuple[str, str]:
 
     device = "cuda" if work.device != "cpu" and torch.cuda.is_available() else "cpu"
     torch.set_num_threads(work.threads)
-    return device, "bfloat16" if work.dtype == "auto" else work.dtype
+    return device, resolve(work.dtype, device, "probe")
 
 
 def _wait(device: str) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from promptavideo import hardware
 from promptavideo.files import sha256
+from promptavideo.hardware import computed_on
 from promptavideo.models import check_model
 from promptavideo.store import Entry
 from promptavideo.timing import Timing
@@ -84,23 +85,30 @@ def texts(config: "Config", generator: str, batch: str) -> dict[str, Any]:
     return said
 
 
-def videos(scores: pd.DataFrame, entries: Sequence[Entry], scorings: Sequence[Timing]) -> dict[str, Any]:
-    """How many videos a scores table stands on, and which hardware made and judged them.
+def videos(
+    scores: pd.DataFrame, entries: Sequence[Entry], scorings: Sequence[Timing], writings: Sequence[Timing] = ()
+) -> dict[str, Any]:
+    """How many videos a scores table stands on, and which hardware wrote, made and judged them, in which dtypes.
 
     Args:
         scores: A `schemas.SCORES` table.
         entries: The manifests' lines of all its shards.
         scorings: The records of all its scoring jobs. Scores that a job found in the store are counted nowhere.
+        writings: The records of what wrote its texts.
     """
-    scored = Counter[str]()
+    scored, written = Counter[str](), Counter[str]()
     for one in scorings:
         if one.items:
-            scored[one.device] += one.items
+            scored[computed_on(one.device, one.circumstances)] += one.items
+    for one in writings:
+        if "dtype" in one.circumstances:  # a network wrote them
+            written[computed_on(one.device, one.circumstances)] += one.items
     return {
         "videos": len(scores),
         "prompts": int(scores["prompt_id"].nunique()),
         "filmed_on": dict(Counter(entry.device for entry in entries)),
         "scored_on": dict(scored),
+        "written_on": dict(written),
     }
 
 
@@ -140,9 +148,29 @@ def row(
     }
 
 
+WORK = {
+    "filmed_on": "videos filmed on",
+    "scored_on": "scored on",
+    "written_on": "texts written on",
+    "trained_in": "boosters trained in",
+}
+
+
 def hardware_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What the videos behind some rows were filmed or scored on, each name once; rows of others' tables name none."""
-    names = (
-        name for row in rows for kind in ("filmed_on", "scored_on") for name in row.get("scores", {}).get(kind, {})
-    )
-    return list(dict.fromkeys(names))
+    """The kinds of work behind some rows that were done on different hardware or in different dtypes, and on which.
+
+    Rows of others' tables name none.
+
+    Args:
+        rows: Records of `row`.
+
+    Returns:
+        Such as `videos filmed on NVIDIA A100 in bfloat16, NVIDIA T4 in float32`, one text a kind of work.
+    """
+    found: dict[str, dict[str, None]] = {kind: {} for kind in WORK}
+    for row in rows:
+        for kind in ("filmed_on", "scored_on", "written_on"):
+            found[kind] |= dict.fromkeys(row.get("scores", {}).get(kind, {}))
+        booster = row.get("booster") or {}
+        found["trained_in"] |= dict.fromkeys([booster["dtype"]] if "dtype" in booster else [])
+    return [f"{WORK[kind]} {', '.join(names)}" for kind, names in found.items() if len(names) > 1]

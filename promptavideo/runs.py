@@ -8,6 +8,7 @@ import heapq
 import json
 import logging
 import os
+import re
 import shutil
 import threading
 import time
@@ -172,6 +173,14 @@ class Member:
                 alarm.cancel()
             self._note(time.time(), 0.0, ended=True)
 
+    def is_first(self, what: str) -> bool:
+        """Whether no job of the run has asked this before; False too where that cannot be noted."""
+        try:
+            (self._folder / re.sub(r"[^A-Za-z0-9_-]+", "-", what)).open("x").close()
+        except OSError:
+            return False
+        return True
+
     def _note(self, now: float, left: float | None, ended: bool = False) -> None:
         line = json.dumps(asdict(_State(self._place, now, now - self._began, left, self.share, ended)))
         with suppress(OSError):
@@ -201,15 +210,13 @@ class Member:
         limit = self._limit()
         if limit is None or self._job.seconds is None or whole < limit:
             return
-        try:
-            (self._folder / f"slow-{self._job.stage.replace('/', '-')}").open("x").close()
-        except OSError:  # it has been said, or cannot be said once only
+        if not self.is_first(f"slow {self._job.stage}"):
             return
         about = f", about {clock(whole)} in all" if whole > spent else ""
         log.warning(
             "%s: more than %g times its estimate of %s (%s so far%s). Likely causes: other programs on these cores "
             "(load %.1f on %d), memory that does not suffice and swaps, or bfloat16 on a processor without "
-            "instructions for it (dtype: float32 is faster there)",
+            "instructions for it (`dtype: auto` takes float32 there)",
             self._job.stage, SLOW, clock(self._job.seconds), clock(spent), about, os.getloadavg()[0],
             os.cpu_count() or 1,
         )  # fmt: skip

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.files import atomic_path, sha256
+from promptavideo.hardware import computed_on
 from promptavideo.video import Clip, read_video, write_video
 
 UNKNOWN = "unknown"
@@ -56,7 +57,7 @@ class VideoFile:
 
 @dataclass(frozen=True)
 class Stored:
-    """A video in the store: SHA-256 of its file, frames, frames a second, and the device that filmed it."""
+    """A video in the store: its file's SHA-256, frames, frames a second, what filmed it (`hardware.computed_on`)."""
 
     sha256: str
     frames: int
@@ -172,8 +173,9 @@ class Store:
 
     def _device(self, key: str) -> str:
         try:
-            return str(json.loads(self.circumstances(key).read_text(encoding="utf-8"))["device"])
-        except (OSError, ValueError, KeyError, TypeError):
+            said = json.loads(self.circumstances(key).read_text(encoding="utf-8"))
+            return computed_on(str(said["device"]), said)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return UNKNOWN
 
     def read(self, entry: Entry, manifest: Path) -> Clip:

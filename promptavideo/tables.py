@@ -40,6 +40,7 @@ METHOD_NOTE = (
     "over prompts. gain is the paired difference of avg to the original prompts; p_value is a two-sided paired "
     "permutation test, not corrected for the number of rows."
 )
+HARDWARE_NOTE = "Not all on the same hardware and in the same dtype, between which scores differ: {}."
 PAPER_NOTE = (
     'Rows with set "paper" are the numbers printed in Table 1 of Prompt-A-Video (arXiv 2412.15156), at the scale of '
     "that paper; cells that nobody published are empty."
@@ -191,11 +192,11 @@ def footnotes(table: pd.DataFrame, scale: Literal["laptop", "paper"], hardware: 
     Args:
         table: The table, with or without the paper's rows.
         scale: The configuration's scale.
-        hardware: What the videos were filmed and scored on; several are named, since scores differ between them.
+        hardware: What was done on different hardware or in different dtypes (`provenance.hardware_of`).
     """
     notes = [METHOD_NOTE]
-    if len(hardware) > 1:
-        notes.append(f"Filmed or scored on different hardware, between which scores differ: {', '.join(hardware)}.")
+    if hardware:
+        notes.append(HARDWARE_NOTE.format("; ".join(hardware)))
     if (table["set"] == PAPER_SET).any():
         notes.append(PAPER_NOTE)
     if scale == "laptop":

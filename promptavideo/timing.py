@@ -20,7 +20,7 @@ class Timing:
     """What one job did. What was found done already does not count."""
 
     items: int = 0
-    """Videos filmed or scored."""
+    """Videos filmed or scored, or texts written."""
     seconds: float = 0.0
     """Time spent on them, without loading models."""
     device: str = "unknown"

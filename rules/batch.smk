@@ -2,6 +2,12 @@
 from promptavideo import provenance
 
 
+def written(wildcards):
+    """The record of what wrote a batch's texts; evolution's operators keep a ledger of their own."""
+    evolved = wildcards.batch.startswith("evolution/")
+    return [] if evolved else "results/{generator}/{batch}/prompts.timing.json"
+
+
 rule film:
     input:
         prompts="results/{generator}/{batch}/prompts.parquet",
@@ -76,6 +82,7 @@ rule gather:
             shard=PLAN.shards(wildcards.generator, wildcards.batch),
         ),
         manifests=lambda wildcards: manifests(wildcards, wildcards.batch),
+        written=written,
         timings=lambda wildcards: expand(
             "results/{{generator}}/{{batch}}/rewards/{shard}.timing.json",
             shard=PLAN.shards(wildcards.generator, wildcards.batch),
@@ -103,4 +110,4 @@ rule gather:
         "Gather the scores of {wildcards.generator} {wildcards.batch}"
     shell:
         "python scripts/gather.py {params.folder} --shards {params.shards} --generator {params.generator:q} "
-        "--rewards {params.rewards:q} --models {params.models:q} --run {params.run:q} --log {log}"
+        "--rewards {params.rewards:q} --models {params.models:q} --run {params.run:q} --written {input.written} --log {log}"

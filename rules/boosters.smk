@@ -40,7 +40,8 @@ rule candidates:
         instruction=CONFIG.booster.instruction,
         booster=lambda wildcards: booster(PLAN.previous(f"dpo-{wildcards.round}")),
     output:
-        "results/{generator}/dpo-{round}/prompts.parquet",
+        prompts="results/{generator}/dpo-{round}/prompts.parquet",
+        timing="results/{generator}/dpo-{round}/prompts.timing.json",
     log:
         "logs/candidates/{generator}/dpo-{round}.log",
     benchmark:
@@ -60,7 +61,7 @@ rule candidates:
     shell:
         "python scripts/candidates.py --prompt-set {input.prompt_set} --settings {params.settings:q} "
         "--base {params.base} --booster {params.booster} --count {params.candidates} --round {wildcards.round} "
-        "--seed {params.seed} --output {output} --log {log}"
+        "--seed {params.seed} --output {output.prompts} --timing {output.timing} --log {log}"
 
 
 rule triples:

@@ -7,7 +7,8 @@ rule refine:
         prompt_set=lambda wildcards: "results/prompt_sets/"
         f"{CONFIG.evaluation.sets[wildcards.set].prompts}.parquet",
     output:
-        "results/{generator}/evaluation/{set}/{refiner}/prompts.parquet",
+        prompts="results/{generator}/evaluation/{set}/{refiner}/prompts.parquet",
+        timing="results/{generator}/evaluation/{set}/{refiner}/prompts.timing.json",
     log:
         "logs/refine/{generator}/{set}/{refiner}.log",
     benchmark:
@@ -28,4 +29,4 @@ rule refine:
     shell:
         "python scripts/refine.py --prompt-set {input.prompt_set} --refiner {wildcards.refiner} "
         "--entry {params.entry:q} {params.options} {params.operator} --replicates {params.replicates} --seed {params.seed} "
-        "--output {output} --log {log}"
+        "--output {output.prompts} --timing {output.timing} --log {log}"

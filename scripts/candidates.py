@@ -3,10 +3,11 @@
 from argparse import Namespace
 from pathlib import Path
 
-from promptavideo import cli
+from promptavideo import cli, provenance
 from promptavideo.boosters.config import BoosterConfig
 from promptavideo.refiners.table import candidate_table
 from promptavideo.schemas import PROMPT_SET, PROMPTS, read_table, write_table
+from promptavideo.timing import Timing
 
 parser = cli.parser(__doc__)
 parser.add_argument("--prompt-set", type=Path, required=True)
@@ -17,6 +18,7 @@ parser.add_argument("--count", type=int, required=True, help="candidates a promp
 parser.add_argument("--round", type=int, required=True, help="the DPO round they are for")
 parser.add_argument("--seed", type=int, required=True)
 parser.add_argument("--output", type=Path, required=True)
+parser.add_argument("--timing", type=Path, required=True, help="gets what wrote the texts, and how fast")
 
 
 def main(options: Namespace) -> None:
@@ -25,9 +27,12 @@ def main(options: Namespace) -> None:
 
     prompt_set = read_table(options.prompt_set, PROMPT_SET)
     booster = BoosterRefiner(options.settings, options.base, options.booster, options.seed)
-    texts = booster.candidates(
-        prompt_set["prompt_id"].tolist(), prompt_set["prompt"].tolist(), options.count, options.round
-    )
+    ids, prompts = prompt_set["prompt_id"].tolist(), prompt_set["prompt"].tolist()
+    timing = Timing()
+    with timing.measure(len(ids) * options.count):
+        texts = booster.candidates(ids, prompts, options.count, options.round)
+    timing.circumstances = provenance.environment() | booster.circumstances()
+    timing.write(options.timing)
     write_table(candidate_table(prompt_set, texts, options.seed), options.output, PROMPTS)
 
 

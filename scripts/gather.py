@@ -16,6 +16,7 @@ parser.add_argument("--shards", type=int, required=True, help="how many there ar
 parser.add_argument("--generator", type=json.loads, required=True, help="its configuration entry, for the record")
 parser.add_argument("--rewards", type=json.loads, required=True, help="likewise")
 parser.add_argument("--models", type=json.loads, required=True, help="names of the models that both load")
+parser.add_argument("--written", type=Path, nargs="*", default=[], help="the records of what wrote the texts")
 parser.add_argument("--run", type=json.loads, required=True, help="what else to record of the run")
 
 
@@ -32,7 +33,7 @@ def main(options: Namespace) -> None:
         [timing.read(options.batch / kind / f"{shard}.timing.json") for shard in shards]
         for kind in ("videos", "rewards")
     )
-    origin |= provenance.videos(table, entries, scoring)
+    origin |= provenance.videos(table, entries, scoring, [timing.read(path) for path in options.written])
     origin |= {"filming": provenance.jobs(filming), "scoring": provenance.jobs(scoring)}
     with atomic_path(options.batch / "scores.provenance.json") as partial:
         partial.write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -3,12 +3,13 @@
 from argparse import Namespace
 from pathlib import Path
 
-from promptavideo import cli
+from promptavideo import cli, provenance
 from promptavideo.boosters.config import BoosterConfig
 from promptavideo.operators import OperatorConfig
 from promptavideo.refiners import RefinerConfig, load_refiner
 from promptavideo.refiners.table import evaluation_table
 from promptavideo.schemas import PROMPT_SET, PROMPTS, read_table, write_table
+from promptavideo.timing import Timing
 
 parser = cli.parser(__doc__)
 parser.add_argument("--prompt-set", type=Path, required=True)
@@ -24,6 +25,7 @@ parser.add_argument("--tokenizer", type=Path, help="the folder of its tokenizer,
 parser.add_argument("--replicates", type=int, required=True, help="videos a prompt")
 parser.add_argument("--seed", type=int, required=True)
 parser.add_argument("--output", type=Path, required=True)
+parser.add_argument("--timing", type=Path, required=True, help="gets what wrote the texts, and how fast")
 
 
 def main(options: Namespace) -> None:
@@ -41,7 +43,11 @@ def main(options: Namespace) -> None:
         tokenizer=options.tokenizer,
     )
     prompt_set = read_table(options.prompt_set, PROMPT_SET)
-    table = evaluation_table(prompt_set, refiner, options.replicates, options.seed)
+    timing = Timing()
+    with timing.measure(len(prompt_set)):
+        table = evaluation_table(prompt_set, refiner, options.replicates, options.seed)
+    timing.circumstances = provenance.environment() | refiner.circumstances()
+    timing.write(options.timing)
     write_table(table, options.output, PROMPTS)
 
 

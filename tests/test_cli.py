@@ -197,17 +197,21 @@ def test_a_row_tells_where_its_number_comes_from(tmp_path: Path) -> None:
     fetch("tiny", LocalModel(kind="local", path=str(tmp_path / "source")), tmp_path / "tiny", {})
     (tmp_path / "prompts.txt").write_text("a red ball\n")
     (tmp_path / "sft").mkdir()
-    (tmp_path / "sft/booster.json").write_text('{"stage": "sft"}')
+    (tmp_path / "sft/booster.json").write_text('{"stage": "sft", "dtype": "float32"}')
     scores = prompts_table({"a": ["x"], "b": ["y"]}, replicates=2)
     arm = {"generator": "mini", "set": "heldout", "refiner": "sft"}
     entries = [Entry(f"p{i}", 0, 0, "k", "s", 8, 8.0, "GPU A" if i else "GPU B") for i in range(4)]
     scorings = [Timing(3, 1.5, "GPU A"), Timing(0, 0.0, "GPU C")]
-    origin = {"models": [provenance.model(tmp_path / "tiny")], **provenance.videos(scores, entries, scorings)}
+    writings = [Timing(2, 1.0, "GPU A", circumstances={"dtype": "bfloat16"}), Timing(2, 1.0, "GPU A")]
+    origin = {"models": [provenance.model(tmp_path / "tiny")], **provenance.videos(scores, entries, scorings, writings)}
     row = provenance.row(arm, scores, origin, tmp_path / "prompts.txt", tmp_path / "sft")
-    assert row.items() >= {**arm, "booster": {"stage": "sft"}}.items()
+    assert row.items() >= {**arm, "booster": {"stage": "sft", "dtype": "float32"}}.items()
     assert row["scores"]["videos"] == 4 and row["scores"]["prompts"] == 2
     assert row["scores"]["filmed_on"] == {"GPU B": 1, "GPU A": 3} and row["scores"]["scored_on"] == {"GPU A": 3}
-    assert provenance.hardware_of([row, {"source": "a paper"}]) == ["GPU B", "GPU A"]
+    assert row["scores"]["written_on"] == {"GPU A in bfloat16": 2}  # no network wrote the others
+    other = {**row, "booster": {"dtype": "bfloat16"}}
+    assert provenance.hardware_of([row, {"source": "a paper"}]) == ["videos filmed on GPU B, GPU A"]
+    assert provenance.hardware_of([row, other])[1:] == ["boosters trained in float32, bfloat16"]
     assert row["video_seeds"] == sorted(scores["seed"])
     assert row["prompts_file"]["sha256"] == hashlib.sha256(b"a red ball\n").hexdigest()
     assert row["scores"]["models"][0]["name"] == "tiny" and row["scores"]["models"][0]["digest"]

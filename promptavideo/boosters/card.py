@@ -54,7 +54,7 @@ chat template. In a checkout of the project:
 from pathlib import Path
 from promptavideo.boosters.load import load_chain, read_chain
 
-model, tokenizer = load_chain(read_chain(Path("BASE MODEL"), Path("THIS BOOSTER")), "bfloat16", keep_buffers=True)
+model, tokenizer = load_chain(read_chain(Path("BASE MODEL"), Path("THIS BOOSTER")), "$dtype")
 ```
 
 With peft alone: load the base model in float32; for each adapter of the chain, first trained first,
@@ -88,7 +88,7 @@ def write_readme(folder: Path, name: str, card: Mapping[str, Any], metrics: Mapp
         method=METHODS[card["stage"]],
         steps=card["steps"],
         devices=card["devices"],
-        dtype=card["dtype"] + (" under bfloat16 autocast" if card["autocast"] else ""),
+        dtype=card["dtype"],
         examples=card["examples"],
         data=card["data"],
         seed=card["seed"],

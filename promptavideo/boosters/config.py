@@ -77,9 +77,8 @@ class BoosterConfig(Section):
     devices: int = Field(1, ge=1)
     """GPUs (processes, on a CPU) of a training; the effective batch stays `batch_size`. Sampling takes one."""
     dtype: Dtype = "auto"
-    """Of the base model's weights. `bfloat16` and `float32` hold in training and sampling; `auto` is bfloat16, but
-    trains in float32 under bfloat16 autocast on a CPU, and rounds rotary positions too when it samples there. Adapters
-    are float32 always."""
+    """Of the base model's weights, in training and sampling. bfloat16 trains under autocast; adapters are float32
+    always. `auto` is bfloat16 where the device has instructions for it, else float32."""
     threads: int = Field(2, ge=1)
     """Torch threads of each process of a training, fixed here since sums depend on it; sampling takes one."""
     sampling: SamplingSettings = SamplingSettings()

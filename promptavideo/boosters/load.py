@@ -61,16 +61,15 @@ def load_tokenizer(base: Path) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def load_chain(
-    chain: Chain, dtype: str, keep_buffers: bool = False
-) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
-    """Load the base model and merge every adapter, in float32; then cast to `dtype`.
+def load_chain(chain: Chain, dtype: str) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+    """Load the base model and merge every adapter, in float32; then cast the weights to `dtype`.
+
+    Buffers, such as the frequencies of rotary positions, stay in float32, as transformers has them when it loads a
+    model in `dtype`.
 
     Args:
         chain: The base model and its adapters.
         dtype: Name of a torch dtype.
-        keep_buffers: Cast weights only. Buffers, such as the frequencies of rotary positions, then stay in float32, as
-            transformers has them when it loads a model in `dtype`.
 
     Raises:
         InputError: The base model or an adapter cannot be loaded, or the tokenizer has no chat template.
@@ -82,7 +81,7 @@ def load_chain(
 
     tokenizer: Any = load_tokenizer(chain.base)
     # Merging needs float32 and its memory; with nothing to merge, casting on the way in gives the same weights.
-    loaded = torch.float32 if chain.adapters or not keep_buffers else getattr(torch, dtype)
+    loaded = torch.float32 if chain.adapters else getattr(torch, dtype)
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(chain.base, dtype=loaded)
     except (OSError, ValueError) as error:
@@ -92,8 +91,6 @@ def load_chain(
             model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise InputError(f"{adapter}: cannot be loaded as an adapter of {chain.base} ({error})") from error
-    if not keep_buffers:
-        return model.to(getattr(torch, dtype)), tokenizer
     for weight in model.parameters():
         weight.data = weight.data.to(getattr(torch, dtype))
     model.config.dtype = getattr(torch, dtype)

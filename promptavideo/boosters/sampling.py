@@ -19,6 +19,7 @@ from promptavideo.boosters.chat import Instruction, clean_answer
 from promptavideo.boosters.config import Dtype, SamplingSettings
 from promptavideo.boosters.devices import Device, choose_device, enough_memory
 from promptavideo.boosters.load import Chain, load_chain
+from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 from promptavideo.progress import Progress
 
@@ -51,6 +52,8 @@ class BoosterSampler(ABC):
 
     rows_a_call: int
     """Rows that an engine takes at a time."""
+    dtype: str
+    """What it computes in."""
 
     def __init__(self, tokenizer: Any, instruction: Instruction, settings: SamplingSettings) -> None:
         self.tokenizer = tokenizer
@@ -115,11 +118,9 @@ class Sampler(BoosterSampler):
         """Load the booster; `threads` must be 1 where a text may depend on its prompt and seed only."""
         torch.set_num_threads(threads)
         self._device = choose_device(device, "booster")
-        keep_buffers = (
-            self._device == "cuda" or dtype != "auto"
-        )  # on a CPU they always were cast, and texts depend on it
+        self.dtype = resolve(dtype, self._device, "booster")
         model: Any
-        model, tokenizer = load_chain(chain, "float32" if dtype == "float32" else "bfloat16", keep_buffers)
+        model, tokenizer = load_chain(chain, self.dtype)
         super().__init__(tokenizer, instruction, settings)
         self.rows_a_call = settings.batch_size
         with enough_memory("take a smaller booster.base, or a GPU with more memory"):

@@ -22,6 +22,7 @@ from promptavideo.boosters.chat import Instruction, Message
 from promptavideo.boosters.config import DpoSettings, Dtype, LoraSettings, TrainSettings, accumulation
 from promptavideo.boosters.devices import Device, choose_device, enough_memory
 from promptavideo.boosters.load import CARD, Chain, load_chain
+from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 from promptavideo.files import atomic_path, sha256
 from promptavideo.models import check_model
@@ -153,8 +154,8 @@ def _train(
     torch.set_num_threads(run.threads)
     # Of several processes each sees all GPUs of the job and takes its own.
     on_gpu = choose_device(run.device, "booster", run.devices) == "cuda"
-    weights = run.dtype if run.dtype != "auto" else "bfloat16" if on_gpu else "float32"
-    model, tokenizer = load_chain(chain, weights, keep_buffers=on_gpu or run.dtype != "auto")
+    dtype = resolve(run.dtype, "cuda" if on_gpu else "cpu", "booster")
+    model, tokenizer = load_chain(chain, dtype)
     _check_lengths(examples, tokenizer, settings.max_length)
     base = check_model(chain.base)
     identity = {
@@ -168,12 +169,11 @@ def _train(
         "seed": run.seed,
         "threads": run.threads,
         "devices": run.devices,
-        "dtype": weights,
-        "autocast": run.dtype != "float32",
+        "dtype": dtype,
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     checkpoints = run.checkpoints / f"{run.output.name}-{digest}"
-    arguments = _arguments(settings, run, checkpoints, len(table), accumulated, on_gpu)
+    arguments = _arguments(settings, run, checkpoints, len(table), accumulated, on_gpu, dtype == "bfloat16")
     with enough_memory(
         f"lower booster.{stage}.micro_batch_size, which is {settings.micro_batch_size} (batch_size stays: the rest is "
         f"accumulated), or set booster.{stage}.gradient_checkpointing to true"
@@ -230,7 +230,7 @@ def _check_lengths(examples: Sequence[Example], tokenizer: Any, limit: int) -> N
 
 
 def _arguments(
-    settings: TrainSettings, run: Run, checkpoints: Path, examples: int, accumulated: int, on_gpu: bool
+    settings: TrainSettings, run: Run, checkpoints: Path, examples: int, accumulated: int, on_gpu: bool, autocast: bool
 ) -> dict[str, Any]:
     checkpointing = settings.gradient_checkpointing
     steps = max(1, round(-(-examples // settings.batch_size) * settings.epochs))
@@ -244,7 +244,7 @@ def _arguments(
         "warmup_steps": round(settings.warmup_ratio * steps),
         "seed": run.seed % 2**31,
         "data_seed": run.seed % 2**31,
-        "bf16": run.dtype != "float32",  # autocast
+        "bf16": autocast,
         "use_cpu": not on_gpu,
         "gradient_checkpointing": on_gpu if checkpointing is None else checkpointing,
         "ddp_find_unused_parameters": False,  # every step uses the whole adapter

@@ -12,6 +12,7 @@ from promptavideo.boosters.config import Dtype, SamplingSettings
 from promptavideo.boosters.devices import Device, choose_device, enough_memory
 from promptavideo.boosters.load import Chain, load_chain, load_tokenizer
 from promptavideo.boosters.sampling import BoosterSampler
+from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 
 REPRODUCIBLE = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_BATCH_INVARIANT": "1"}
@@ -41,14 +42,13 @@ class VllmSampler(BoosterSampler):
                 "booster.sampling.engine: vllm is not installed in this environment; install it (pip install vllm), or "
                 "set the engine to generate"
             )
-        choose_device(device, "booster")
+        self.dtype = resolve(dtype, choose_device(device, "booster"), "booster")
         for name, value in REPRODUCIBLE.items():
             os.environ.setdefault(name, value)
         super().__init__(load_tokenizer(chain.base), instruction, settings)
-        weights = "float32" if dtype == "float32" else "bfloat16"
         # Kept as long as the engine: nothing promises that it never reads the folder again.
         self._folder = TemporaryDirectory(prefix="promptavideo-booster-")
-        model = _merge(chain, weights, Path(self._folder.name)) if chain.adapters else chain.base
+        model = _merge(chain, self.dtype, Path(self._folder.name)) if chain.adapters else chain.base
         import vllm
 
         advice = f"lower booster.sampling.gpu_memory, which is {settings.gpu_memory}, or set the engine to generate"
@@ -56,7 +56,7 @@ class VllmSampler(BoosterSampler):
             with enough_memory(advice):
                 self._engine: Any = vllm.LLM(
                     model=str(model),
-                    dtype=weights,
+                    dtype=self.dtype,
                     seed=0,
                     max_model_len=settings.max_prompt_tokens + settings.max_new_tokens,
                     gpu_memory_utilization=settings.gpu_memory,
@@ -93,7 +93,7 @@ def _merge(chain: Chain, dtype: str, folder: Path) -> Path:
     """Save the chain's merged model and its tokenizer into a folder."""
     from safetensors import SafetensorError
 
-    model, tokenizer = load_chain(chain, dtype, keep_buffers=True)
+    model, tokenizer = load_chain(chain, dtype)
     try:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 from promptavideo.generators.base import Generator
 from promptavideo.generators.diffusers_config import ADDED, PLANNING, DiffusersConfig
@@ -42,8 +43,6 @@ class DiffusersGenerator(Generator):
         import torch
         from diffusers.utils.logging import disable_progress_bar
 
-        self.config = config
-        self.batch_size = config.batch_size
         self.crf, self.pixel_format = config.crf, config.pixel_format
         self._folder, self._model = folder, check_model(folder).digest
         gpu = torch.cuda.is_available()
@@ -53,6 +52,8 @@ class DiffusersGenerator(Generator):
                 "run the job where there is one, or set device: auto"
             )
         self._device = "cuda" if gpu and config.device != "cpu" else "cpu"
+        self.config = config = _resolved(config, self._device, f"generator of {folder.name}")
+        self.batch_size = config.batch_size
         self._offload: str = config.offload if self._device == "cuda" else "none"
         torch.set_num_threads(config.threads)
         disable_progress_bar()
@@ -68,12 +69,12 @@ class DiffusersGenerator(Generator):
         return {"model": self._model, **{key: settings[key] for key in settings if key not in ADDED or key in told}}
 
     def circumstances(self) -> dict[str, Any]:
-        """Hardware, and how far weights were offloaded in the end."""
+        """Hardware, dtype, and how far weights were offloaded in the end."""
         import torch
 
         if self._device == "cpu":
-            return {"device": processor()}
-        return {"device": torch.cuda.get_device_name(), "offload": self._offload}
+            return {"device": processor(), "dtype": self.config.dtype}
+        return {"device": torch.cuda.get_device_name(), "dtype": self.config.dtype, "offload": self._offload}
 
     def film(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Clip]:
         """Film up to `batch_size` texts; see `Generator.film`.
@@ -253,6 +254,12 @@ class DiffusersGenerator(Generator):
             )  # fmt: skip
             if self._fits(self._place):
                 return
+
+
+def _resolved(config: DiffusersConfig, device: str, entry: str) -> DiffusersConfig:
+    """The configuration with the dtypes that `auto` becomes on a device."""
+    components = {name: resolve(dtype, device, entry) for name, dtype in config.component_dtypes.items()}
+    return config.model_copy(update={"dtype": resolve(config.dtype, device, entry), "component_dtypes": components})
 
 
 def quantisation_config(scheme: str) -> Any:

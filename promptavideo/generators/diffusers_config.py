@@ -5,11 +5,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from promptavideo.dtypes import Dtype
 from promptavideo.errors import InputError
 from promptavideo.generators.source import Source, arguments, check_settings, fields
 from promptavideo.settings import Section
 
-Dtype = Literal["float32", "bfloat16", "float16"]
 Value = int | float | bool | str
 
 PASSED = ("prompt", "negative_prompt", "generator", "output_type")
@@ -81,7 +81,8 @@ class DiffusersConfig(Section):
     """Pipeline class of the pinned diffusers, e.g. `CogVideoXPipeline`."""
     model: str
     """Name in the model registry."""
-    dtype: Dtype = "bfloat16"
+    dtype: Dtype = "auto"
+    """`auto` counts in a key as what it becomes where the video is filmed."""
     component_dtypes: dict[str, Dtype] = Field(default_factory=dict)
     """Of components that need another one: `{vae: float32}` for Wan."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoTokenizer, BertModel
 
+from promptavideo.dtypes import autocast
 from promptavideo.files import atomic_path
 from promptavideo.miniature.world import ANYWHERE, FRAMES, SIZE, caption, random_scene, render
 from promptavideo.models import drop_paths
@@ -115,7 +116,7 @@ def train(folder: Path, text_encoder: Path, plan: Plan, device: str = "cpu") -> 
     train_transformer(folder, plan, device)
 
 
-def _seeded(*key: int) -> tuple[np.random.Generator, torch.Generator]:
+def seeded(*key: int) -> tuple[np.random.Generator, torch.Generator]:
     """Generators that depend on the key alone, so a resumed run draws what an unbroken one would."""
     rng = np.random.default_rng(key)
     return rng, torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -126,12 +127,13 @@ def _pixels(clips: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.concatenate(clips)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def _warm_decay(step: int, steps: int, decay: int, warm: int = 200) -> float:
+def warm_decay(step: int, steps: int, decay: int, warm: int = 200) -> float:
     """Learning-rate factor: linear warm-up, flat, linear decay over the last `decay` steps."""
     return min((step + 1) / warm, 1.0, max(steps - step, 0) / decay)
 
 
-def _save_state(path: Path, state: dict[str, Any]) -> None:
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint so that `path` holds all of it or does not exist."""
     with atomic_path(path) as partial:
         torch.save(state, partial)
 
@@ -145,7 +147,8 @@ def _save_model(model: Any, folder: Path) -> None:
     partial.rename(folder)
 
 
-def _save_average(model: Any, average: Any, folder: Path) -> None:
+def save_average(model: Any, average: Any, folder: Path) -> None:
+    """Save a model with the moving average of its weights."""
     average.store(model.parameters())
     average.copy_to(model.parameters())
     _save_model(model, folder)
@@ -171,12 +174,12 @@ def train_vae(folder: Path, plan: Plan, device: str = "cpu") -> Any:
         start = state["step"]
     began = time.monotonic()
     for step in range(start, plan.vae_steps):
-        rng, noise = _seeded(plan.seed, 1, step)
+        rng, noise = seeded(plan.seed, 1, step)
         frames = _pixels([render(random_scene(rng), rng, ANYWHERE) for _ in range(plan.vae_batch)])
         frames = frames.to(device, memory_format=torch.channels_last)
         for group in optimizer.param_groups:
-            group["lr"] = plan.vae_lr * _warm_decay(step, plan.vae_steps, plan.vae_steps // 2)
-        with torch.autocast(vae.device.type, dtype=torch.bfloat16):
+            group["lr"] = plan.vae_lr * warm_decay(step, plan.vae_steps, plan.vae_steps // 2)
+        with autocast(vae.device.type):
             posterior = vae.encode(frames).latent_dist
             output = vae.decode(posterior.sample(noise)).sample
         error = output.float() - frames
@@ -195,7 +198,7 @@ def train_vae(folder: Path, plan: Plan, device: str = "cpu") -> Any:
             log.info("vae %d/%d mse %.5f kl %.2f, %.2f steps/s", step + 1, plan.vae_steps,
                      error.detach().square().mean(), divergence.detach(), speed)  # fmt: skip
         if (step + 1) % plan.checkpoint_every == 0:
-            _save_state(state_path, {"model": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1})
+            save_state(state_path, {"model": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1})
     vae.register_to_config(scaling_factor=_scaling_factor(vae, plan))
     _save_model(vae, folder / "vae")
     return vae
@@ -204,7 +207,7 @@ def train_vae(folder: Path, plan: Plan, device: str = "cpu") -> Any:
 @torch.no_grad()
 def _scaling_factor(vae: Any, plan: Plan) -> float:
     """The factor that gives latents unit deviation."""
-    rng, _ = _seeded(plan.seed, 2)
+    rng, _ = seeded(plan.seed, 2)
     pixels = _pixels([render(random_scene(rng), rng, ANYWHERE) for _ in range(64)])
     latents = vae.encode(pixels.to(vae.device)).latent_dist.mean
     return 1 / float(latents.std())
@@ -242,14 +245,14 @@ def fill_cache(folder: Path, vae: Any, text_encoder: Path, plan: Plan) -> None:
     tokenizer = AutoTokenizer.from_pretrained(text_encoder)
     encoder = load_text_encoder(text_encoder)
     for index, path in missing:
-        rng, _ = _seeded(plan.seed, 3, index)
+        rng, _ = seeded(plan.seed, 3, index)
         latents, states, lengths = [], [], []
         for _ in range(plan.part // plan.encode_batch):
             scenes = [random_scene(rng) for _ in range(plan.encode_batch)]
             pixels = _pixels([render(scene, rng) for scene in scenes])
-            with torch.autocast(vae.device.type, dtype=torch.bfloat16):
+            with autocast(vae.device.type):
                 encoded = vae.encode(pixels.to(vae.device)).latent_dist.mean.float() * vae.config.scaling_factor
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with autocast("cpu"):
                 text, count = encode_texts([caption(scene, rng) for scene in scenes], tokenizer, encoder)
             latents.append(encoded.cpu().unflatten(0, (-1, FRAMES)).transpose(1, 2).half())
             states.append(text.bfloat16())
@@ -279,25 +282,32 @@ class Cache:
         self.empty = load_file(folder / "empty.safetensors")["states"].float()
 
     def batch(self, rng: np.random.Generator, size: int, empty: bool) -> tuple[torch.Tensor, ...]:
-        """Latents [B, 8, 8, 8, 8], text states [B, L, 384] and their attention bias [B * 8, 1, L].
-
-        LattePipeline pads to 120 tokens and attends to the padding, whose states are all zero. One zero token whose
-        bias is the logarithm of its count stands for them all: the same attention at a third of the cost.
-        """
+        """Latents [B, 8, 8, 8, 8], and the `padded` states of their captions or, if `empty`, of the empty text."""
         rows = rng.integers(0, len(self.latents), size).tolist()
         latents = self.latents[rows].float()
         if empty:
             return latents, self.empty.expand(size, -1, -1), torch.zeros(size * FRAMES, 1, TEXT_TOKENS)
-        texts = [self.states[(self.ends[row - 1] if row else 0) : self.ends[row]] for row in rows]
-        lengths = torch.tensor([len(text) for text in texts])
-        longest = int(lengths.max())
-        states = torch.zeros(size, longest + 1, self.states.shape[1])
-        bias = torch.full((size, 1, longest + 1), -10000.0)
-        for place, text in enumerate(texts):
-            states[place, : len(text)] = text
-            bias[place, 0, : len(text)] = 0
-            bias[place, 0, longest] = math.log(max(TEXT_TOKENS - len(text), 1))
-        return latents, states, bias.repeat_interleave(FRAMES, 0)
+        return latents, *padded([self.text(row) for row in rows])
+
+    def text(self, row: int) -> torch.Tensor:
+        """Hidden states [L, 384] of one clip's caption."""
+        return self.states[(self.ends[row - 1] if row else 0) : self.ends[row]]
+
+
+def padded(texts: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Texts' states [B, L, 384] and their attention bias [B * 8, 1, L], from ragged states [L, 384].
+
+    LattePipeline pads to 120 tokens and attends to the padding, whose states are all zero. One zero token whose bias is
+    the logarithm of its count stands for them all: the same attention at a third of the cost.
+    """
+    longest = max(len(text) for text in texts)
+    states = torch.zeros(len(texts), longest + 1, texts[0].shape[1])
+    bias = torch.full((len(texts), 1, longest + 1), -10000.0)
+    for place, text in enumerate(texts):
+        states[place, : len(text)] = text
+        bias[place, 0, : len(text)] = 0
+        bias[place, 0, longest] = math.log(max(TEXT_TOKENS - len(text), 1))
+    return states, bias.repeat_interleave(FRAMES, 0)
 
 
 def train_transformer(folder: Path, plan: Plan, device: str = "cpu") -> None:
@@ -321,7 +331,7 @@ def train_transformer(folder: Path, plan: Plan, device: str = "cpu") -> None:
         start = state["step"]
     began, losses = time.monotonic(), []
     for step in range(start, plan.steps):
-        rng, noise_rng = _seeded(plan.seed, 4, step)
+        rng, noise_rng = seeded(plan.seed, 4, step)
         latents, states, bias = (part.to(device) for part in cache.batch(rng, plan.batch, empty=step % 10 == 9))
         noise = torch.randn(latents.shape, generator=noise_rng).to(device)
         # Eight alike frames outvote mild noise, so content and motion are decided late in the schedule: lean there.
@@ -330,8 +340,8 @@ def train_transformer(folder: Path, plan: Plan, device: str = "cpu") -> None:
         signal = alphas[times].sqrt().view(-1, 1, 1, 1, 1)
         spread = (1 - alphas[times]).sqrt().view(-1, 1, 1, 1, 1)
         for group in optimizer.param_groups:
-            group["lr"] = plan.lr * _warm_decay(step, plan.steps, plan.decay_steps)
-        with torch.autocast(model.device.type, dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            group["lr"] = plan.lr * warm_decay(step, plan.steps, plan.decay_steps)
+        with autocast(model.device.type), sdpa_kernel(SDPBackend.MATH):
             velocity = model(
                 hidden_states=signal * latents + spread * noise,
                 timestep=times,
@@ -351,7 +361,7 @@ def train_transformer(folder: Path, plan: Plan, device: str = "cpu") -> None:
             log.info("transformer %d/%d loss %.4f, %.2f steps/s, %.0f min left", step + 1, plan.steps,
                      np.mean(losses[-50:]), speed, (plan.steps - step - 1) / speed / 60)  # fmt: skip
         if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.steps:
-            _save_state(
+            save_state(
                 state_path,
                 {
                     "model": model.state_dict(),
@@ -360,8 +370,8 @@ def train_transformer(folder: Path, plan: Plan, device: str = "cpu") -> None:
                     "step": step + 1,
                 },
             )
-            _save_average(model, average, folder / "transformer")
-    _save_average(model, average, folder / "transformer")  # what a run killed after its last state had not saved
+            save_average(model, average, folder / "transformer")
+    save_average(model, average, folder / "transformer")  # what a run killed after its last state had not saved
 
 
 def export(folder: Path, target: Path) -> None:

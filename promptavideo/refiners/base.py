@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 
 class Refiner(ABC):
@@ -10,3 +11,7 @@ class Refiner(ABC):
     @abstractmethod
     def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:
         """A refined text for each prompt, in order; it depends on the prompt and its id alone."""
+
+    def circumstances(self) -> dict[str, Any]:
+        """What is recorded beside the texts that the settings do not say."""
+        return {}

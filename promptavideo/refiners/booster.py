@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import BoosterConfig
@@ -21,15 +22,14 @@ class BoosterRefiner(Refiner):
 
     def __init__(self, config: BoosterConfig, base: Path, folder: Path, run_seed: int) -> None:
         """Load the base model and merge the booster's chain of adapters."""
-        self._run_seed, self._stage = run_seed, folder.name
+        self._run_seed, self._stage, self._engine = run_seed, folder.name, config.sampling.engine
         chain, instruction = read_chain(base, folder), Instruction(Path(config.instruction))
         self._sampler: BoosterSampler
-        engine = config.sampling.engine
-        if engine == "auto":
+        if self._engine == "auto":
             fast = find_spec("vllm") is not None and choose_device(config.device, "booster") == "cuda"
-            engine = "vllm" if fast else "generate"
-            log.info("booster.sampling.engine: auto takes %s here", engine)
-        if engine == "vllm":
+            self._engine = "vllm" if fast else "generate"
+            log.info("booster.sampling.engine: auto takes %s here", self._engine)
+        if self._engine == "vllm":
             from promptavideo.boosters.vllm import VllmSampler
 
             self._sampler = VllmSampler(chain, instruction, config.sampling, config.device, config.dtype)
@@ -37,6 +37,10 @@ class BoosterRefiner(Refiner):
             self._sampler = Sampler(
                 chain, instruction, config.sampling, threads=1, device=config.device, dtype=config.dtype
             )
+
+    def circumstances(self) -> dict[str, Any]:
+        """Engine and dtype."""
+        return {"engine": self._engine, "dtype": self._sampler.dtype}
 
     def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:
         """One refined text a prompt."""

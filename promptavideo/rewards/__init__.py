@@ -88,6 +88,7 @@ def load_rewards(configs: Mapping[str, RewardConfig], models: Path = Path()) -> 
     """
     loaders: dict[str, Callable[[], Reward]] = {}
     for name, config in configs.items():
+        config = config.resolved(name)
         folders = {key: models / model for key, model in config.models.items()}
         version, loader = _loader(config, folders)
         loaders[_identity(name, version, config, folders)] = loader

@@ -2,11 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from promptavideo.errors import InputError
-
-Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 def plain(prompt: str, tokenizer: Any) -> str:
@@ -51,7 +49,7 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def load_network(kind: Any, folder: Path | None, dtype: Dtype, ignored: tuple[str, ...] = (), **options: Any) -> Any:
+def load_network(kind: Any, folder: Path | None, dtype: str, ignored: tuple[str, ...] = (), **options: Any) -> Any:
     """Load a transformers model from safetensors, refusing weights that do not fit.
 
     Args:

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from promptavideo.dtypes import Dtype
 from promptavideo.errors import InputError
 from promptavideo.models import check_model
 from promptavideo.rewards.clip import clip_pixels
-from promptavideo.rewards.loading import Dtype, check_type, load_network, load_tokenizer, plain
+from promptavideo.rewards.loading import check_type, load_network, load_tokenizer, plain
 from promptavideo.rewards.neural import NeuralConfig, NeuralReward, Row, sample_frames
 from promptavideo.video import Clip
 
@@ -98,7 +99,7 @@ class Mps(NeuralReward):
         return scores.mean(dim=1, keepdim=True)
 
 
-def _load(folder: Path, base: Path, dtype: Dtype) -> Any:
+def _load(folder: Path, base: Path, dtype: str) -> Any:
     """The network, from published weights; its sizes come from the base's configuration and the weights' shapes."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -3,11 +3,12 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
 
+from promptavideo.dtypes import Dtype, resolve
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.memory import ran_out
 from promptavideo.rewards.base import Reward, RewardSection
@@ -33,6 +34,18 @@ class NeuralConfig(RewardSection):
     """Torch threads of a scoring job. Fixed here and not taken from the scheduler, since sums depend on it."""
     batch_size: int = Field(8, ge=1)
     """Clips of one call; every call is padded to it, so that a score does not depend on its neighbours."""
+
+    if TYPE_CHECKING:  # each kind has its own default; a field here would reorder what cached scores are kept under
+        dtype: Dtype
+
+    def resolved(self, name: str) -> Self:
+        """See `RewardSection.resolved`: the dtype, unless it can only be what is configured."""
+        if self.dtype in ("float32", "float16"):
+            return self
+        import torch
+
+        device = "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
+        return self.model_copy(update={"dtype": resolve(self.dtype, device, f"rewards.{name}")})
 
 
 def sample_frames(clip: Clip, count: int) -> Clip:
@@ -66,7 +79,7 @@ class NeuralReward(Reward):
         import torch
 
         self.batch_size, self._threads, self._name = config.batch_size, config.threads, name
-        self._asked_for = config.batch_size
+        self._asked_for, self._computes_in = config.batch_size, config.dtype
         if config.device == "cuda" and not torch.cuda.is_available():
             raise InputError(
                 f"{name}: device is cuda, but this machine has no GPU that torch can use; run the job where there is "
@@ -113,8 +126,9 @@ class NeuralReward(Reward):
         return self._read(self.sample(clip), prompt)
 
     def circumstances(self) -> dict[str, Any]:
-        """The batch size that memory allowed, if it is not the one asked for: it moves scores by rounding."""
-        return {"batch_size": self.batch_size} if self.batch_size != self._asked_for else {}
+        """The dtype, and the batch size that memory allowed if it is not the one asked for: both move scores."""
+        halved = {"batch_size": self.batch_size} if self.batch_size != self._asked_for else {}
+        return {"dtype": self._computes_in, **halved}
 
     def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
         """Raw scores of each clip; raises what `prepare` and `score_prepared` do."""

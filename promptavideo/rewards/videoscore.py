@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from promptavideo.dtypes import Dtype
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.models import check_model
 from promptavideo.operators.base import read_template
-from promptavideo.rewards.loading import Dtype, check_type, load_network, load_tokenizer, plain
+from promptavideo.rewards.loading import check_type, load_network, load_tokenizer, plain
 from promptavideo.rewards.neural import NeuralConfig, NeuralReward, Row, sample_frames
 from promptavideo.video import Clip
 

@@ -12,7 +12,15 @@ from scipy import stats
 
 from promptavideo.errors import InputError
 from promptavideo.seeds import derive
-from promptavideo.tables import LAPTOP_NOTE, VIDEOSCORE, Arm, BootstrapConfig, bootstrap_interval, prompt_means
+from promptavideo.tables import (
+    HARDWARE_NOTE,
+    LAPTOP_NOTE,
+    VIDEOSCORE,
+    Arm,
+    BootstrapConfig,
+    bootstrap_interval,
+    prompt_means,
+)
 from promptavideo.vbench.dimensions import DIMENSIONS, TOTALS, totals
 from promptavideo.vbench.listing import Listing
 from promptavideo.vbench.videos import LONG_SECONDS
@@ -174,7 +182,7 @@ def notes(
         rows: What it was made of; none where VBench was left out.
         set_name: The evaluation set.
         scale: The configuration's scale.
-        hardware: What the videos were filmed and judged on; several are named.
+        hardware: What was done on different hardware or in different dtypes (`provenance.hardware_of`).
     """
     lines = [ABLATION_NOTE] if kind == "ablation" else [METHOD_NOTE, PAPER_NOTE]
     judged = set().union(*(row.scores["dimension"] for row in rows))
@@ -191,8 +199,8 @@ def notes(
         lines.append(f"Generators film in different ways, on which dynamic_degree and others depend: {told}.")
     if long := [row.generator for row in rows if row.listing.frames / row.listing.fps >= LONG_SECONDS]:
         lines.append(LONG_NOTE.format(generators=", ".join(dict.fromkeys(long)), seconds=LONG_SECONDS))
-    if len(hardware) > 1:
-        lines.append(f"Filmed or judged on different hardware, between which scores differ: {', '.join(hardware)}.")
+    if hardware:
+        lines.append(HARDWARE_NOTE.format("; ".join(hardware)))
     if scale == "laptop":
         lines.append(LAPTOP_NOTE)
     return lines

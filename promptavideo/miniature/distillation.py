@@ -1,0 +1,251 @@
+"""Distil the miniature's teacher into a student of four steps without a second pass for guidance.
+
+The teacher films captions of the world with classifier-free guidance and deterministic DDIM; a trajectory is what its
+latents are at the student's few noise levels. The student, a copy of the teacher, learns to go from one level to the
+next in a single step (Salimans & Ho 2022, progressive distillation, in one round; Meng et al. 2023, guidance folded
+into the student's weights). Trajectories whose clip shows another shape than asked are dropped, so the student
+confuses fewer shapes than its teacher. Both phases resume.
+"""
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, LatteTransformer3DModel
+from diffusers.training_utils import EMAModel
+from safetensors.torch import load_file, save_file
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import AutoTokenizer
+
+from promptavideo.dtypes import autocast
+from promptavideo.files import atomic_path
+from promptavideo.miniature.training import (
+    LATENT_CHANNELS,
+    LATENT_SIZE,
+    TEXT_TOKENS,
+    build_scheduler,
+    encode_texts,
+    load_text_encoder,
+    padded,
+    save_average,
+    save_state,
+    seeded,
+    warm_decay,
+)
+from promptavideo.miniature.world import FRAMES, SHAPES, caption, random_scene
+from promptavideo.rewards.detector import detect
+
+log = logging.getLogger(__name__)
+
+SHAPE_SHARES = (0.5, 0.28, 0.22)
+"""Of ball, box and triangle among the captions: the teacher fails balls most, and failures are dropped."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of a distillation; steps are optimizer steps, batches count clips."""
+
+    teacher_steps: int = 12  # a multiple of `student_steps`
+    student_steps: int = 4
+    guidance: float = 4.0
+    trajectories: int = 8192  # filmed by the teacher; about two thirds show the right shape
+    part: int = 512  # clips in one file of trajectories
+    film_batch: int = 64  # divides `part`
+    steps: int = 2500
+    batch: int = 32
+    lr: float = 3e-4
+    decay_steps: int = 1250
+    checkpoint_every: int = 250
+    seed: int = 0
+
+
+def distil(folder: Path, teacher: Path, text_encoder: Path, plan: Plan, device: str = "cpu") -> None:
+    """Run every unfinished phase; leaves the student's `transformer/` (diffusers format) in `folder`.
+
+    Args:
+        folder: Trajectories and checkpoints.
+        teacher: A folder with the teacher's `vae/` and `transformer/`.
+        text_encoder: A folder with the text encoder and its tokenizer.
+        plan: Sizes.
+        device: Where the networks run; what is drawn is drawn on the CPU and does not depend on it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    film_trajectories(folder, teacher, text_encoder, plan, device)
+    train_student(folder, teacher, plan, device)
+
+
+def student_levels(plan: Plan) -> tuple[list[int], torch.Tensor]:
+    """The student's timesteps, and signal and spread [steps + 1, 2] of their noise levels; the last is a clean clip."""
+    scheduler = build_scheduler()
+    scheduler.set_timesteps(plan.student_steps)
+    times = scheduler.timesteps.tolist()
+    alphas = torch.cat([scheduler.alphas_cumprod[times], torch.ones(1)])
+    return times, torch.stack([alphas.sqrt(), (1 - alphas).sqrt()], dim=1)
+
+
+def step_velocity(here: torch.Tensor, there: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+    """The velocity whose one DDIM step leads from latents `here` to `there`.
+
+    With x = a z - s v and e = s z + a v, the step to (a', s') is z' = a' x + s' e; solved for v.
+
+    Args:
+        here: Latents [B, C, T, H, W] at noise levels (a, s).
+        there: Latents of the same shape at the next levels (a', s').
+        levels: [B, 4]: a, s, a', s'.
+    """
+    a, s, a_next, s_next = (levels[:, i].view(-1, 1, 1, 1, 1) for i in range(4))
+    return (there - (a_next * a + s_next * s) * here) / (s_next * a - a_next * s)
+
+
+@torch.no_grad()
+def film_trajectories(folder: Path, teacher: Path, text_encoder: Path, plan: Plan, device: str = "cpu") -> None:
+    """Write the teacher's trajectories, one file for every `plan.part` clips filmed."""
+    parts = [folder / "trajectories" / f"{part}.safetensors" for part in range(-(-plan.trajectories // plan.part))]
+    missing = [(index, path) for index, path in enumerate(parts) if not path.exists()]
+    if not missing:
+        return
+    tokenizer = AutoTokenizer.from_pretrained(text_encoder)
+    encoder = load_text_encoder(text_encoder)
+    vae: Any = AutoencoderKL.from_pretrained(teacher / "vae").to(device)
+    model: Any = LatteTransformer3DModel.from_pretrained(teacher / "transformer").to(device).eval()
+    empty_tokens = tokenizer([""], padding="max_length", max_length=TEXT_TOKENS, return_tensors="pt")
+    empty = encoder(empty_tokens.input_ids, attention_mask=empty_tokens.attention_mask)[0]
+    began = time.monotonic()
+    for done, (index, path) in enumerate(missing, 1):
+        rng, noise_rng = seeded(plan.seed, 5, index)
+        points, states, lengths = [], [], []
+        for _ in range(plan.part // plan.film_batch):
+            scenes = [
+                replace(random_scene(rng), shape=str(rng.choice(SHAPES, p=SHAPE_SHARES)))
+                for _ in range(plan.film_batch)
+            ]
+            text, counts = encode_texts([caption(scene, rng) for scene in scenes], tokenizer, encoder)
+            texts = list(text.split(counts))
+            noise = torch.randn(
+                (len(scenes), LATENT_CHANNELS, FRAMES, LATENT_SIZE, LATENT_SIZE), generator=noise_rng
+            ).to(device)
+            filmed = _trajectory(model, noise, texts, empty, plan)
+            clips = _decode(vae, filmed[:, -1])
+            kept = [i for i, scene in enumerate(scenes) if detect(clips[i]).shape == scene.shape]
+            points.append(filmed[kept].half().cpu())
+            states += [texts[i].bfloat16() for i in kept]
+            lengths += [counts[i] for i in kept]
+        tensors = {"points": torch.cat(points), "states": torch.cat(states), "lengths": torch.tensor(lengths)}
+        with atomic_path(path) as partial:
+            save_file(tensors, partial)
+        left = (time.monotonic() - began) / done * (len(missing) - done) / 60
+        log.info("trajectories %d/%d, %d of %d kept, %.0f min left", index + 1, len(parts), len(lengths), plan.part,
+                 left)  # fmt: skip
+
+
+def _trajectory(
+    model: Any, latents: torch.Tensor, texts: list[torch.Tensor], empty: torch.Tensor, plan: Plan
+) -> torch.Tensor:
+    """Latents [B, student_steps + 1, C, T, H, W] of the guided teacher at the student's noise levels."""
+    scheduler = build_scheduler()
+    scheduler.set_timesteps(plan.teacher_steps)
+    states, bias = padded(texts)
+    size, every = len(latents), plan.teacher_steps // plan.student_steps
+    nothing = (empty.expand(size, -1, -1), torch.zeros(size * FRAMES, 1, TEXT_TOKENS))
+    points = [latents]
+    for step, moment in enumerate(scheduler.timesteps):
+        times = moment.expand(size).to(latents.device)
+        asked, unasked = (_velocity(model, latents, times, *text) for text in ((states, bias), nothing))
+        latents = scheduler.step(unasked + plan.guidance * (asked - unasked), moment, latents).prev_sample
+        if (step + 1) % every == 0:
+            points.append(latents)
+    return torch.stack(points, dim=1)
+
+
+def _velocity(
+    model: Any, latents: torch.Tensor, times: torch.Tensor, states: torch.Tensor, bias: torch.Tensor
+) -> torch.Tensor:
+    with autocast(latents.device.type):
+        output = model(
+            hidden_states=latents,
+            timestep=times,
+            encoder_hidden_states=states.to(latents.device),
+            encoder_attention_mask=bias.to(latents.device),
+            return_dict=False,
+        )[0]
+    velocity: torch.Tensor = output.chunk(2, dim=1)[0].float()
+    return velocity
+
+
+def _decode(vae: Any, latents: torch.Tensor) -> np.ndarray:
+    """Clips uint8 [B, T, H, W, 3] of scaled latents [B, C, T, H, W]."""
+    frames = latents.transpose(1, 2).flatten(0, 1) / vae.config.scaling_factor
+    with autocast(latents.device.type):
+        pixels = vae.decode(frames).sample.float()
+    pixels = ((pixels.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
+    return pixels.cpu().numpy().reshape(len(latents), FRAMES, *pixels.shape[1:])
+
+
+class Trajectories:
+    """What `film_trajectories` wrote, in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        parts = [load_file(path) for path in sorted(folder.glob("[0-9]*.safetensors"), key=lambda p: int(p.stem))]
+        self.points = torch.cat([part["points"] for part in parts])
+        states = torch.cat([part["states"] for part in parts])
+        self.texts = states.split(torch.cat([part["lengths"] for part in parts]).tolist())
+
+    def batch(self, rng: np.random.Generator, size: int) -> tuple[torch.Tensor, ...]:
+        """Latents [B, C, T, H, W] before and after one step, the step's number [B], and the `padded` texts."""
+        rows = rng.integers(0, len(self.points), size)
+        steps = torch.from_numpy(rng.permutation(np.arange(size) % (self.points.shape[1] - 1)))
+        here, there = self.points[rows, steps].float(), self.points[rows, steps + 1].float()
+        return here, there, steps, *padded([self.texts[row] for row in rows])
+
+
+def train_student(folder: Path, teacher: Path, plan: Plan, device: str = "cpu") -> None:
+    """Train (or resume) the student; saves its moving average to `folder/transformer`."""
+    trajectories = Trajectories(folder / "trajectories")
+    model: Any = LatteTransformer3DModel.from_pretrained(teacher / "transformer").to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.lr, betas=(0.9, 0.98), weight_decay=0.01)
+    average = EMAModel(model.parameters(), decay=0.998, use_ema_warmup=True, power=0.75)
+    times, levels = student_levels(plan)
+    state_path, start = folder / "transformer.state.pt", 0
+    if state_path.exists():
+        state = torch.load(state_path, weights_only=True, map_location="cpu")
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        average.load_state_dict(state["average"])
+        average.to(device)
+        start = state["step"]
+    began, losses = time.monotonic(), []
+    for step in range(start, plan.steps):
+        rng, _ = seeded(plan.seed, 6, step)
+        here, there, moments, states, bias = trajectories.batch(rng, plan.batch)
+        target = step_velocity(here, there, torch.cat([levels[moments], levels[moments + 1]], dim=1)).to(device)
+        for group in optimizer.param_groups:
+            group["lr"] = plan.lr * warm_decay(step, plan.steps, plan.decay_steps)
+        with sdpa_kernel(SDPBackend.MATH):
+            velocity = _velocity(model, here.to(device), torch.tensor(times)[moments].to(device), states, bias)
+        loss = (velocity - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        average.step(model.parameters())
+        losses.append(loss.item())
+        if (step + 1) % 50 == 0:
+            speed = (step + 1 - start) / (time.monotonic() - began)
+            log.info("student %d/%d loss %.4f, %.2f steps/s, %.0f min left", step + 1, plan.steps,
+                     np.mean(losses[-50:]), speed, (plan.steps - step - 1) / speed / 60)  # fmt: skip
+        if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.steps:
+            save_state(
+                state_path,
+                {
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "average": average.state_dict(),
+                    "step": step + 1,
+                },
+            )
+            save_average(model, average, folder / "transformer")
+    save_average(model, average, folder / "transformer")  # what a run killed after its last state had not saved
