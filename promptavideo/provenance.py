@@ -15,11 +15,11 @@ from promptavideo import hardware
 from promptavideo.files import sha256
 from promptavideo.hardware import computed_on
 from promptavideo.models import check_model
-from promptavideo.store import Entry
 from promptavideo.timing import Timing
 
 if TYPE_CHECKING:
     from promptavideo.config import Config
+    from promptavideo.store import Entry
 
 PACKAGES = (
     "torch", "diffusers", "transformers", "torchao", "trl", "peft", "opencv-python-headless", "scikit-image", "av"
@@ -86,7 +86,7 @@ def texts(config: "Config", generator: str, batch: str) -> dict[str, Any]:
 
 
 def videos(
-    scores: pd.DataFrame, entries: Sequence[Entry], scorings: Sequence[Timing], writings: Sequence[Timing] = ()
+    scores: pd.DataFrame, entries: "Sequence[Entry]", scorings: Sequence[Timing], writings: Sequence[Timing] = ()
 ) -> dict[str, Any]:
     """How many videos a scores table stands on, and which hardware wrote, made and judged them, in which dtypes.
 

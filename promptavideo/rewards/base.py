@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from promptavideo.settings import Section
 from promptavideo.video import Clip
@@ -27,14 +27,6 @@ class RewardSection(Section):
     def files(self) -> dict[str, str]:
         """The other files that are read, {key: path relative to the repository root}."""
         return {key: getattr(self, key) for key in self.FILES}
-
-    def resolved(self, name: str) -> Self:
-        """The configuration with what this machine decides, which cached scores are kept under.
-
-        Args:
-            name: The entry's name, for messages.
-        """
-        return self
 
 
 class Reward(ABC):

@@ -3,7 +3,7 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -38,14 +38,23 @@ class NeuralConfig(RewardSection):
     if TYPE_CHECKING:  # each kind has its own default; a field here would reorder what cached scores are kept under
         dtype: Dtype
 
-    def resolved(self, name: str) -> Self:
-        """See `RewardSection.resolved`: the dtype, unless it can only be what is configured."""
-        if self.dtype in ("float32", "float16"):
-            return self
-        import torch
 
-        device = "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
-        return self.model_copy(update={"dtype": resolve(self.dtype, device, f"rewards.{name}")})
+AnyNeural = TypeVar("AnyNeural", bound=NeuralConfig)
+
+
+def resolved(config: AnyNeural, name: str) -> AnyNeural:
+    """A configuration with the dtype that this machine decides, which cached scores are kept under.
+
+    Args:
+        config: An entry.
+        name: Its name, for messages.
+    """
+    if config.dtype in ("float32", "float16"):
+        return config
+    import torch
+
+    device = "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
+    return config.model_copy(update={"dtype": resolve(config.dtype, device, f"rewards.{name}")})
 
 
 def sample_frames(clip: Clip, count: int) -> Clip:
