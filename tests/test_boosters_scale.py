@@ -343,7 +343,8 @@ class TestCard:
         names: dict[str, Any] = {}
         exec(code.replace("BASE MODEL", str(llama)).replace("THIS BOOSTER", str(booster)), names)
         base = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
-        by_hand: Any = PeftModel.from_pretrained(base, booster / "adapter").merge_and_unload().to(torch.bfloat16)
+        by_hand: Any = PeftModel.from_pretrained(base, booster / "adapter").merge_and_unload()
+        by_hand.to(torch.bfloat16 if processor_has_bfloat16() else torch.float32)
         for ours, theirs in zip(names["model"].parameters(), by_hand.parameters(), strict=True):
             assert torch.equal(ours, theirs)
 
@@ -441,18 +442,19 @@ class TestVllm:
     def test_the_engine_gets_the_merged_chain(self, install: Install, chain: Chain, instruction: Instruction) -> None:
         engine = install()
         sampler = VllmSampler(chain, instruction, self.SETTINGS, "cpu")
+        dtype = "bfloat16" if processor_has_bfloat16() else "float32"
         (options,) = engine.engines
         environment = options.pop("environment")
         folder = Path(options.pop("model"))
         assert options == {
-            "dtype": "bfloat16",
+            "dtype": dtype,
             "seed": 0,
             "max_model_len": 72,
             "gpu_memory_utilization": 0.5,
             "generation_config": "vllm",
         }
         assert {name: environment[name] for name in vllm.REPRODUCIBLE} == vllm.REPRODUCIBLE
-        expected = load_chain(chain, "bfloat16")[0].state_dict()
+        expected = load_chain(chain, dtype)[0].state_dict()
         merged = sampler._engine.model.state_dict()
         assert all(torch.equal(merged[name], weight) for name, weight in expected.items())
         assert folder.is_dir()

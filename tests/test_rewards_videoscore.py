@@ -132,13 +132,13 @@ def test_a_prompt_longer_than_the_model_reads_is_named(reward: VideoScore) -> No
 
 def test_bfloat16_gives_its_own_steps(reward_models: Path, reward: VideoScore) -> None:
     half = VideoScore(configure(dtype="bfloat16"), reward_models / "videoscore")
-    given = [clip(3), clip(5)]
-    found = half.score(given, ["a", "b"])
-    for score, exact in zip(found, reward.score(given, ["a", "b"]), strict=True):
-        for name, value in score.items():
-            assert torch.tensor(value).bfloat16().item() == value
-            assert value == pytest.approx(exact[name], abs=0.05)
-    assert half.score(given[:1], ["a"]) == found[:1]
+    given, prompts = [clip(3), clip(5), clip(7)], ["a", "b", "b"]
+    found, exact = (np.array([list(row.values()) for row in one.score(given, prompts)]) for one in (half, reward))
+    assert (torch.tensor(found).bfloat16().double().numpy() == found).all()
+    # Native and emulated products round differently: by some 0.02, and 0.07 at most, in either. Clips differ by more.
+    assert 0 < np.abs(found - exact).mean() < 0.04 and np.abs(found - exact).max() < 0.15
+    assert min(np.abs(exact[one] - exact[other]).max() for one, other in ((0, 1), (0, 2), (1, 2))) > 0.45
+    assert [list(row.values()) for row in half.score(given[:1], prompts[:1])] == found[:1].tolist()
 
 
 def test_a_tokenizer_of_another_model_is_refused(reward_models: Path, tmp_path: Path) -> None:
