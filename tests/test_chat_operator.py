@@ -303,7 +303,8 @@ def test_a_killed_job_asks_only_what_is_missing(serve: Any, tmp_path: Path) -> N
         sys.executable, str(ROOT / "scripts/refine.py"), "--prompt-set", str(tmp_path / "set.parquet"),
         "--refiner", "llm", "--entry", json.dumps(entry), "--operator", config(server, concurrency=1).model_dump_json(),
         "--store", str(tmp_path / "store"), "--replicates", "1", "--seed", "1",
-        "--output", str(tmp_path / "prompts.parquet"), "--log", str(tmp_path / "refine.log"),
+        "--output", str(tmp_path / "prompts.parquet"), "--timing", str(tmp_path / "timing.json"),
+        "--log", str(tmp_path / "refine.log"),
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)})
     deadline = time.monotonic() + 60

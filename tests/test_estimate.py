@@ -282,7 +282,7 @@ def test_what_a_run_should_take_is_said_by_part_and_in_all() -> None:
         "  mini-t2v: evolution 2 min, sft 2.0 h, evaluation 60 s",
         "  inputs, tables and report 3 s",
         "  mini-t2v films in bfloat16, which takes 30.0 times as long as on the reference machine; bfloat16",
-        "    seems to be emulated here, generators.mini-t2v.dtype: float32 would be faster",
+        "    seems to be emulated here, generators.mini-t2v.dtype: auto would take float32",
         "  boosters train in float32, which takes 1.1 times as long as on the reference machine",
         "  not counted, as it depends on more than this machine: fetch (1)",
     ]

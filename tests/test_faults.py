@@ -161,9 +161,9 @@ class TestMainMemory:
         monkeypatch.setattr(
             reward, "_forward", lambda batch: forward(batch) if len(batch["input_ids"]) <= 2 else no_memory()
         )
-        assert reward.circumstances() == {}
+        assert reward.circumstances() == {"dtype": "float32"}
         assert len(reward.score(clips(3), ["a", "b", "c"])) == 3
-        assert reward.circumstances() == {"batch_size": 2}
+        assert reward.circumstances() == {"dtype": "float32", "batch_size": 2}
         assert "MPS: out of main memory; going on with batches of 2" in caplog.text
         monkeypatch.setattr(reward, "_forward", lambda batch: no_memory())
         with pytest.raises(InputError, match=r"MPS: main memory does not hold even one video\. What is scored is kept"):

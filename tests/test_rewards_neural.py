@@ -146,7 +146,7 @@ class TestMemory:
             caplog.clear()  # of what transformers says while it loads
             after = table(reward, given, PROMPTS[3:4] * 5)
         assert sizes == [8, 4, 2, 2, 2] and reward.batch_size == 2
-        assert reward.circumstances() == {"batch_size": 2}
+        assert reward.circumstances() == {"dtype": "float32", "batch_size": 2}
         assert [record.message for record in caplog.records] == [
             f"{name}: out of main memory; going on with batches of {size}"
             for name, size in ((reward._name, 4), (reward._name, 2))
