@@ -94,12 +94,15 @@ class Plan:
         return 1 if stage == "pilot" else self.config.preference.candidates
 
     def shard_size(self, generator: str, batch: str) -> int:
-        """Prompts in one shard of a batch."""
+        """Prompts in one shard of a batch: about as many in each, so that no core waits for a last large one."""
         config = self.config
         if config.shard_minutes is None:
-            return require(config.shard_size, "a checked configuration has shard_size or shard_minutes")
-        seconds_per_prompt = config.generators[generator].seconds_per_video * self.videos_per_prompt(batch)
-        return max(1, int(60 * config.shard_minutes / seconds_per_prompt))
+            most = require(config.shard_size, "a checked configuration has shard_size or shard_minutes")
+        else:
+            seconds_per_prompt = config.generators[generator].seconds_per_video * self.videos_per_prompt(batch)
+            most = max(1, int(60 * config.shard_minutes / seconds_per_prompt))
+        prompts = self.prompts(batch)
+        return max(1, -(-prompts // shard_count(prompts, most)))
 
     def shards(self, generator: str, batch: str) -> list[str]:
         """The names of a batch's shards."""

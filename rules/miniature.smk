@@ -1,12 +1,12 @@
-# The miniature generator from nothing, for those who doubt the shipped weights: `snakemake train_miniature`.
-# It writes to resources/retrained, never over what the repository ships.
+# The miniature's teacher from nothing and its student, for those who doubt the shipped weights. Both rules write to
+# resources/retrained, never over what the repository ships.
 
 
 rule train_miniature:
     input:
         manifest("minilm-l6") if "minilm-l6" in CONFIG.models else [],
     output:
-        directory("resources/retrained/miniature"),
+        directory("resources/retrained/miniature-teacher"),
     log:
         "logs/train_miniature.log",
     benchmark:
@@ -22,10 +22,38 @@ rule train_miniature:
             subpath(input[0], parent=True) if "minilm-l6" in CONFIG.models else ""
         ),
     message:
-        "Train the miniature generator (hours on two cores); a killed run resumes"
+        "Train the miniature's teacher (hours on two cores); a killed run resumes"
     shell:
         "python scripts/train_miniature.py {params.checkpoints:q} --text-encoder {params.text_encoder} "
         "--threads {threads} --export {output} --log {log}"
+
+
+rule distil_miniature:
+    input:
+        encoder=manifest("minilm-l6") if "minilm-l6" in CONFIG.models else [],
+        teacher="resources/miniature-teacher/transformer/diffusion_pytorch_model.safetensors",
+    output:
+        directory("resources/retrained/miniature"),
+    log:
+        "logs/distil_miniature.log",
+    benchmark:
+        "benchmarks/distil_miniature.tsv"
+    conda:
+        "../envs/generation.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+    params:
+        checkpoints=f"{CONFIG.store}/distil_miniature",
+        teacher=subpath(input.teacher, ancestor=2),
+        text_encoder=(
+            subpath(input.encoder, parent=True) if "minilm-l6" in CONFIG.models else ""
+        ),
+    message:
+        "Distil the miniature generator (40 minutes on two cores); a killed run resumes"
+    shell:
+        "python scripts/distil_miniature.py {params.checkpoints:q} --teacher {params.teacher} "
+        "--text-encoder {params.text_encoder} --threads {threads} --export {output} --log {log}"
 
 
 rule miniature_card:

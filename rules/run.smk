@@ -12,6 +12,7 @@ UNKNOWN = (
     "prompt_source",
     "vbench_checkpoint",
     "train_miniature",
+    "distil_miniature",
     "miniature_card",
 )
 

@@ -1,4 +1,8 @@
-"""Time our filming, sampling and scoring against the loops of the authors' scripts, side by side in one run."""
+"""Time what the suite chose against what it did not, side by side in one run.
+
+Our filming, sampling and scoring against the loops of the authors' scripts; `dtype: auto` against the other dtype; the
+distilled miniature against its teacher.
+"""
 
 import time
 from argparse import Namespace
@@ -14,7 +18,10 @@ from promptavideo import cli
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.load import Chain
 from promptavideo.config import Config, check
+from promptavideo.dtypes import resolve
 from promptavideo.generators import load_generator
+from promptavideo.miniature.acceptance import measure
+from promptavideo.models import fetch, requires
 from promptavideo.prompts import load_prompt_set
 from promptavideo.rewards import Reward, RewardConfig, load_rewards
 from promptavideo.rewards.neural import NeuralReward
@@ -22,28 +29,40 @@ from promptavideo.video import Clip
 
 SCORED_TOGETHER = 16
 SCORED_FRAMES = 33
+DTYPE_VIDEOS = 4
 
 parser = cli.parser(__doc__)
 parser.add_argument("--videos", type=int, default=32)
 parser.add_argument("--prompts", type=int, default=24, help="prompts to draw candidates for")
+parser.add_argument("--card-prompts", type=int, default=20, help="prompts to compare student and teacher on")
+TEACHER = Path("resources/miniature-teacher/generator.yaml")
+Row = tuple[str, float, str, float]
 
 
 def main(options: Namespace) -> None:
-    """Load config.yaml, time both pairs, print a table."""
+    """Load config.yaml and the teacher's entry, time all pairs, print a table."""
     root = Path()
-    config = check(yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8")), root)
+    raw = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))
+    config = check(raw, root)
+    for part, entries in yaml.safe_load(TEACHER.read_text(encoding="utf-8")).items():
+        raw[part] |= entries
+    both = check(raw, root)
     prompts = load_prompt_set("heldout", config.prompt_sets["heldout"], root)["prompt"].tolist()
     rows = [
         *_filming(config, prompts[: options.videos]),
+        *_filming_dtypes(config, prompts[:DTYPE_VIDEOS]),
+        *_training_dtypes(config),
+        *_student(both, options.card_prompts),
         *_sampling(config, prompts[: options.prompts]),
         *_scoring(prompts[: options.videos]),
     ]
-    cli.say(f"{'what':84} {'rate':>12} {'speed-up':>9}")
+    width = max(len(name) for name, *_ in rows)
+    cli.say(f"{'what':{width}} {'rate':>12} {'speed-up':>9}")
     for name, rate, unit, speed_up in rows:
-        cli.say(f"{name:84} {rate:8.2f} {unit:>3} {speed_up:8.1f}x")
+        cli.say(f"{name:{width}} {rate:8.2f} {unit:>3} {speed_up:8.1f}x")
 
 
-def _filming(config: Config, prompts: list[str]) -> list[tuple[str, float, str, float]]:
+def _filming(config: Config, prompts: list[str]) -> list[Row]:
     """Videos a second: one pipeline call a prompt, against fixed-shape batches; the same threads for both."""
     name, entry = next(iter(config.generators.items()))
     folder = Path("resources/models", *entry.models)
@@ -66,7 +85,103 @@ def _filming(config: Config, prompts: list[str]) -> list[tuple[str, float, str, 
     ]
 
 
-def _sampling(config: Config, prompts: list[str]) -> list[tuple[str, float, str, float]]:
+def _dtypes() -> tuple[str, str]:
+    """What `auto` takes on this machine, and the other."""
+    chosen = resolve("auto", "cpu", "benchmark")
+    return chosen, "float32" if chosen == "bfloat16" else "bfloat16"
+
+
+def _filming_dtypes(config: Config, prompts: list[str]) -> list[Row]:
+    """Videos a second in the dtype that `auto` takes and in the other; one small call, since emulation takes long."""
+    name, entry = next(iter(config.generators.items()))
+    rates = []
+    for dtype in _dtypes():
+        settings = entry.model_copy(update={"batch_size": len(prompts), "dtype": dtype, "device": "cpu"})
+        generator = load_generator(settings, Path("resources/models", *entry.models))
+
+        def film(generator=generator) -> int:  # type: ignore[no-untyped-def]
+            return len(list(generator.film(prompts, list(range(len(prompts))))))
+
+        film()
+        rates.append(_rate(film))
+    return _compared(f"filming {name}", rates, "v/s")
+
+
+def _training_dtypes(config: Config) -> list[Row]:
+    """Steps a second of a LoRA on the booster's base model, in the dtype that `auto` takes and in the other."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from promptavideo.boosters.load import load_chain
+
+    booster, rates = config.booster, []
+    torch.set_num_threads(booster.threads)
+    for dtype in _dtypes():
+        model, _ = load_chain(Chain(Path("resources/models", booster.base), ()), dtype)
+        lora = LoraConfig(r=booster.sft.lora.r, target_modules=booster.sft.lora.targets)
+        trained = get_peft_model(model, lora)
+        tokens = torch.arange(2 * 64).view(2, 64) + 100
+
+        def step(trained=trained, dtype=dtype, tokens=tokens) -> int:  # type: ignore[no-untyped-def]
+            with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+                trained(input_ids=tokens, labels=tokens).loss.backward()
+            return 1
+
+        step()
+        rates.append(_rate(step))
+    return _compared(f"training step of {booster.base}, 2 x 64 tokens", rates, "/s")
+
+
+def _compared(what: str, rates: Sequence[float], unit: str) -> list[Row]:
+    """Rows of the chosen dtype and the other."""
+    chosen, other = _dtypes()
+    return [
+        (f"{what}, {other}", rates[1], unit, 1.0),
+        (f"{what}, {chosen}, which auto takes", rates[0], unit, rates[0] / rates[1]),
+    ]
+
+
+def _student(config: Config, prompts: int) -> list[Row]:
+    """Videos a second of the teacher and of the miniature distilled from it, with the main numbers of their cards."""
+    found = []
+    with TemporaryDirectory() as folder:
+        for name in ("mini-t2v-teacher", "mini-t2v"):
+            entry = config.generators[name]
+            (model,) = entry.models
+            generator = load_generator(entry, _fetched(config, model, Path(folder)))
+            spent = [0, 0.0]
+
+            def film(  # type: ignore[no-untyped-def]
+                texts: list[str], seeds: list[int], generator=generator, spent=spent
+            ) -> list[Clip]:
+                began = time.perf_counter()
+                clips: list[Clip] = []
+                for start in range(0, len(texts), generator.batch_size):
+                    batch = slice(start, start + generator.batch_size)
+                    clips += generator.film(texts[batch], seeds[batch])
+                spent[0] += len(texts)
+                spent[1] += time.perf_counter() - began
+                return clips
+
+            report = measure(film, config.seed, prompts, seeds=2)
+            shares = ", ".join(f"{c.name.split(' moved')[0]} {c.value:.2f}" for c in report.criteria)
+            found.append((f"filming {name} ({shares})", spent[0] / spent[1]))
+    slow = found[0][1]
+    return [(what, rate, "v/s", rate / slow) for what, rate in found]
+
+
+def _fetched(config: Config, model: str, folder: Path) -> Path:
+    """The folder of a model; one that no run has fetched is put together in a temporary folder."""
+    ready = Path("resources/models", model)
+    if ready.exists():
+        return ready
+    entry = config.models[model]
+    others = {name: Path("resources/models", name) for name in requires(entry)}
+    fetch(model, entry, folder / model, others)
+    return folder / model
+
+
+def _sampling(config: Config, prompts: list[str]) -> list[Row]:
     """New tokens a second: five candidates of one prompt a call, against batches over many prompts."""
     from promptavideo.boosters.sampling import Sampler
 
@@ -94,7 +209,7 @@ def _sampling(config: Config, prompts: list[str]) -> list[tuple[str, float, str,
     ]
 
 
-def _scoring(prompts: list[str]) -> list[tuple[str, float, str, float]]:
+def _scoring(prompts: list[str]) -> list[Row]:
     """Videos a second that the paper's three rewards score, as tiny models of the real classes.
 
     The authors' way is a pass a reward, each of which decodes every video and scores it alone. Ours decodes a video

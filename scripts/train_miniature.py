@@ -1,4 +1,4 @@
-"""Train the miniature generator from nothing, or resume the run in the given folder."""
+"""Train the miniature's teacher from nothing, or resume the run in the given folder."""
 
 from argparse import Namespace
 from pathlib import Path

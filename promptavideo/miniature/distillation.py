@@ -4,10 +4,12 @@ The teacher films captions of the world with classifier-free guidance and determ
 latents are at the student's few noise levels. The student, a copy of the teacher, learns to go from one level to the
 next in a single step (Salimans & Ho 2022, progressive distillation, in one round; Meng et al. 2023, guidance folded
 into the student's weights). Trajectories whose clip shows another shape than asked are dropped, so the student
-confuses fewer shapes than its teacher. Both phases resume.
+confuses fewer shapes than its teacher; and errors at an object's contour, where a ball differs from a box, count more
+than elsewhere. Both phases resume.
 """
 
 import logging
+import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +39,8 @@ from promptavideo.miniature.training import (
     warm_decay,
 )
 from promptavideo.miniature.world import FRAMES, SHAPES, caption, random_scene
-from promptavideo.rewards.detector import detect
+from promptavideo.models import drop_paths
+from promptavideo.rewards.detector import LUMA, detect, object_coverage
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ class Plan:
     trajectories: int = 8192  # filmed by the teacher; about two thirds show the right shape
     part: int = 512  # clips in one file of trajectories
     film_batch: int = 64  # divides `part`
+    contour: float = 8.0  # how much more an error at the object's contour counts
     steps: int = 2500
     batch: int = 32
     lr: float = 3e-4
@@ -117,7 +121,7 @@ def film_trajectories(folder: Path, teacher: Path, text_encoder: Path, plan: Pla
     began = time.monotonic()
     for done, (index, path) in enumerate(missing, 1):
         rng, noise_rng = seeded(plan.seed, 5, index)
-        points, states, lengths = [], [], []
+        points, contours, states, lengths = [], [], [], []
         for _ in range(plan.part // plan.film_batch):
             scenes = [
                 replace(random_scene(rng), shape=str(rng.choice(SHAPES, p=SHAPE_SHARES)))
@@ -132,9 +136,13 @@ def film_trajectories(folder: Path, teacher: Path, text_encoder: Path, plan: Pla
             clips = _decode(vae, filmed[:, -1])
             kept = [i for i, scene in enumerate(scenes) if detect(clips[i]).shape == scene.shape]
             points.append(filmed[kept].half().cpu())
+            contours += [contour(clips[i]) for i in kept]
             states += [texts[i].bfloat16() for i in kept]
             lengths += [counts[i] for i in kept]
-        tensors = {"points": torch.cat(points), "states": torch.cat(states), "lengths": torch.tensor(lengths)}
+        tensors = {
+            "points": torch.cat(points), "contours": torch.stack(contours).half(), "states": torch.cat(states),
+            "lengths": torch.tensor(lengths),
+        }  # fmt: skip
         with atomic_path(path) as partial:
             save_file(tensors, partial)
         left = (time.monotonic() - began) / done * (len(missing) - done) / 60
@@ -185,21 +193,36 @@ def _decode(vae: Any, latents: torch.Tensor) -> np.ndarray:
     return pixels.cpu().numpy().reshape(len(latents), FRAMES, *pixels.shape[1:])
 
 
+def contour(clip: np.ndarray) -> torch.Tensor:
+    """How much of an object's contour lies in each place [T, 8, 8] of a clip's latents, 0-1.
+
+    Args:
+        clip: uint8 [T, H, W, 3].
+    """
+    rgb = np.divide(clip, 255, dtype=np.float32)
+    coverage = object_coverage(rgb, rgb @ LUMA)
+    if coverage is None:
+        return torch.zeros(len(clip), LATENT_SIZE, LATENT_SIZE)
+    inside = torch.from_numpy(coverage)
+    return torch.nn.functional.adaptive_max_pool2d(4 * inside * (1 - inside), LATENT_SIZE)
+
+
 class Trajectories:
     """What `film_trajectories` wrote, in memory."""
 
     def __init__(self, folder: Path) -> None:
         parts = [load_file(path) for path in sorted(folder.glob("[0-9]*.safetensors"), key=lambda p: int(p.stem))]
         self.points = torch.cat([part["points"] for part in parts])
+        self.contours = torch.cat([part["contours"] for part in parts])
         states = torch.cat([part["states"] for part in parts])
         self.texts = states.split(torch.cat([part["lengths"] for part in parts]).tolist())
 
     def batch(self, rng: np.random.Generator, size: int) -> tuple[torch.Tensor, ...]:
-        """Latents [B, C, T, H, W] before and after one step, the step's number [B], and the `padded` texts."""
+        """Latents [B, C, T, H, W] before and after one step, its number [B], contours [B, T, H, W], `padded` texts."""
         rows = rng.integers(0, len(self.points), size)
         steps = torch.from_numpy(rng.permutation(np.arange(size) % (self.points.shape[1] - 1)))
         here, there = self.points[rows, steps].float(), self.points[rows, steps + 1].float()
-        return here, there, steps, *padded([self.texts[row] for row in rows])
+        return here, there, steps, self.contours[rows].float(), *padded([self.texts[row] for row in rows])
 
 
 def train_student(folder: Path, teacher: Path, plan: Plan, device: str = "cpu") -> None:
@@ -220,13 +243,14 @@ def train_student(folder: Path, teacher: Path, plan: Plan, device: str = "cpu") 
     began, losses = time.monotonic(), []
     for step in range(start, plan.steps):
         rng, _ = seeded(plan.seed, 6, step)
-        here, there, moments, states, bias = trajectories.batch(rng, plan.batch)
+        here, there, moments, contours, states, bias = trajectories.batch(rng, plan.batch)
         target = step_velocity(here, there, torch.cat([levels[moments], levels[moments + 1]], dim=1)).to(device)
         for group in optimizer.param_groups:
             group["lr"] = plan.lr * warm_decay(step, plan.steps, plan.decay_steps)
         with sdpa_kernel(SDPBackend.MATH):
             velocity = _velocity(model, here.to(device), torch.tensor(times)[moments].to(device), states, bias)
-        loss = (velocity - target).square().mean()
+        weights = (1 + plan.contour * contours).unsqueeze(1).expand_as(velocity).to(device)
+        loss = ((velocity - target).square() * weights).sum() / weights.sum()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -249,3 +273,19 @@ def train_student(folder: Path, teacher: Path, plan: Plan, device: str = "cpu") 
             )
             save_average(model, average, folder / "transformer")
     save_average(model, average, folder / "transformer")  # what a run killed after its last state had not saved
+
+
+def export(folder: Path, teacher: Path, target: Path) -> None:
+    """Write what a repository ships: the student in half precision, with its teacher's VAE and sampler's settings.
+
+    Args:
+        folder: A distillation's folder with `transformer/`.
+        teacher: Its teacher's folder.
+        target: Gets `vae/`, `transformer/` and `scheduler/`.
+    """
+    for name in ("vae", "scheduler"):
+        shutil.copytree(teacher / name, target / name, dirs_exist_ok=True)
+    student: Any = LatteTransformer3DModel.from_pretrained(folder / "transformer")
+    student.half().save_pretrained(target / "transformer")
+    (target / "transformer" / "diffusion_pytorch_model.safetensors").chmod(0o644)  # saved for its owner alone
+    drop_paths(target)
