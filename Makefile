@@ -3,6 +3,7 @@
 PYTHON ?= $(or $(shell for name in python3 python3.13 python3.12 python3.11; do \
   $$name scripts/check_python.py 2> /dev/null && echo $$name && break; done),python3)
 CORES ?= all
+WORKERS ?= 2
 export PYTHONPATH := $(CURDIR)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -12,8 +13,10 @@ reproduce: .venv/run vbench-if-possible
 	snakemake --cores $(CORES) --quiet rules
 	@python scripts/headline.py
 
+# Files go to workers whole, as their tests share fixtures; each worker computes on one core. `make WORKERS=1 test`, or
+# more, where there is memory: each takes up to 2 GB.
 test: .venv/dev
-	pytest
+	pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Needs root: it installs Debian's Slurm where it is missing, starts it in a folder of its own and stops it again.
 test-slurm: .venv/dev

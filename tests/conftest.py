@@ -1,4 +1,7 @@
+import os
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: a waiting thread leaves its core to others
 
 import pytest
 import torch
@@ -10,6 +13,12 @@ from promptavideo.miniature.training import build_scheduler, build_transformer, 
 from promptavideo.models import LocalModel, MiniatureModel, fetch
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under pytest-xdist, start with the files that take longest, so that no worker is left with one at the end."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: not (item.get_closest_marker("workflow") or "boosters_scale" in item.path.stem))
 
 
 @pytest.fixture(scope="session")
