@@ -455,6 +455,7 @@ def test_lines_that_pull_in_more_are_incomplete(pytestconfig: pytest.Config, tmp
 
 def test_an_index_that_cannot_be_asked_is_named_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     with pytest.raises(ConnectionError):
         resolve(["numpy==2.4.6"], tmp_path / "cache", tmp_path / "run")
 

@@ -316,7 +316,7 @@ class TestMemory:
         generator.film(["a red ball"], [2])
         assert crowded.steps[-1] == enough  # and stays there
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU")
-        assert generator.circumstances() == {"device": "GPU", "offload": enough}
+        assert generator.circumstances() == {"device": "GPU", "dtype": "float32", "offload": enough}
 
     def test_memory_that_never_suffices_is_an_error_that_says_what_to_do(
         self, generator: DiffusersGenerator, monkeypatch: pytest.MonkeyPatch
