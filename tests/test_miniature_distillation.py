@@ -13,7 +13,6 @@ from promptavideo.miniature import distillation
 from promptavideo.miniature.distillation import (
     Plan,
     Trajectories,
-    contour,
     distil,
     export,
     film_trajectories,
@@ -22,8 +21,7 @@ from promptavideo.miniature.distillation import (
     train_student,
 )
 from promptavideo.miniature.training import build_scheduler
-from promptavideo.miniature.world import SHAPES, Scene, random_scene, render
-from promptavideo.rewards.detector import detect
+from promptavideo.miniature.world import SHAPES, Scene, random_scene
 
 PLAN = Plan(
     teacher_steps=4,
@@ -116,7 +114,6 @@ def test_the_students_levels_are_among_the_teachers() -> None:
 def test_only_clips_that_show_the_shape_asked_for_are_kept(filmed: Path) -> None:
     found = Trajectories(filmed / "trajectories")
     assert found.points.shape == (4, 3, 8, 8, 8, 8) and len(found.texts) == 4  # of two parts of four clips
-    assert found.contours.shape == (4, 8, 8, 8)
     assert not torch.equal(found.points[0, 0], found.points[1, 0])
 
 
@@ -147,16 +144,6 @@ def test_a_trajectory_ends_where_the_guided_sampler_does(filmed: Path, teacher: 
         num_inference_steps=PLAN.teacher_steps, guidance_scale=PLAN.guidance, clean_caption=False, output_type="latent",
     ).frames  # fmt: skip
     torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=2e-3)
-
-
-def test_contours_lie_around_the_object() -> None:
-    scene = Scene("red", "box", "right", "wall")
-    clip = render(scene, np.random.default_rng(0))
-    found = contour(clip)
-    assert found.shape == (8, 8, 8) and float(found.min()) >= 0 and float(found.max()) <= 1
-    assert detect(clip).shape == "box" and 0.03 < float((found > 0.5).float().mean()) < 0.4
-    assert float(found[:, 0].max()) == 0  # it moves along the middle
-    assert not contour(np.zeros((8, 32, 32, 3), np.uint8)).any()
 
 
 def test_the_student_starts_as_its_teacher_and_learns(filmed: Path, teacher: Path, tmp_path: Path) -> None:

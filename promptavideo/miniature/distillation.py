@@ -4,8 +4,7 @@ The teacher films captions of the world with classifier-free guidance and determ
 latents are at the student's few noise levels. The student, a copy of the teacher, learns to go from one level to the
 next in a single step (Salimans & Ho 2022, progressive distillation, in one round; Meng et al. 2023, guidance folded
 into the student's weights). Trajectories whose clip shows another shape than asked are dropped, so the student
-confuses fewer shapes than its teacher; and errors at an object's contour, where a ball differs from a box, count more
-than elsewhere. Both phases resume.
+learns none of its teacher's mistakes. Both phases resume.
 """
 
 import logging
@@ -40,7 +39,7 @@ from promptavideo.miniature.training import (
 )
 from promptavideo.miniature.world import FRAMES, SHAPES, caption, random_scene
 from promptavideo.models import drop_paths
-from promptavideo.rewards.detector import LUMA, detect, object_coverage
+from promptavideo.rewards.detector import detect
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +57,6 @@ class Plan:
     trajectories: int = 8192  # filmed by the teacher; about two thirds show the right shape
     part: int = 512  # clips in one file of trajectories
     film_batch: int = 64  # divides `part`
-    contour: float = 8.0  # how much more an error at the object's contour counts
     steps: int = 2500
     batch: int = 32
     lr: float = 3e-4
@@ -121,7 +119,7 @@ def film_trajectories(folder: Path, teacher: Path, text_encoder: Path, plan: Pla
     began = time.monotonic()
     for done, (index, path) in enumerate(missing, 1):
         rng, noise_rng = seeded(plan.seed, 5, index)
-        points, contours, states, lengths = [], [], [], []
+        points, states, lengths = [], [], []
         for _ in range(plan.part // plan.film_batch):
             scenes = [
                 replace(random_scene(rng), shape=str(rng.choice(SHAPES, p=SHAPE_SHARES)))
@@ -136,13 +134,9 @@ def film_trajectories(folder: Path, teacher: Path, text_encoder: Path, plan: Pla
             clips = _decode(vae, filmed[:, -1])
             kept = [i for i, scene in enumerate(scenes) if detect(clips[i]).shape == scene.shape]
             points.append(filmed[kept].half().cpu())
-            contours += [contour(clips[i]) for i in kept]
             states += [texts[i].bfloat16() for i in kept]
             lengths += [counts[i] for i in kept]
-        tensors = {
-            "points": torch.cat(points), "contours": torch.stack(contours).half(), "states": torch.cat(states),
-            "lengths": torch.tensor(lengths),
-        }  # fmt: skip
+        tensors = {"points": torch.cat(points), "states": torch.cat(states), "lengths": torch.tensor(lengths)}
         with atomic_path(path) as partial:
             save_file(tensors, partial)
         left = (time.monotonic() - began) / done * (len(missing) - done) / 60
@@ -193,36 +187,21 @@ def _decode(vae: Any, latents: torch.Tensor) -> np.ndarray:
     return pixels.cpu().numpy().reshape(len(latents), FRAMES, *pixels.shape[1:])
 
 
-def contour(clip: np.ndarray) -> torch.Tensor:
-    """How much of an object's contour lies in each place [T, 8, 8] of a clip's latents, 0-1.
-
-    Args:
-        clip: uint8 [T, H, W, 3].
-    """
-    rgb = np.divide(clip, 255, dtype=np.float32)
-    coverage = object_coverage(rgb, rgb @ LUMA)
-    if coverage is None:
-        return torch.zeros(len(clip), LATENT_SIZE, LATENT_SIZE)
-    inside = torch.from_numpy(coverage)
-    return torch.nn.functional.adaptive_max_pool2d(4 * inside * (1 - inside), LATENT_SIZE)
-
-
 class Trajectories:
     """What `film_trajectories` wrote, in memory."""
 
     def __init__(self, folder: Path) -> None:
         parts = [load_file(path) for path in sorted(folder.glob("[0-9]*.safetensors"), key=lambda p: int(p.stem))]
         self.points = torch.cat([part["points"] for part in parts])
-        self.contours = torch.cat([part["contours"] for part in parts])
         states = torch.cat([part["states"] for part in parts])
         self.texts = states.split(torch.cat([part["lengths"] for part in parts]).tolist())
 
     def batch(self, rng: np.random.Generator, size: int) -> tuple[torch.Tensor, ...]:
-        """Latents [B, C, T, H, W] before and after one step, its number [B], contours [B, T, H, W], `padded` texts."""
+        """Latents [B, C, T, H, W] before and after one step, the step's number [B], and the `padded` texts."""
         rows = rng.integers(0, len(self.points), size)
         steps = torch.from_numpy(rng.permutation(np.arange(size) % (self.points.shape[1] - 1)))
         here, there = self.points[rows, steps].float(), self.points[rows, steps + 1].float()
-        return here, there, steps, self.contours[rows].float(), *padded([self.texts[row] for row in rows])
+        return here, there, steps, *padded([self.texts[row] for row in rows])
 
 
 def train_student(folder: Path, teacher: Path, plan: Plan, device: str = "cpu") -> None:
@@ -243,14 +222,13 @@ def train_student(folder: Path, teacher: Path, plan: Plan, device: str = "cpu") 
     began, losses = time.monotonic(), []
     for step in range(start, plan.steps):
         rng, _ = seeded(plan.seed, 6, step)
-        here, there, moments, contours, states, bias = trajectories.batch(rng, plan.batch)
+        here, there, moments, states, bias = trajectories.batch(rng, plan.batch)
         target = step_velocity(here, there, torch.cat([levels[moments], levels[moments + 1]], dim=1)).to(device)
         for group in optimizer.param_groups:
             group["lr"] = plan.lr * warm_decay(step, plan.steps, plan.decay_steps)
         with sdpa_kernel(SDPBackend.MATH):
             velocity = _velocity(model, here.to(device), torch.tensor(times)[moments].to(device), states, bias)
-        weights = (1 + plan.contour * contours).unsqueeze(1).expand_as(velocity).to(device)
-        loss = ((velocity - target).square() * weights).sum() / weights.sum()
+        loss = (velocity - target).square().mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
