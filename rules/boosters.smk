@@ -48,6 +48,7 @@ rule candidates:
         "benchmarks/candidates/{generator}/dpo-{round}.tsv"
     conda:
         "../envs/booster.yaml"
+    threads: CONFIG.booster.threads
     resources:
         mem_mb=4000,
     params:

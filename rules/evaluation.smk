@@ -15,6 +15,11 @@ rule refine:
         "benchmarks/refine/{generator}/{set}/{refiner}.tsv"
     conda:
         "../envs/booster.yaml"
+    threads: lambda wildcards: (
+        CONFIG.booster.threads
+        if PLAN.booster(wildcards.generator, wildcards.refiner)
+        else 1
+    )
     resources:
         mem_mb=4000,
     params:

@@ -193,7 +193,7 @@ def _sampling(config: Config, prompts: list[str]) -> list[Row]:
             Chain(Path("resources/models", booster.base), ()),
             Instruction(Path(booster.instruction)),
             booster.sampling.model_copy(update={"batch_size": batch_size}),
-            threads=1,
+            workers=1,
             device=booster.device,
         )
 

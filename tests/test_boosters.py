@@ -136,9 +136,9 @@ MakeSampler = Callable[..., Sampler]
 
 @pytest.fixture(scope="module")
 def sampler(outspoken: Path, instruction: Instruction) -> MakeSampler:
-    def make(**settings: Any) -> Sampler:
+    def make(workers: int = 1, **settings: Any) -> Sampler:
         chosen = {"max_new_tokens": 16, "max_prompt_tokens": 64, "batch_size": 8, **settings}
-        return Sampler(Chain(outspoken, ()), instruction, SamplingSettings(**chosen), threads=1, device="cpu")
+        return Sampler(Chain(outspoken, ()), instruction, SamplingSettings(**chosen), workers, device="cpu")
 
     return make
 
@@ -156,6 +156,7 @@ class TestSampler:
         places = (49, 3, 20)
         three = booster.rewrite([prompts[place] for place in places], [seeds[place] for place in places], "three")
         assert three == [texts[place] for place in places]
+        assert sampler(workers=3).rewrite(prompts, seeds, "three calls at a time") == texts
 
     def test_rows_of_a_batch_get_bitwise_equal_logits(self, sampler: MakeSampler) -> None:
         booster = sampler()

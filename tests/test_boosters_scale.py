@@ -213,7 +213,7 @@ class TestDevices:
         with pytest.raises(InputError, match=r"booster\.device: cuda needs a GPU"):
             train_sft(PAIRS, Chain(llama, ()), instruction, SFT, run)
         with pytest.raises(InputError, match=r"booster\.device: cuda needs a GPU"):
-            Sampler(Chain(llama, ()), instruction, SamplingSettings(), threads=1, device="cuda")
+            Sampler(Chain(llama, ()), instruction, SamplingSettings(), workers=1, device="cuda")
 
 
 def full(*arguments: Any, **named: Any) -> Any:
@@ -235,7 +235,7 @@ class TestMemory:
     def test_sampling_names_the_batch(
         self, llama: Path, instruction: Instruction, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        sampler = Sampler(Chain(llama, ()), instruction, SamplingSettings(batch_size=8), threads=1, device="cpu")
+        sampler = Sampler(Chain(llama, ()), instruction, SamplingSettings(batch_size=8), workers=1, device="cpu")
         monkeypatch.setattr(sampler._model, "generate", full)
         with pytest.raises(InputError, match=r"lower booster\.sampling\.batch_size, which is 8"):
             sampler.rewrite(["a red ball"], [1], "draw")
@@ -431,7 +431,7 @@ class TestVllm:
         prompts, seeds = ["a red ball", "a blue ball", "a red ball"], [7, 8, 9]
         sampler = VllmSampler(chain, instruction, self.SETTINGS, "cpu")
         texts = sampler.rewrite(prompts, seeds, "draw")
-        plain = Sampler(chain, instruction, self.SETTINGS, threads=1, device="cpu")
+        plain = Sampler(chain, instruction, self.SETTINGS, workers=1, device="cpu")
         assert [row for row, _ in engine.asked] == [plain._encode(prompt) for prompt in prompts]
         assert [params.seed for _, params in engine.asked] == seeds
         assert {(params.temperature, params.top_p, params.top_k) for _, params in engine.asked} == {(1.0, 1.0, 50)}

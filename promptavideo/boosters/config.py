@@ -80,7 +80,8 @@ class BoosterConfig(Section):
     """Of the base model's weights, in training and sampling. bfloat16 trains under autocast; adapters are float32
     always. `auto` is bfloat16 where the device has instructions for it, else float32."""
     threads: int = Field(2, ge=1)
-    """Torch threads of each process of a training, fixed here since sums depend on it; sampling takes one."""
+    """Torch threads of each process of a training, fixed here since sums depend on it. On a processor, sampling makes
+    as many calls at a time, each on one thread, which changes no text."""
     sampling: SamplingSettings = SamplingSettings()
     sft: TrainSettings
     dpo: DpoSettings

@@ -3,6 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -54,6 +55,8 @@ class BoosterSampler(ABC):
     """Rows that an engine takes at a time."""
     dtype: str
     """What it computes in."""
+    workers: int = 1
+    """Calls at a time."""
 
     def __init__(self, tokenizer: Any, instruction: Instruction, settings: SamplingSettings) -> None:
         self.tokenizer = tokenizer
@@ -73,13 +76,22 @@ class BoosterSampler(ABC):
                 suffice.
         """
         asked = [self._encode(prompt) for prompt in prompts]
+        calls = [slice(start, start + self.rows_a_call) for start in range(0, len(asked), self.rows_a_call)]
         progress = Progress(stage, len(prompts), "candidates")
         answers: list[str] = []
-        for start in range(0, len(asked), self.rows_a_call):
-            rows = slice(start, start + self.rows_a_call)
+
+        def draw(rows: slice) -> list[str]:
             with enough_memory(f"lower booster.sampling.batch_size, which is {self.settings.batch_size}"):
-                answers += self._draw(asked[rows], seeds[rows])
-            progress.advance(len(asked[rows]))
+                return self._draw(asked[rows], seeds[rows])
+
+        with ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            try:
+                for drawn in pool.map(draw, calls):
+                    answers += drawn
+                    progress.advance(len(drawn))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         cleaned = [clean_answer(answer, self.settings.max_words) for answer in answers]
         if empty := sum(not text for text in cleaned):
             log.warning("%s: %d of %d answers were empty; the prompt itself stands in", stage, empty, len(cleaned))
@@ -103,7 +115,8 @@ class Sampler(BoosterSampler):
 
     Every call of the model has one shape: `batch_size` rows of `max_prompt_tokens` tokens, padded. Floating-point sums
     depend on shapes, so this is what makes a row's text independent of its neighbours and of the number of rows. They
-    also depend on how threads share a batch: with two, a row's bfloat16 logits now and then changed with its place.
+    also depend on how threads share a batch: with two, a row's bfloat16 logits now and then changed with its place. So
+    every call computes on one thread, and several calls at a time take several cores.
     """
 
     def __init__(
@@ -111,13 +124,14 @@ class Sampler(BoosterSampler):
         chain: Chain,
         instruction: Instruction,
         settings: SamplingSettings,
-        threads: int,
+        workers: int,
         device: Device,
         dtype: Dtype = "auto",
     ) -> None:
-        """Load the booster; `threads` must be 1 where a text may depend on its prompt and seed only."""
-        torch.set_num_threads(threads)
+        """Load the booster; `workers` is the number of calls at a time on a processor, and changes no text."""
+        torch.set_num_threads(1)
         self._device = choose_device(device, "booster")
+        self.workers = workers if self._device == "cpu" else 1
         self.dtype = resolve(dtype, self._device, "booster")
         model: Any
         model, tokenizer = load_chain(chain, self.dtype)

@@ -35,7 +35,7 @@ class BoosterRefiner(Refiner):
             self._sampler = VllmSampler(chain, instruction, config.sampling, config.device, config.dtype)
         else:
             self._sampler = Sampler(
-                chain, instruction, config.sampling, threads=1, device=config.device, dtype=config.dtype
+                chain, instruction, config.sampling, workers=config.threads, device=config.device, dtype=config.dtype
             )
 
     def circumstances(self) -> dict[str, Any]:
