@@ -93,6 +93,12 @@ def refine_inputs(wildcards):
     return refiner.files if refiner.kind == "llm" else []
 
 
+def refine_threads(wildcards):
+    """A booster draws on as many cores as it has threads."""
+    drawn = PLAN.booster(wildcards.generator, wildcards.refiner)
+    return CONFIG.booster.threads if drawn else 1
+
+
 def refine_options(wildcards):
     """What the refiner needs beside its own entry."""
     refiner = CONFIG.refiners[wildcards.refiner]

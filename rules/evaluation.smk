@@ -15,11 +15,7 @@ rule refine:
         "benchmarks/refine/{generator}/{set}/{refiner}.tsv"
     conda:
         "../envs/booster.yaml"
-    threads: lambda wildcards: (
-        CONFIG.booster.threads
-        if PLAN.booster(wildcards.generator, wildcards.refiner)
-        else 1
-    )
+    threads: refine_threads
     resources:
         mem_mb=4000,
     params:
