@@ -44,20 +44,20 @@ def workspace(folder: Path) -> Path:
     return folder
 
 
-def command(*arguments: str) -> list[str]:
-    return ["snakemake", "--quiet", "rules", *arguments, "--configfile", "config.yaml", str(ROOT / "tests/smoke.yaml")]
+def command(*arguments: str, more: str | None = None) -> list[str]:
+    """Snakemake at smoke scale, with `more` for a last configuration file."""
+    files = ["config.yaml", str(ROOT / "tests/smoke.yaml"), *([more] if more else [])]
+    return ["snakemake", "--quiet", "rules", *arguments, "--configfile", *files]
 
 
-def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, timeout=1200)
+def snakemake(folder: Path, *arguments: str, more: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments, more=more), cwd=folder, capture_output=True, text=True, timeout=1200)
 
 
 def probed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A run that probes the machine first, as config.yaml asks for."""
     (folder / "reference.yaml").write_text(yaml.safe_dump({"planning": CONFIG["planning"]}))
-    return subprocess.run(
-        [*command(*arguments), "reference.yaml"], cwd=folder, capture_output=True, text=True, timeout=1200
-    )
+    return snakemake(folder, *arguments, more="reference.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -193,10 +193,13 @@ def test_a_pilot_replaces_what_the_plan_expects(finished: Path, tmp_path: Path) 
 
 
 def test_other_shards_one_core_and_kills_give_the_same(finished: Path, tmp_path: Path) -> None:
-    """Shards of one prompt on one core, killed while filming, scoring and training, against one smooth run."""
+    """Shards of two prompts and one on one core, killed while filming, scoring and training, against one smooth run."""
+    arms = ["original", "dpo-2"]
     folder = workspace(tmp_path / "run")
     shutil.copytree(finished / "resources/models", folder / "resources/models")
-    shards = ("--config", "shard_size=1")
+    # The other arms of the evaluation come from the same rules as these.
+    (folder / "split.yaml").write_text(yaml.safe_dump({"shard_size": 2, "evaluation": {"refiners": arms}}))
+    arguments = ("--cores", "1", "results/tables/videoscore.csv")
     store = folder / "store/mini-t2v"
     moments: list[Callable[[], bool]] = [
         lambda: any(store.glob("videos/*/*.mp4")),
@@ -205,13 +208,13 @@ def test_other_shards_one_core_and_kills_give_the_same(finished: Path, tmp_path:
     ]
     filmed: dict[Path, int] = {}
     for moment in moments:
-        kill_at(moment, folder, "--cores", "1", *shards)
+        kill_at(moment, folder, *arguments, more="split.yaml")
         filmed |= {path: path.stat().st_mtime_ns for path in store.glob("videos/*/*.mp4")}
-    run = snakemake(folder, "--cores", "1", *shards)
+    run = snakemake(folder, *arguments, more="split.yaml")
     assert run.returncode == 0, run.stderr[-3000:]
     assert filmed
     assert filmed == {path: path.stat().st_mtime_ns for path in filmed}, "a finished video was filmed again"
-    assert_same_results(finished, folder)
+    assert_same_results(folder, finished, arms)
 
 
 def test_another_generator_needs_an_entry_in_the_configuration_only(finished: Path) -> None:
@@ -228,9 +231,7 @@ def test_another_generator_needs_an_entry_in_the_configuration_only(finished: Pa
     fewer = {"evolution": {"rounds": 1}, "preference": {"rounds": 1}, "refiners": {"dpo-2": None}}
     compared = {"evaluation": {"refiners": ["original", "dpo-1"]}}
     (finished / "more.yaml").write_text(yaml.safe_dump(entries | fewer | compared))
-    run = subprocess.run(
-        [*command("--cores", "2", "tiny-wan"), "more.yaml"], cwd=finished, capture_output=True, text=True, timeout=1200
-    )
+    run = snakemake(finished, "--cores", "2", "tiny-wan", more="more.yaml")
     assert run.returncode == 0, run.stderr[-3000:]
     table = pd.read_csv(finished / "results/tiny-wan/tables/videoscore.csv")
     ours = table[table["set"] == "heldout"]
@@ -240,11 +241,12 @@ def test_another_generator_needs_an_entry_in_the_configuration_only(finished: Pa
     assert not (finished / "results/tiny-ltx").exists()
 
 
-def kill_at(moment: Callable[[], bool], folder: Path, *arguments: str) -> None:
+def kill_at(moment: Callable[[], bool], folder: Path, *arguments: str, more: str) -> None:
     """Start the workflow and kill it with all its jobs as soon as `moment` holds."""
     process = subprocess.Popen(
-        command(*arguments), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+        command(*arguments, more=more), cwd=folder, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     deadline = time.monotonic() + 600
     while not moment():
         assert process.poll() is None, "the run ended before it could be killed"
@@ -254,10 +256,10 @@ def kill_at(moment: Callable[[], bool], folder: Path, *arguments: str) -> None:
     process.wait()
 
 
-def assert_same_results(one: Path, other: Path) -> None:
-    """The same prompts, the same videos byte for byte, the same scores and table."""
+def assert_same_results(one: Path, other: Path, arms: list[str]) -> None:
+    """The same prompts, the same videos byte for byte, the same scores and table; evaluated arms: `arms` in `one`."""
     batches = [path.parent for path in sorted((one / "results/mini-t2v").rglob("scores.parquet"))]
-    assert len(batches) == 10
+    assert len(batches) == 5 + len(arms)
     for batch in batches:
         mirror = other / batch.relative_to(one)
         ours, theirs = (pd.read_parquet(folder / "prompts.parquet") for folder in (batch, mirror))
@@ -266,7 +268,9 @@ def assert_same_results(one: Path, other: Path) -> None:
         ours, theirs = (pd.read_parquet(folder / "scores.parquet") for folder in (batch, mirror))
         pd.testing.assert_frame_equal(ours, theirs, rtol=0, atol=1e-6)
     tables = [pd.read_csv(folder / "results/tables/videoscore.csv") for folder in (one, other)]
-    pd.testing.assert_frame_equal(*tables, rtol=0, atol=1e-6)
+    rows = [table[(table["set"] == "paper") | table["refiner"].isin(arms)].reset_index(drop=True) for table in tables]
+    assert len(rows[0]) == len(tables[0]) == 6 + len(arms)
+    pd.testing.assert_frame_equal(*rows, rtol=0, atol=1e-6)
 
 
 def shas(batch: Path) -> dict[tuple[str, int, int], str]:
