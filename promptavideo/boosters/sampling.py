@@ -139,6 +139,8 @@ class Sampler(BoosterSampler):
         self.rows_a_call = settings.batch_size
         with enough_memory("take a smaller booster.base, or a GPU with more memory"):
             self._model: Any = model.to(self._device).eval()
+        # torch multiplies a view, such as the last states of all rows, by a copy of the whole head for each row.
+        self._model.get_output_embeddings().register_forward_pre_hook(lambda _, given: (given[0].contiguous(),))
 
     def _draw(self, asked: Sequence[list[int]], seeds: Sequence[int]) -> list[str]:
         settings, tokenizer = self.settings, self.tokenizer
