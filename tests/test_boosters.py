@@ -261,6 +261,18 @@ class TestTraining:
         assert list(sft)[:2] == list(dpo)[:2] == ["step", "loss"]
         assert {"rewards/margins", "rewards/accuracies"} <= set(dpo)
 
+    def test_only_the_last_layers_are_adapted_where_so_configured(
+        self, llama: Path, instruction: Instruction, tmp_path: Path
+    ) -> None:
+        settings = SFT.model_copy(update={"lora": LoraSettings(layers=1)})
+        train_sft(PAIRS, Chain(llama, ()), instruction, settings, make_run(tmp_path, "sft"))
+        adapted = load_file(tmp_path / "sft/adapter/adapter_model.safetensors")
+        assert len(adapted) == 2 * 7 and all(".layers.1." in name for name in adapted)  # of layers 0 and 1
+        merged: Any = load_chain(read_chain(llama, tmp_path / "sft"), "float32")[0].state_dict()
+        base: Any = load_chain(Chain(llama, ()), "float32")[0].state_dict()
+        changed = {name for name in base if not torch.equal(base[name], merged[name])}
+        assert len(changed) == 7 and all(".layers.1." in name for name in changed)
+
     def test_loss_goes_down(self, outspoken: Path, instruction: Instruction, tmp_path: Path) -> None:
         settings = SFT.model_copy(update={"epochs": 6.0, "lora": LoraSettings(r=8, alpha=32)})
         train_sft(PAIRS, Chain(outspoken, ()), instruction, settings, make_run(tmp_path, "sft"))

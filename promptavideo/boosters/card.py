@@ -32,7 +32,7 @@ A LoRA adapter that teaches a chat model to rewrite a short prompt so that a tex
 | steps | $steps of $batch_size examples, on $devices device(s) |
 | weights while training | $dtype |
 | learning rate, epochs | $learning_rate, $epochs |
-| LoRA | r $r, alpha $alpha, dropout $dropout, on $targets |
+| LoRA | r $r, alpha $alpha, dropout $dropout, on $targets of $layers |
 | seed | $seed |
 
 The full settings are in `../booster.json`, the losses of every step in `../log.csv`.
@@ -95,6 +95,7 @@ def write_readme(folder: Path, name: str, card: Mapping[str, Any], metrics: Mapp
         metrics="\n".join(f"| {column} | {value:.6g} |" for column, value in metrics.items()),
         **{key: settings[key] for key in ("batch_size", "learning_rate", "epochs")},
         **{key: settings["lora"][key] for key in ("r", "alpha", "dropout")},
+        layers="all layers" if settings["lora"]["layers"] is None else f"the last {settings['lora']['layers']} layers",
         targets=", ".join(settings["lora"]["targets"]),
     )
     with atomic_path(folder / "README.md") as partial:

@@ -17,6 +17,8 @@ class LoraSettings(Section):
     r: int = Field(16, ge=1)
     alpha: int = Field(16, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
+    layers: int | None = Field(None, ge=1)
+    """Adapt so many of the last layers; all when absent. No gradient goes below them, which saves time."""
     targets: list[str] = Field(
         ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], min_length=1
     )

@@ -183,7 +183,7 @@ def _train(
             model=model,
             processing_class=tokenizer,
             train_dataset=_dataset(examples, checkpoints, run.devices, on_gpu),
-            peft_config=_lora(settings.lora),
+            peft_config=_lora(settings.lora, model.config.num_hidden_layers),
         )
         if run.devices > 1:
             launch.hold(trainer)
@@ -258,8 +258,11 @@ def _arguments(
     }
 
 
-def _lora(settings: LoraSettings) -> LoraConfig:
+def _lora(settings: LoraSettings, layers: int) -> LoraConfig:
+    """The adapter's configuration for a model of so many layers."""
+    adapted = None if settings.layers is None else list(range(max(layers - settings.layers, 0), layers))
     return LoraConfig(
+        layers_to_transform=adapted,
         r=settings.r,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
