@@ -54,6 +54,8 @@ def test_the_papers_values() -> None:
     sft, dpo, preference = config.booster.sft, config.booster.dpo, config.preference
     assert (sft.epochs, sft.batch_size, sft.learning_rate) == (14, 16, 1e-4)
     assert (dpo.epochs, dpo.batch_size, dpo.learning_rate) == (3, 32, 5e-5)
+    assert sft.lora.layers is None and dpo.lora.layers is None  # the laptop adapts half of them
+    assert (dpo.lora.r, dpo.lora.alpha) == (16, 16)
     assert (preference.rounds, preference.candidates, preference.rule) == (2, 5, "best-worst")
     assert config.booster.base == "llama-3-8b-instruct" and config.booster.dtype == "bfloat16"
     assert {entry.kind for entry in config.rewards.values()} == {"videoscore", "aesthetic", "mps"}
