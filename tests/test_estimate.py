@@ -19,10 +19,11 @@ RAW = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 
 
 def config(**changes: Any) -> Config:
-    """The repository's configuration, at 10 s a video and 2 a GPU-hour, with an operator that charges."""
+    """The repository's configuration at 10 s a video, 2 a GPU-hour and given epochs; its operator charges."""
     raw = copy.deepcopy(RAW)
     raw["generators"]["mini-t2v"]["seconds_per_video"] = 10.0
     raw["planning"] = {"gpu_hour_price": 2.0, "seconds_per_score": 2.0, "request_tokens": 1000, "answer_tokens": 500}
+    raw["booster"]["sft"]["epochs"], raw["booster"]["dpo"]["epochs"] = 6, 3
     raw["operators"]["paid"] = {
         "kind": "chat", "base_url": "http://localhost", "model": "m", "key_variable": "KEY", "max_tokens": 100,
         "prices": {"prompt": 1.0, "completion": 2.0},
@@ -201,7 +202,7 @@ def test_what_was_measured_here_is_not_scaled(tmp_path: Path) -> None:
 def test_a_shard_has_the_videos_of_its_prompts(tmp_path: Path) -> None:
     rows(tmp_path, settings := config(shard_size=25))
     estimate = Estimate(settings, tmp_path)
-    assert [estimate.videos("mini-t2v", "evolution/round-1", f"{shard:04}") for shard in range(4)] == [75, 75, 30, 0]
+    assert [estimate.videos("mini-t2v", "evolution/round-1", f"{shard:04}") for shard in range(4)] == [60, 60, 60, 0]
     assert (estimate.texts("dpo-1"), estimate.texts("evaluation/heldout/sft")) == (300, 100)
 
 
