@@ -2,12 +2,6 @@
 from promptavideo import provenance
 
 
-def written(wildcards):
-    """The record of what wrote a batch's texts; evolution's operators keep a ledger, a pilot films what users wrote."""
-    unrecorded = wildcards.batch.startswith("evolution/") or wildcards.batch == "pilot"
-    return [] if unrecorded else "results/{generator}/{batch}/prompts.timing.json"
-
-
 rule film:
     input:
         prompts="results/{generator}/{batch}/prompts.parquet",

@@ -174,6 +174,12 @@ def run_record(generator, batch):
     )
 
 
+def written(wildcards):
+    """The record of what wrote a batch's texts; evolution's operators keep a ledger, a pilot films what users wrote."""
+    unrecorded = wildcards.batch.startswith("evolution/") or wildcards.batch == "pilot"
+    return [] if unrecorded else "results/{generator}/{batch}/prompts.timing.json"
+
+
 def manifests(wildcards, batch):
     """The manifests of all shards of a batch."""
     return expand(
