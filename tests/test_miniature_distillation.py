@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from promptavideo.miniature import distillation
+from promptavideo.miniature import distillation, training
 from promptavideo.miniature.distillation import (
     Plan,
     Trajectories,
@@ -137,7 +137,7 @@ def test_a_trajectory_ends_where_the_guided_sampler_does(filmed: Path, teacher: 
     empty_tokens = tokenizer([""], padding="max_length", max_length=120, return_tensors="pt")
     empty = text_encoder(empty_tokens.input_ids, attention_mask=empty_tokens.attention_mask)[0]
     with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distillation, "autocast", lambda device: torch.autocast(device, enabled=False))
+        patch.setattr(training, "autocast", lambda device: torch.autocast(device, enabled=False))
         ours = distillation._trajectory(model, noise, list(states.split(counts)), empty, PLAN)[:, -1]
     theirs = pipeline(
         prompt=texts, negative_prompt=["", ""], latents=noise, height=32, width=32, video_length=8,
@@ -151,7 +151,7 @@ def test_the_student_starts_as_its_teacher_and_learns(filmed: Path, teacher: Pat
     losses: list[float] = []
     plan = replace(PLAN, steps=8, decay_steps=1, lr=1e-3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distillation.EMAModel, "step", lambda *arguments: None)
+        patch.setattr(training.EMAModel, "step", lambda *arguments: None)
         original = torch.Tensor.backward
         patch.setattr(torch.Tensor, "backward", lambda self: (losses.append(float(self)), original(self))[1])
         train_student(tmp_path, teacher, plan)
@@ -168,7 +168,7 @@ def test_a_stopped_distillation_goes_on_to_the_same_student(
         (tmp_path / name).mkdir()
         (tmp_path / name / "trajectories").symlink_to(filmed / "trajectories")
     distil(tmp_path / "whole", teacher, encoder, PLAN)
-    save, done = distillation.save_state, [0]
+    save, done = training._save_state, [0]
 
     def stopping(path: Path, state: dict[str, Any]) -> None:
         save(path, state)
@@ -177,7 +177,7 @@ def test_a_stopped_distillation_goes_on_to_the_same_student(
             raise StoppedError
 
     with monkeypatch.context() as patch, pytest.raises(StoppedError):
-        patch.setattr(distillation, "save_state", stopping)
+        patch.setattr(training, "_save_state", stopping)
         distil(tmp_path / "stopped", teacher, encoder, PLAN)
     torch.manual_seed(99)
     distil(tmp_path / "stopped", teacher, tmp_path / "no encoder is needed", PLAN)

@@ -49,7 +49,7 @@ def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
 
 def stop_after(saves: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes training stop once it has saved its state that many times."""
-    save, done = training.save_state, [0]
+    save, done = training._save_state, [0]
 
     def stopping(path: Path, state: dict[str, Any]) -> None:
         save(path, state)
@@ -57,7 +57,7 @@ def stop_after(saves: int, monkeypatch: pytest.MonkeyPatch) -> None:
         if done[0] == saves:
             raise StoppedError
 
-    monkeypatch.setattr(training, "save_state", stopping)
+    monkeypatch.setattr(training, "_save_state", stopping)
 
 
 def test_both_models_learn_from_where_they_started(unbroken: Path) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, LatteTransformer3DModel
-from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoTokenizer
@@ -30,12 +29,11 @@ from promptavideo.miniature.training import (
     TEXT_TOKENS,
     build_scheduler,
     encode_texts,
+    fit,
     load_text_encoder,
     padded,
-    save_average,
-    save_state,
     seeded,
-    warm_decay,
+    velocity,
 )
 from promptavideo.miniature.world import FRAMES, SHAPES, caption, random_scene
 from promptavideo.models import drop_paths
@@ -156,26 +154,11 @@ def _trajectory(
     points = [latents]
     for step, moment in enumerate(scheduler.timesteps):
         times = moment.expand(size).to(latents.device)
-        asked, unasked = (_velocity(model, latents, times, *text) for text in ((states, bias), nothing))
+        asked, unasked = (velocity(model, latents, times, *text) for text in ((states, bias), nothing))
         latents = scheduler.step(unasked + plan.guidance * (asked - unasked), moment, latents).prev_sample
         if (step + 1) % every == 0:
             points.append(latents)
     return torch.stack(points, dim=1)
-
-
-def _velocity(
-    model: Any, latents: torch.Tensor, times: torch.Tensor, states: torch.Tensor, bias: torch.Tensor
-) -> torch.Tensor:
-    with autocast(latents.device.type):
-        output = model(
-            hidden_states=latents,
-            timestep=times,
-            encoder_hidden_states=states.to(latents.device),
-            encoder_attention_mask=bias.to(latents.device),
-            return_dict=False,
-        )[0]
-    velocity: torch.Tensor = output.chunk(2, dim=1)[0].float()
-    return velocity
 
 
 def _decode(vae: Any, latents: torch.Tensor) -> np.ndarray:
@@ -208,49 +191,17 @@ def train_student(folder: Path, teacher: Path, plan: Plan, device: str = "cpu") 
     """Train (or resume) the student; saves its moving average to `folder/transformer`."""
     trajectories = Trajectories(folder / "trajectories")
     model: Any = LatteTransformer3DModel.from_pretrained(teacher / "transformer").to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.lr, betas=(0.9, 0.98), weight_decay=0.01)
-    average = EMAModel(model.parameters(), decay=0.998, use_ema_warmup=True, power=0.75)
     times, levels = student_levels(plan)
-    state_path, start = folder / "transformer.state.pt", 0
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=True, map_location="cpu")
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.load_state_dict(state["average"])
-        average.to(device)
-        start = state["step"]
-    began, losses = time.monotonic(), []
-    for step in range(start, plan.steps):
+
+    def loss_of(step: int) -> torch.Tensor:
         rng, _ = seeded(plan.seed, 6, step)
         here, there, moments, states, bias = trajectories.batch(rng, plan.batch)
         target = step_velocity(here, there, torch.cat([levels[moments], levels[moments + 1]], dim=1)).to(device)
-        for group in optimizer.param_groups:
-            group["lr"] = plan.lr * warm_decay(step, plan.steps, plan.decay_steps)
         with sdpa_kernel(SDPBackend.MATH):
-            velocity = _velocity(model, here.to(device), torch.tensor(times)[moments].to(device), states, bias)
-        loss = (velocity - target).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        average.step(model.parameters())
-        losses.append(loss.item())
-        if (step + 1) % 50 == 0:
-            speed = (step + 1 - start) / (time.monotonic() - began)
-            log.info("student %d/%d loss %.4f, %.2f steps/s, %.0f min left", step + 1, plan.steps,
-                     np.mean(losses[-50:]), speed, (plan.steps - step - 1) / speed / 60)  # fmt: skip
-        if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.steps:
-            save_state(
-                state_path,
-                {
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "average": average.state_dict(),
-                    "step": step + 1,
-                },
-            )
-            save_average(model, average, folder / "transformer")
-    save_average(model, average, folder / "transformer")  # what a run killed after its last state had not saved
+            found = velocity(model, here.to(device), torch.tensor(times)[moments].to(device), states, bias)
+        return (found - target).square().mean()
+
+    fit("student", model, folder, plan, 0.998, loss_of)
 
 
 def export(folder: Path, teacher: Path, target: Path) -> None:

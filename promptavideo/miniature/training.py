@@ -9,9 +9,10 @@ import logging
 import math
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -127,13 +128,12 @@ def _pixels(clips: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.concatenate(clips)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def warm_decay(step: int, steps: int, decay: int, warm: int = 200) -> float:
+def _warm_decay(step: int, steps: int, decay: int, warm: int = 200) -> float:
     """Learning-rate factor: linear warm-up, flat, linear decay over the last `decay` steps."""
     return min((step + 1) / warm, 1.0, max(steps - step, 0) / decay)
 
 
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint so that `path` holds all of it or does not exist."""
+def _save_state(path: Path, state: dict[str, Any]) -> None:
     with atomic_path(path) as partial:
         torch.save(state, partial)
 
@@ -147,8 +147,7 @@ def _save_model(model: Any, folder: Path) -> None:
     partial.rename(folder)
 
 
-def save_average(model: Any, average: Any, folder: Path) -> None:
-    """Save a model with the moving average of its weights."""
+def _save_average(model: Any, average: Any, folder: Path) -> None:
     average.store(model.parameters())
     average.copy_to(model.parameters())
     _save_model(model, folder)
@@ -178,7 +177,7 @@ def train_vae(folder: Path, plan: Plan, device: str = "cpu") -> Any:
         frames = _pixels([render(random_scene(rng), rng, ANYWHERE) for _ in range(plan.vae_batch)])
         frames = frames.to(device, memory_format=torch.channels_last)
         for group in optimizer.param_groups:
-            group["lr"] = plan.vae_lr * warm_decay(step, plan.vae_steps, plan.vae_steps // 2)
+            group["lr"] = plan.vae_lr * _warm_decay(step, plan.vae_steps, plan.vae_steps // 2)
         with autocast(vae.device.type):
             posterior = vae.encode(frames).latent_dist
             output = vae.decode(posterior.sample(noise)).sample
@@ -198,7 +197,7 @@ def train_vae(folder: Path, plan: Plan, device: str = "cpu") -> Any:
             log.info("vae %d/%d mse %.5f kl %.2f, %.2f steps/s", step + 1, plan.vae_steps,
                      error.detach().square().mean(), divergence.detach(), speed)  # fmt: skip
         if (step + 1) % plan.checkpoint_every == 0:
-            save_state(state_path, {"model": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1})
+            _save_state(state_path, {"model": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1})
     vae.register_to_config(scaling_factor=_scaling_factor(vae, plan))
     _save_model(vae, folder / "vae")
     return vae
@@ -318,19 +317,9 @@ def train_transformer(folder: Path, plan: Plan, device: str = "cpu") -> None:
     torch.nn.init.zeros_(model.proj_out.weight)
     torch.nn.init.zeros_(model.proj_out.bias)
     model.to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.lr, betas=(0.9, 0.98), weight_decay=0.01)
-    average = EMAModel(model.parameters(), decay=0.999, use_ema_warmup=True, power=0.75)
     alphas = build_scheduler().alphas_cumprod.to(device)
-    state_path, start = folder / "transformer.state.pt", 0
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=True, map_location="cpu")
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.load_state_dict(state["average"])
-        average.to(device)
-        start = state["step"]
-    began, losses = time.monotonic(), []
-    for step in range(start, plan.steps):
+
+    def loss_of(step: int) -> torch.Tensor:
         rng, noise_rng = seeded(plan.seed, 4, step)
         latents, states, bias = (part.to(device) for part in cache.batch(rng, plan.batch, empty=step % 10 == 9))
         noise = torch.randn(latents.shape, generator=noise_rng).to(device)
@@ -339,17 +328,78 @@ def train_transformer(folder: Path, plan: Plan, device: str = "cpu") -> None:
         times = times.round().long().to(device)
         signal = alphas[times].sqrt().view(-1, 1, 1, 1, 1)
         spread = (1 - alphas[times]).sqrt().view(-1, 1, 1, 1, 1)
+        with sdpa_kernel(SDPBackend.MATH):
+            found = velocity(model, signal * latents + spread * noise, times, states, bias)
+        return (found - (signal * noise - spread * latents)).square().mean()
+
+    fit("transformer", model, folder, plan, 0.999, loss_of)
+
+
+def velocity(
+    model: Any, latents: torch.Tensor, times: torch.Tensor, states: torch.Tensor, bias: torch.Tensor
+) -> torch.Tensor:
+    """The velocity [B, C, T, H, W] that a transformer predicts for noisy latents of that shape.
+
+    Args:
+        model: The transformer; its other outputs, variances that are not learned, are dropped.
+        latents: On the model's device.
+        times: Timesteps [B].
+        states: Text states [B, L, 384].
+        bias: Their attention bias [B * T, 1, L].
+    """
+    with autocast(latents.device.type):
+        output = model(
+            hidden_states=latents,
+            timestep=times,
+            encoder_hidden_states=states.to(latents.device),
+            encoder_attention_mask=bias.to(latents.device),
+            return_dict=False,
+        )[0]
+    predicted: torch.Tensor = output.chunk(2, dim=1)[0].float()
+    return predicted
+
+
+class Schedule(Protocol):
+    """What `fit` reads of a plan; see `Plan`."""
+
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+    @property
+    def lr(self) -> float: ...  # noqa: D102
+    @property
+    def decay_steps(self) -> int: ...  # noqa: D102
+    @property
+    def checkpoint_every(self) -> int: ...  # noqa: D102
+
+
+def fit(
+    name: str, model: Any, folder: Path, plan: Schedule, decay: float, loss_of: Callable[[int], torch.Tensor]
+) -> None:
+    """Train (or resume) a transformer; saves its moving average to `folder/transformer`.
+
+    Args:
+        name: What log lines call it.
+        model: On its device.
+        folder: Gets the checkpoint `transformer.state.pt` too.
+        plan: Steps, learning rate and checkpoints.
+        decay: Of the moving average.
+        loss_of: The loss of a step, which depends on the step's number and the model alone.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.lr, betas=(0.9, 0.98), weight_decay=0.01)
+    average = EMAModel(model.parameters(), decay=decay, use_ema_warmup=True, power=0.75)
+    state_path, start = folder / "transformer.state.pt", 0
+    if state_path.exists():
+        state = torch.load(state_path, weights_only=True, map_location="cpu")
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        average.load_state_dict(state["average"])
+        average.to(model.device)
+        start = state["step"]
+    began, losses = time.monotonic(), []
+    for step in range(start, plan.steps):
         for group in optimizer.param_groups:
-            group["lr"] = plan.lr * warm_decay(step, plan.steps, plan.decay_steps)
-        with autocast(model.device.type), sdpa_kernel(SDPBackend.MATH):
-            velocity = model(
-                hidden_states=signal * latents + spread * noise,
-                timestep=times,
-                encoder_hidden_states=states,
-                encoder_attention_mask=bias,
-                return_dict=False,
-            )[0]
-        loss = (velocity.chunk(2, dim=1)[0].float() - (signal * noise - spread * latents)).square().mean()
+            group["lr"] = plan.lr * _warm_decay(step, plan.steps, plan.decay_steps)
+        loss = loss_of(step)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -358,10 +408,10 @@ def train_transformer(folder: Path, plan: Plan, device: str = "cpu") -> None:
         losses.append(loss.item())
         if (step + 1) % 50 == 0:
             speed = (step + 1 - start) / (time.monotonic() - began)
-            log.info("transformer %d/%d loss %.4f, %.2f steps/s, %.0f min left", step + 1, plan.steps,
+            log.info("%s %d/%d loss %.4f, %.2f steps/s, %.0f min left", name, step + 1, plan.steps,
                      np.mean(losses[-50:]), speed, (plan.steps - step - 1) / speed / 60)  # fmt: skip
         if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.steps:
-            save_state(
+            _save_state(
                 state_path,
                 {
                     "model": model.state_dict(),
@@ -370,8 +420,8 @@ def train_transformer(folder: Path, plan: Plan, device: str = "cpu") -> None:
                     "step": step + 1,
                 },
             )
-            save_average(model, average, folder / "transformer")
-    save_average(model, average, folder / "transformer")  # what a run killed after its last state had not saved
+            _save_average(model, average, folder / "transformer")
+    _save_average(model, average, folder / "transformer")  # what a run killed after its last state had not saved
 
 
 def export(folder: Path, target: Path) -> None:
