@@ -110,16 +110,16 @@ def _filming_dtypes(config: Config, prompts: list[str]) -> list[Row]:
 def _training_dtypes(config: Config) -> list[Row]:
     """Steps a second of a LoRA on the booster's base model, in the dtype that `auto` takes and in the other."""
     import torch
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
 
     from promptavideo.boosters.load import load_chain
+    from promptavideo.boosters.training import lora_config
 
     booster, rates = config.booster, []
     torch.set_num_threads(booster.threads)
     for dtype in _dtypes():
         model, _ = load_chain(Chain(Path("resources/models", booster.base), ()), dtype)
-        lora = LoraConfig(r=booster.sft.lora.r, target_modules=booster.sft.lora.targets)
-        trained = get_peft_model(model, lora)
+        trained = get_peft_model(model, lora_config(booster.sft.lora, model.config.num_hidden_layers))
         tokens = torch.arange(2 * 64).view(2, 64) + 100
 
         def step(trained=trained, dtype=dtype, tokens=tokens) -> int:  # type: ignore[no-untyped-def]

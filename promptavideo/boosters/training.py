@@ -183,7 +183,7 @@ def _train(
             model=model,
             processing_class=tokenizer,
             train_dataset=_dataset(examples, checkpoints, run.devices, on_gpu),
-            peft_config=_lora(settings.lora, model.config.num_hidden_layers),
+            peft_config=lora_config(settings.lora, model.config.num_hidden_layers),
         )
         if run.devices > 1:
             launch.hold(trainer)
@@ -258,7 +258,7 @@ def _arguments(
     }
 
 
-def _lora(settings: LoraSettings, layers: int) -> LoraConfig:
+def lora_config(settings: LoraSettings, layers: int) -> LoraConfig:
     """The adapter's configuration for a model of so many layers."""
     adapted = None if settings.layers is None else list(range(max(layers - settings.layers, 0), layers))
     return LoraConfig(
