@@ -312,59 +312,7 @@ class TestConfig:
             configure(checkout, **fields)
 
 
-OPEN_SORA = '''
-"""Stands in for scripts/inference.py of Open-Sora v1.2.0: the same functions, called in the same order."""
-import argparse, json, os
-import numpy as np
-import torch
-from promptavideo.video import Clip, write_video
-
-def load_prompts(path, start=None, end=None):
-    return [line.strip() for line in open(path)][start:end]
-
-def extract_json_from_prompts(texts, references, masks):
-    for text in texts:
-        if "{" in text:
-            raise SystemExit("a prompt was obeyed")
-    return texts, references, masks
-
-def split_prompt(text):
-    return (text.split("|")[2:], [0]) if text.startswith("|0|") else ([text], None)
-
-def extract_prompts_loop(texts, loop):
-    return [text.split("|")[2] if text.startswith("|0|") else text for text in texts]
-
-def get_save_path_name(folder, sample_name=None, sample_idx=None, prompt=None, num_sample=1, k=None):
-    return os.path.join(folder, f"sample_{sample_idx:04d}")
-
-def apply_mask_strategy(z, references, masks, loop, align=None):
-    assert references == [""] and masks == [""]
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("config")
-    for name in ("prompt-path", "save-dir", "resolution"):
-        parser.add_argument(f"--{name}")
-    for name in ("batch-size", "num-sample", "loop"):
-        parser.add_argument(f"--{name}", type=int, default=4)
-    options = parser.parse_args()
-    assert options.batch_size == options.num_sample == options.loop == 1
-    texts, start = load_prompts(options.prompt_path, 0, None), 0
-    references, masks = [""] * len(texts), [""] * len(texts)
-    for place in range(0, len(texts), options.batch_size):
-        part = slice(place, place + options.batch_size)
-        batch, refs, ms = extract_json_from_prompts(texts[part], references[part], masks[part])
-        path = get_save_path_name(options.save_dir, sample_idx=start, prompt=batch[0], num_sample=1, k=0)
-        (segments, _) = split_prompt(batch[0])
-        (text,) = extract_prompts_loop(segments, 0)
-        torch.manual_seed(1024)
-        z = torch.randn(1, 3, 4, 16, 32)
-        apply_mask_strategy(z, refs, ms, 0, align=None)
-        z = z + len(text)
-        frames = ((z[0].permute(1, 2, 3, 0) * 40) % 256).numpy().astype(np.uint8)
-        write_video(Clip(frames, 8.0), __import__("pathlib").Path(path + ".mp4"))
-        start += 1
-'''
+OPEN_SORA = (ROOT / "tests/open_sora_inference.py").read_text()
 
 
 class TestOpenSora:
@@ -375,7 +323,8 @@ class TestOpenSora:
         (tmp_path / "open-sora/scripts").mkdir(parents=True)
         (tmp_path / "open-sora/scripts/inference.py").write_text(OPEN_SORA)
         command = [sys.executable, "{scripts}/opensora_film.py", "{prompts}", "{output}", "sample.py"]
-        return configure(tmp_path / "open-sora", command=[*command, "--resolution", "720p"])
+        size = ["--num-frames", "4", "--resolution", "16p", "--aspect-ratio", "1:2", "--fps", "8"]
+        return configure(tmp_path / "open-sora", command=[*command, *size])
 
     def test_each_video_depends_on_its_text_and_seed_alone(self, tmp_path: Path, config: CommandConfig) -> None:
         generator = CommandGenerator(config, "generators.own", None, tmp_path / "work")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
+from tiny import tiny_gpt2
+from transformers import GPT2LMHeadModel, GPT2TokenizerFast
 
 from promptavideo.errors import InputError
 from promptavideo.models import LocalModel, fetch
@@ -24,47 +24,12 @@ PROMPTS = [
     "a $dollar {box}",
     "東京",
 ]
-WORDS = ["vivid", "sharp", "light", "red", "blue", "ball", "rabbit", "boat", "rain", "roof", "night", "camera", "slow"]
 
 
 @pytest.fixture(scope="module")
 def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder `source`: a tiny GPT-2 that wants to say whole words and to stop; its tokenizer was made on the fly."""
-    folder = tmp_path_factory.mktemp("gpt2")
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,
-        special_tokens=["<|endoftext|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator([f" {word}" for word in WORDS], trainer)
-    bpe.save(str(folder / "tokenizer.json"))
-    tokenizer = GPT2TokenizerFast(
-        tokenizer_file=str(folder / "tokenizer.json"), bos_token="<|endoftext|>", eos_token="<|endoftext|>"
-    )
-    torch.manual_seed(0)
-    config = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_positions=128,
-        n_embd=32,
-        n_layer=2,
-        n_head=2,
-        bos_token_id=0,
-        eos_token_id=0,
-        initializer_range=0.4,  # logits as far apart as a trained model's
-        tie_word_embeddings=False,  # an untrained model with tied ones repeats its last token
-    )
-    model: Any = GPT2LMHeadModel(config)
-    with torch.no_grad():
-        spoken = [0, *(tokenizer.convert_tokens_to_ids(f"Ġ{word}") for word in WORDS)]  # Ġ is byte-level BPE's space
-        model.lm_head.weight[[place for place in range(len(tokenizer)) if place not in spoken]] = 0
-        model.lm_head.weight.mul_(2)
-        model.lm_head.weight[0].mul_(0.8)
-    model.save_pretrained(folder / "source")
-    tokenizer.save_pretrained(folder / "source")
-    return folder / "source"
+    return tiny_gpt2(tmp_path_factory.mktemp("gpt2") / "source")
 
 
 Load = Callable[..., Promptist]

@@ -3,10 +3,19 @@
 import re
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    GenerationConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPT2TokenizerFast,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from promptavideo.miniature import world
 
@@ -68,6 +77,44 @@ def tiny_llama(folder: Path, seed: int = 0) -> Path:
         eos_token_id=tokenizer.eos_token_id,
         suppress_tokens=sorted(index for token, index in tokenizer.get_vocab().items() if token not in spoken),
     )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+SPOKEN = ["vivid", "sharp", "light", "red", "blue", "ball", "rabbit", "boat", "rain", "roof", "night", "camera", "slow"]
+
+
+def tiny_gpt2(folder: Path) -> Path:
+    """Save a GPT-2 of random weights that wants to say whole words and to stop, as Promptist's base is published."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator([f" {word}" for word in SPOKEN], trainer)
+    tokenizer = GPT2TokenizerFast(tokenizer_object=bpe, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=128,
+        n_embd=32,
+        n_layer=2,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
+        initializer_range=0.4,  # logits as far apart as a trained model's
+        tie_word_embeddings=False,  # an untrained model with tied ones repeats its last token
+    )
+    model: Any = GPT2LMHeadModel(config)
+    with torch.no_grad():
+        spoken = [0, *(tokenizer.convert_tokens_to_ids(f"Ġ{word}") for word in SPOKEN)]  # Ġ is byte-level BPE's space
+        model.lm_head.weight[[place for place in range(len(tokenizer)) if place not in spoken]] = 0
+        model.lm_head.weight.mul_(2)
+        model.lm_head.weight[0].mul_(0.8)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -1,12 +1,18 @@
-"""LTX and Wan pipelines of some ten thousand random weights, of the real classes, saved as the large ones are."""
+"""LTX, Wan and CogVideoX pipelines of some ten thousand random weights, of the real classes, saved as the large are."""
 
+import io
+import json
 from pathlib import Path
 from typing import Any
 
+import sentencepiece
 import torch
 from diffusers import (
+    AutoencoderKLCogVideoX,
     AutoencoderKLLTXVideo,
     AutoencoderKLWan,
+    CogVideoXDPMScheduler,
+    CogVideoXTransformer3DModel,
     FlowMatchEulerDiscreteScheduler,
     LTXPipeline,
     LTXVideoTransformer3DModel,
@@ -16,6 +22,7 @@ from diffusers import (
 )
 from transformers import T5Config, T5EncoderModel, T5Tokenizer, UMT5Config, UMT5EncoderModel
 
+ROOT = Path(__file__).parents[1]
 WORDS = ("a", "red", "blue", "green", "ball", "box", "moves", "left", "right", "blurry")
 
 LTX_SAMPLING: dict[str, Any] = {
@@ -78,6 +85,69 @@ def tiny_wan(folder: Path) -> Path:
     encoder = UMT5EncoderModel(UMT5Config(**_text(), is_encoder_decoder=False))
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
     return _save(WanPipeline(_tokenizer(), encoder, vae, scheduler, transformer), folder)
+
+
+def tiny_cogvideox(folder: Path) -> Path:
+    """Save a random CogVideoXPipeline into `folder`, its tokenizer as a `spiece.model` alone, as it is published.
+
+    Frames come in 4N+1, sides in multiples of 16.
+    """
+    torch.manual_seed(0)
+    parts: dict[str, Any] = {
+        "scheduler": CogVideoXDPMScheduler(timestep_spacing="linspace"),
+        "text_encoder": T5EncoderModel(T5Config(**_text() | {"vocab_size": 512}, is_encoder_decoder=False)),
+        "transformer": CogVideoXTransformer3DModel(
+            num_attention_heads=2,
+            attention_head_dim=16,
+            in_channels=4,
+            out_channels=4,
+            time_embed_dim=8,
+            text_embed_dim=8,
+            num_layers=2,
+            sample_width=6,
+            sample_height=4,
+            use_rotary_positional_embeddings=True,
+        ),
+        "vae": AutoencoderKLCogVideoX(
+            block_out_channels=(8, 8, 8, 8),
+            latent_channels=4,
+            layers_per_block=1,
+            norm_num_groups=2,
+            sample_height=32,
+            sample_width=48,
+        ),
+    }
+    for name, part in parts.items():
+        part.save_pretrained(folder / name)
+    tokenizer, index = folder / "tokenizer", {"_class_name": "CogVideoXPipeline", "_diffusers_version": "0.30.0.dev0"}
+    tokenizer.mkdir()
+    (tokenizer / "spiece.model").write_bytes(_pieces())
+    special = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "extra_ids": 0, "model_max_length": 226}
+    (tokenizer / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T5Tokenizer", **special}))
+    libraries = {name: "transformers" if name == "text_encoder" else "diffusers" for name in parts}
+    classes = {name: [libraries[name], type(part).__name__] for name, part in parts.items()}
+    index |= classes | {"tokenizer": ["transformers", "T5Tokenizer"]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def _pieces() -> bytes:
+    """A SentencePiece model of T5's form, trained on the instruction texts."""
+    texts = (file.read_text(encoding="utf-8") for file in sorted((ROOT / "templates").glob("*.txt")))
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=(line for text in texts for line in text.splitlines() if line.strip()),
+        model_writer=written,
+        vocab_size=400,
+        hard_vocab_limit=False,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        num_threads=1,
+        minloglevel=2,
+    )
+    return written.getvalue()
 
 
 def _text() -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Make random checkpoints of the classes that VBench loads, in its environment; small where it takes any size.
 
-python random_weights.py FOLDER
+python random_weights.py FOLDER NAME...
 """
 
 import sys
@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import torch
+import vbench
 from clip.model import CLIP
 from easydict import EasyDict
 from omegaconf import OmegaConf
@@ -16,21 +17,24 @@ from vbench.third_party.amt.utils.build_utils import build_from_cfg
 from vbench.third_party.RAFT.core.raft import RAFT
 
 
-def main(folder: Path) -> None:
-    torch.manual_seed(0)
-    folder.mkdir(parents=True)
-    clip(512, 32).save(folder / "clip-vit-b-32.pt")
-    clip(768, 14).save(folder / "clip-vit-l-14.pt")
-    save(torch.nn.Linear(768, 1).state_dict(), folder / "laion-aesthetic.pth")
-    save(MUSIQ(pretrained=False).state_dict(), folder / "musiq-spaq.pth")
-    import vbench
+def main(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        torch.manual_seed(0)
+        MAKERS[name](folder)
 
-    config = OmegaConf.load(Path(vbench.__file__).parent / "third_party/amt/cfgs/AMT-S.yaml")
-    save({"state_dict": build_from_cfg(config.network).state_dict()}, folder / "amt-s.pth")
-    raft = RAFT(EasyDict(small=False, mixed_precision=False, alternate_corr=False))
-    save({f"module.{name}": value for name, value in raft.state_dict().items()}, folder / "raft-things.pth")
+
+def raft(folder: Path) -> None:
+    network = RAFT(EasyDict(small=False, mixed_precision=False, alternate_corr=False))
+    weights = {f"module.{name}": value for name, value in network.state_dict().items()}
+    save(weights, folder / "raft-things.pth")
     with zipfile.ZipFile(folder / "raft-things.zip", "w") as archive:
         archive.write(folder / "raft-things.pth", "models/raft-things.pth")
+
+
+def amt(folder: Path) -> None:
+    config = OmegaConf.load(Path(vbench.__file__).parent / "third_party/amt/cfgs/AMT-S.yaml")
+    save({"state_dict": build_from_cfg(config.network).state_dict()}, folder / "amt-s.pth")
 
 
 def clip(embedding: int, patch: int) -> torch.jit.ScriptModule:
@@ -46,5 +50,15 @@ def save(state: object, path: Path) -> None:
     torch.save(state, path)
 
 
+MAKERS = {
+    "clip-vit-b-32": lambda folder: clip(512, 32).save(folder / "clip-vit-b-32.pt"),
+    "clip-vit-l-14": lambda folder: clip(768, 14).save(folder / "clip-vit-l-14.pt"),
+    "laion-aesthetic": lambda folder: save(torch.nn.Linear(768, 1).state_dict(), folder / "laion-aesthetic.pth"),
+    "musiq-spaq": lambda folder: save(MUSIQ(pretrained=False).state_dict(), folder / "musiq-spaq.pth"),
+    "amt-s": amt,
+    "raft-things": raft,
+}
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -111,7 +111,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_ltx(folder / "tests/tiny-ltx")
     weights = folder / "tests/random-weights"
     made = subprocess.run(
-        [str(PYTHON), str(ROOT / "tests/vbench_package/random_weights.py"), str(weights)],
+        [str(PYTHON), str(ROOT / "tests/vbench_package/random_weights.py"), str(weights), *RANDOM],
         capture_output=True,
         text=True,
     )
