@@ -54,6 +54,7 @@ rule prompt_set:
             "results/prompt_sets/{learned}.parquet",
             learned=PLAN.apart(wildcards.prompt_set),
         ),
+        rows=lambda wildcards: VBENCH.rows(*VBENCH.judging(wildcards.prompt_set)),
     output:
         "results/prompt_sets/{prompt_set}.parquet",
     log:
@@ -64,8 +65,15 @@ rule prompt_set:
         "../envs/workflow.yaml"
     params:
         settings=lambda wildcards: section(f"prompt_sets.{wildcards.prompt_set}"),
+        # Derived from the output, since other dimensions change no prompt; see evolution.smk.
+        judged=lambda wildcards, output: PLAN.as_json(
+            VBENCH.judging(wildcards.prompt_set)
+        ),
+        rows=lambda wildcards, input: (
+            PLAN.options(rows=input.rows) if input.rows else ""
+        ),
     message:
         "Read prompt set {wildcards.prompt_set}"
     shell:
         "python scripts/prompt_set.py {wildcards.prompt_set} --settings {params.settings:q} --apart {input.apart} "
-        "--output {output} --log {log}"
+        "--judged {params.judged:q} {params.rows} --output {output} --log {log}"

@@ -8,7 +8,8 @@ from promptavideo.schemas import PROMPTS, read_table
 from promptavideo.store import Store, read_manifest
 from promptavideo.vbench.config import VBenchSet
 from promptavideo.vbench.listing import FOLDER, write_listing
-from promptavideo.vbench.videos import link_videos, list_videos, read_rows
+from promptavideo.vbench.rows import read_rows
+from promptavideo.vbench.videos import link_videos, list_videos
 
 parser = cli.parser(__doc__)
 parser.add_argument("--prompts", type=Path, required=True)

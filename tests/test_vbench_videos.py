@@ -26,7 +26,8 @@ from promptavideo.vbench.listing import (
     shard,
     write_listing,
 )
-from promptavideo.vbench.videos import Row, link_videos, list_videos, read_rows
+from promptavideo.vbench.rows import Row, check_judged, read_rows
+from promptavideo.vbench.videos import link_videos, list_videos
 from promptavideo.vbench.wheel import write_rows
 from promptavideo.video import Clip
 
@@ -237,8 +238,16 @@ def test_a_prompt_that_the_list_does_not_hold_is_named(tmp_path: Path) -> None:
 
 
 def test_a_dimension_that_judges_no_prompt_of_the_set_is_named(batch: Batch) -> None:
-    with pytest.raises(InputError, match="no prompt of the set is judged for scene"):
+    with pytest.raises(InputError, match=r"none of the \d prompts is judged for scene in VBench's list; take more"):
         batch.listed(LIST, [*JUDGED, "scene"])
+
+
+def test_it_is_named_before_anything_is_filmed() -> None:
+    sets = {"few": VBenchSet(mode="standard", dimensions=["scene"]), "none": VBenchSet(mode="standard")}
+    row = Row(3, "a café", ("scene",))
+    check_judged({prompt_id("a café"): "a café"}, {"few": sets["few"]}, [row])
+    with pytest.raises(InputError, match=r"evaluation\.sets\.none\.vbench: none of the 1 prompts .* for: scene$"):
+        check_judged({prompt_id("a café"): "a café"}, sets, [row])
 
 
 def test_the_list_of_prompts_is_read_as_it_was_written(tmp_path: Path) -> None:

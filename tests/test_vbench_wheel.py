@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from promptavideo.errors import InputError
-from promptavideo.vbench.videos import Row, read_rows
+from promptavideo.vbench.rows import Row, read_rows
 from promptavideo.vbench.wheel import MEMBER, choose, read_list, write_rows
 
 INDICES = Path(__file__).parent.parent / "resources" / "paper" / "vbench100_indices.tsv"

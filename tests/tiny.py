@@ -100,7 +100,7 @@ def tiny_gpt2(folder: Path) -> Path:
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=len(tokenizer),
-        n_positions=128,
+        n_positions=1024,
         n_embd=32,
         n_layer=2,
         n_head=2,

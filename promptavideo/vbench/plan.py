@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from promptavideo.errors import InputError, require
 from promptavideo.plan import Plan
@@ -58,9 +59,17 @@ class VBenchPlan:
         """A checkpoint in one line, for the list of what is missing."""
         return describe(checkpoint, self.checkpoints[checkpoint])
 
-    def rows(self, name: str) -> list[str]:
-        """The file of VBench's prompts, for a set of them."""
-        return [ROWS] if self.set(name).mode == "standard" else []
+    def rows(self, *names: str) -> list[str]:
+        """The file of VBench's prompts, if one of these sets is judged by it."""
+        return [ROWS] if any(self.set(name).mode == "standard" for name in names) else []
+
+    def judging(self, prompt_set: str) -> dict[str, Any]:
+        """The evaluation sets that judge a prompt set by VBench's list, and how, as JSON can hold it."""
+        return {
+            name: entry.vbench.model_dump(mode="json")
+            for name, entry in self._config.evaluation.sets.items()
+            if entry.prompts == prompt_set and entry.vbench and entry.vbench.mode == "standard"
+        }
 
     @property
     def python(self) -> str:

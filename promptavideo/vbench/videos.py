@@ -6,10 +6,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from pydantic import TypeAdapter
 
 from promptavideo.errors import InputError
 from promptavideo.progress import Progress
@@ -17,6 +15,7 @@ from promptavideo.prompts import prompt_id
 from promptavideo.store import Entry, Store
 from promptavideo.vbench.config import VBenchSet
 from promptavideo.vbench.listing import Listing, Video
+from promptavideo.vbench.rows import Row, judged_rows
 
 log = logging.getLogger(__name__)
 
@@ -24,16 +23,6 @@ LONG_SECONDS = 5.0
 """From here on VBench-Long is the benchmark."""
 NAME_BYTES = 255
 """File systems hold no longer names."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One prompt of VBench's list."""
-
-    row: int
-    prompt_en: str
-    dimension: tuple[str, ...]
-    auxiliary_info: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,19 +36,6 @@ class _Shape:
 
     def __str__(self) -> str:
         return f"{self.frames} frames of {self.width}x{self.height} at {self.fps:g} a second"
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Read VBench's list of prompts as `wheel.write_rows` left it.
-
-    Raises:
-        InputError: The file is missing or no such list.
-    """
-    rows = TypeAdapter(Row)
-    try:
-        return [rows.validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is no list of VBench's prompts ({error}); delete it and run again") from error
 
 
 def list_videos(
@@ -99,7 +75,7 @@ def list_videos(
         )
     replicates = sorted(table["replicate"].unique().tolist())
     videos = []
-    for row in _rows(table, settings, rows):
+    for row in judged_rows(dict(zip(table["prompt_id"], table["prompt"], strict=True)), settings, rows):
         for replicate in replicates:
             one = prompt_id(row.prompt_en)
             _, entry = entries[one, replicate]
@@ -116,13 +92,7 @@ def list_videos(
                     auxiliary_info=row.auxiliary_info,
                 )
             )
-    listing = Listing(settings.mode, shape.frames, shape.fps, shape.width, shape.height, tuple(videos))
-    for name in settings.names:
-        if not listing.of(name):
-            raise InputError(
-                f"no prompt of the set is judged for {name} in VBench's list; take it out of the set's list"
-            )
-    return listing
+    return Listing(settings.mode, shape.frames, shape.fps, shape.width, shape.height, tuple(videos))
 
 
 def link_videos(listing: Listing, folder: Path) -> None:
@@ -173,21 +143,6 @@ def _shape(found: Sequence[tuple[Path, Entry]], store: Store, stage: str) -> _Sh
             f"{second.prompt_id} has {other}; film all of them in one way"
         )
     return next(iter(shapes))
-
-
-def _rows(table: pd.DataFrame, settings: VBenchSet, rows: Sequence[Row] | None) -> list[Row]:
-    """The prompts to judge, as VBench lists them."""
-    texts = dict(zip(table["prompt_id"], table["prompt"], strict=True))
-    if settings.mode == "custom":
-        return [Row(place, text, tuple(settings.names)) for place, (_, text) in enumerate(sorted(texts.items()))]
-    listed = [row for row in rows or [] if prompt_id(row.prompt_en) in texts]
-    strangers = sorted(set(texts) - {prompt_id(row.prompt_en) for row in listed})
-    if strangers:
-        raise InputError(
-            f"{len(strangers)} prompts are not in VBench's list, first {texts[strangers[0]]!r:.80}; judge the set with "
-            "`mode: custom`"
-        )
-    return listed
 
 
 def _file(name: str, replicate: int) -> str:
