@@ -36,20 +36,30 @@ class AuthorsConfig(Section):
     """Of a chosen text."""
 
 
-class PreferenceConfig(Section):
-    """How many rounds of DPO there are, and how candidates become triples. Defaults are the paper's."""
+class TripleRule(Section):
+    """How candidates become triples. Defaults are the paper's."""
+
+    rule: Literal["best-worst", "authors"] = "best-worst"
+    best_worst: BestWorstConfig = BestWorstConfig()
+    authors: AuthorsConfig = AuthorsConfig()
+
+
+class PreferenceConfig(TripleRule):
+    """How many rounds of DPO there are, from which candidates, and how these become triples."""
 
     prompts: str
     """Name of the prompt set."""
     rounds: int = Field(default=2, ge=1)
     candidates: int = Field(default=5, ge=2)
     """Texts that the booster samples for each prompt."""
-    rule: Literal["best-worst", "authors"] = "best-worst"
-    best_worst: BestWorstConfig = BestWorstConfig()
-    authors: AuthorsConfig = AuthorsConfig()
+
+    @property
+    def triples(self) -> TripleRule:
+        """What decides the triples of a round, however many rounds there are."""
+        return TripleRule(**{name: getattr(self, name) for name in TripleRule.model_fields})
 
 
-def make_triples(scores: pd.DataFrame, config: PreferenceConfig) -> Selected:
+def make_triples(scores: pd.DataFrame, config: TripleRule) -> Selected:
     """Triples (prompt, chosen, rejected) from the scores of a prompt's candidates.
 
     Candidates of one text (case, spacing and final full stop aside) count once, as the lowest numbered. Ranks go by

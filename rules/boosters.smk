@@ -77,7 +77,7 @@ rule triples:
     conda:
         "../envs/workflow.yaml"
     params:
-        settings=section("preference"),
+        settings=PLAN.as_json(CONFIG.preference.triples.model_dump(mode="json")),
     message:
         "Select the triples of dpo-{wildcards.round} for {wildcards.generator}"
     shell:

@@ -5,12 +5,12 @@ from argparse import Namespace
 from pathlib import Path
 
 from promptavideo import cli
-from promptavideo.preference import PreferenceConfig, make_triples
+from promptavideo.preference import TripleRule, make_triples
 from promptavideo.schemas import SCORES, TRIPLES, read_table, write_table
 
 parser = cli.parser(__doc__)
 parser.add_argument("--scores", type=Path, required=True)
-parser.add_argument("--settings", type=cli.settings(PreferenceConfig), required=True)
+parser.add_argument("--settings", type=cli.settings(TripleRule), required=True)
 parser.add_argument("--output", type=Path, required=True)
 
 
