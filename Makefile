@@ -7,7 +7,7 @@ WORKERS ?= 2
 export PYTHONPATH := $(CURDIR)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: reproduce test test-slurm test-vbench check check-pins benchmark dag vbench-if-possible
+.PHONY: reproduce test test-slurm test-vbench rehearsal check check-pins benchmark dag vbench-if-possible
 
 reproduce: .venv/run vbench-if-possible
 	snakemake --cores $(CORES) --quiet rules
@@ -25,6 +25,10 @@ test-slurm: .venv/dev
 # The real vbench package, with random weights where it wants downloaded ones.
 test-vbench: .venv/dev .venv-vbench/dev
 	pytest tests/vbench_package
+
+# paper.yaml on tiny random models of its classes, from captions to tables.
+rehearsal: .venv/dev .venv-vbench/dev
+	pytest tests/rehearsal
 
 check: .venv/dev
 	ruff check .
