@@ -70,7 +70,7 @@ rule prompt_set:
             VBENCH.judging(wildcards.prompt_set)
         ),
         rows=lambda wildcards, input: (
-            PLAN.options(rows=input.rows) if input.rows else ""
+            f"--rows {input.rows}" if input.rows else ""
         ),
     message:
         "Read prompt set {wildcards.prompt_set}"

@@ -19,7 +19,7 @@ rule vbench_videos:
     params:
         settings=lambda wildcards: PLAN.as_json(VBENCH.set(wildcards.set).model_dump()),
         rows=lambda wildcards, input: (
-            PLAN.options(rows=input.rows) if input.rows else ""
+            f"--rows {input.rows}" if input.rows else ""
         ),
         store=CONFIG.store,
     message:
