@@ -69,9 +69,7 @@ rule prompt_set:
         judged=lambda wildcards, output: PLAN.as_json(
             VBENCH.judging(wildcards.prompt_set)
         ),
-        rows=lambda wildcards, input: (
-            f"--rows {input.rows}" if input.rows else ""
-        ),
+        rows=lambda wildcards, input: (f"--rows {input.rows}" if input.rows else ""),
     message:
         "Read prompt set {wildcards.prompt_set}"
     shell:

@@ -18,9 +18,7 @@ rule vbench_videos:
         "../envs/rewards.yaml"
     params:
         settings=lambda wildcards: PLAN.as_json(VBENCH.set(wildcards.set).model_dump()),
-        rows=lambda wildcards, input: (
-            f"--rows {input.rows}" if input.rows else ""
-        ),
+        rows=lambda wildcards, input: (f"--rows {input.rows}" if input.rows else ""),
         store=CONFIG.store,
     message:
         "Show VBench {wildcards.generator} {wildcards.set} {wildcards.refiner}"

@@ -138,8 +138,8 @@ def test_what_cannot_work_is_refused(load: Load, gpt2: Path, tmp_path: Path, mon
         InputError, match=r"'a 5{78}' takes \d+ tokens, more than refiners\.promptist\.max_prompt_tokens"
     ):
         load().refine(["p"], ["a " + "5" * 100])
-    with pytest.raises(InputError, match=r"= 140 is more than the model's 128 positions"):
-        load(max_prompt_tokens=128)
+    with pytest.raises(InputError, match=r"= 1032 is more than the model's 1024 positions"):
+        load(max_prompt_tokens=1020)
     with pytest.raises(InputError, match=r"refiners\.promptist: .*nowhere.* cannot be loaded"):
         load(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"refiners\.promptist\.device: cuda needs a GPU"):

@@ -19,6 +19,7 @@ from transformers import (
 
 from promptavideo.miniature import world
 
+ROOT = Path(__file__).parents[1]
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CHAT_TEMPLATE = (
     "{%- for turn in messages -%}<|im_start|>{{ turn['role'] + '\n' + turn['content'] }}<|im_end|>{{ '\n' }}"
@@ -90,12 +91,13 @@ def tiny_gpt2(folder: Path) -> Path:
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=600,
+        vocab_size=2000,
         special_tokens=["<|endoftext|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator([f" {word}" for word in SPOKEN], trainer)
+    texts = [file.read_text(encoding="utf-8") for file in sorted((ROOT / "templates").glob("*.txt"))]
+    bpe.train_from_iterator([*(f" {word}" for word in SPOKEN for _ in range(9)), *texts], trainer)
     tokenizer = GPT2TokenizerFast(tokenizer_object=bpe, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
     torch.manual_seed(0)
     config = GPT2Config(
