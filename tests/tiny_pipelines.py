@@ -113,8 +113,8 @@ def tiny_cogvideox(folder: Path) -> Path:
             latent_channels=4,
             layers_per_block=1,
             norm_num_groups=2,
-            sample_height=32,
-            sample_width=48,
+            sample_height=480,
+            sample_width=720,
         ),
     }
     for name, part in parts.items():

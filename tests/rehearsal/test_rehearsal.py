@@ -14,6 +14,8 @@ import pytest
 import stand_ins
 import yaml
 from chat_server import Answer, Asked, ChatServer, says
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
 
 ROOT = Path(__file__).parents[2]
 LANGUAGE_MODEL = "resources/models/smollm2-135m"
@@ -85,7 +87,7 @@ def endpoints(folder: Path) -> Iterator[ChatServer]:
         }
         (folder / "addresses.yaml").write_text(yaml.safe_dump(addresses))
         snakemake(folder, f"{LANGUAGE_MODEL}/manifest.json")
-        serve = ["transformers", "serve", LANGUAGE_MODEL, "--device", "cpu", "--port", str(port)]
+        serve = ["transformers", "serve", LANGUAGE_MODEL, "--device", "cpu", "--dtype", "float32", "--port", str(port)]
         process = subprocess.Popen(serve, cwd=folder, env=environment(folder), stdout=log, stderr=log)
         try:
             until(lambda: listens(port), process, 120)
@@ -109,5 +111,137 @@ def until(moment: Callable[[], bool], process: "subprocess.Popen[bytes]", limit_
         time.sleep(0.05)
 
 
-def test_the_paper_from_captions_to_tables(folder: Path, endpoints: ChatServer) -> None:
+def kill_at(moment: Callable[[], bool], folder: Path) -> None:
+    """Start the rehearsal and kill it with all its jobs as soon as `moment` holds."""
+    process = subprocess.Popen(
+        command(), cwd=folder, env=environment(folder), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    until(moment, process, 600)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path, endpoints: ChatServer) -> Path:
+    """The whole of paper.yaml, killed while it films, trains and evaluates; no finished video is made twice."""
+    results, store = folder / "results", folder / "store"
+    moments: list[Callable[[], bool]] = [
+        lambda: any(store.glob("cogvideox-5b/videos/*/*.mp4")),
+        lambda: any(store.glob("*/checkpoints/*/checkpoint-*")),
+        lambda: any(results.glob("*/evaluation/*/dpo-1/videos/*.jsonl")),
+    ]
+    filmed: dict[Path, int] = {}
+    for moment in moments:
+        kill_at(moment, folder)
+        filmed |= {path: path.stat().st_mtime_ns for path in store.glob("*/videos/*/*.mp4")}
     snakemake(folder)
+    assert len(filmed) > 50
+    assert filmed == {path: path.stat().st_mtime_ns for path in filmed}, "a finished video was filmed again"
+    return folder
+
+
+def test_the_overlay_changes_models_sizes_and_devices_only(folder: Path, endpoints: ChatServer) -> None:
+    paper, rehearsed = (flat(layers(folder, names)) for names in (LAYERS[:1], LAYERS))
+    changed = {key for key in paper.keys() | rehearsed.keys() if paper.get(key) != rehearsed.get(key)}
+    unexplained = {key for key in changed if not any(re.fullmatch(pattern, key) for pattern in ALLOWED)}
+    assert not unexplained
+    unused = [pattern for pattern in ALLOWED if not any(re.fullmatch(pattern, key) for key in changed)]
+    assert not unused
+    ours, theirs = (flat["generators open-sora-1.2 command"] for flat in (rehearsed, paper))
+    assert [new for new, old in zip(ours, theirs, strict=True) if new != old] == ["6", "48p", "3:4"]
+
+
+ALLOWED = (
+    "models .*",
+    "prompt_sources webvid .*",
+    "prompt_sets [a-z0-9-]+ (first|count)",
+    "generators cogvideox-5b device",
+    "generators cogvideox-5b sampling (height|width|num_frames|num_inference_steps)",
+    "generators open-sora-1.2 (width|height|frames|command)",
+    "rewards [a-z]+ device",
+    "operators (gpt-4o|glm-4|glm-4-refiner) base_url",
+    "operators glm-4-refiner model",
+    "booster (device|threads)",
+    "booster sampling (max_new_tokens|batch_size)",
+    "evaluation bootstrap resamples",
+    "evaluation sets vbench vbench dimensions",
+    "vbench (python|device|checkpoints)",
+)
+"""What stands for models, sizes and devices."""
+
+
+def layers(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """The configuration of a run, as Snakemake merges it."""
+    merged = load_configfile(str(folder / "config.yaml"))
+    for name in names:
+        update_config(merged, load_configfile(str(folder / name)))
+    return merged
+
+
+def flat(part: Any, path: str = "") -> dict[str, Any]:
+    """{path: value} of every leaf."""
+    if not isinstance(part, dict):
+        return {path: part}
+    return {key: value for name, below in part.items() for key, value in flat(below, f"{path} {name}".strip()).items()}
+
+
+def test_both_generators_reach_their_tables(finished: Path) -> None:
+    table = pd.read_csv(finished / "results/tables/videoscore.csv")
+    config = layers(finished, LAYERS)
+    ours = table[table["set"] == "webvid-test"]
+    assert list(ours["generator"].unique()) == list(config["generators"])
+    for generator, rows in ours.groupby("generator"):
+        expected = config["evaluation"]["refiners_of"].get(generator, config["evaluation"]["refiners"])
+        assert list(rows["refiner"]) == expected
+        assert (rows["videos"] == 2).all() and rows[["VQ", "AES", "MPS"]].notna().all(axis=None)
+    judged = pd.read_csv(finished / "results/tables/vbench.csv")
+    ours = judged[judged["source"] == "measured"]
+    assert len(ours) == 12 and ours["temporal_flickering"].between(0, 100).all()
+    for name in config["generators"]:
+        assert (finished / f"results/{name}/figures/contact_sheet.png").stat().st_size > 0
+        margins = pd.read_csv(finished / f"results/{name}/boosters/dpo-2/log.csv")
+        assert margins["loss"].notna().any()
+    assert "<script" not in (finished / "results/report.html").read_text()
+
+
+def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
+    said = snakemake(finished, "--dry-run")
+    assert "Nothing to be done" in said.stdout + said.stderr
+
+
+def rerun(folder: Path, overlay: dict[str, Any]) -> dict[str, int]:
+    """How many jobs of each rule a changed configuration runs."""
+    (folder / "change.yaml").write_text(yaml.safe_dump(overlay))
+    return jobs(folder, more=("change.yaml",))
+
+
+def test_another_round_of_evolution_films_that_round_and_what_follows_the_pairs(finished: Path) -> None:
+    found = rerun(finished, {"evolution": {"rounds": 5}})
+    assert found["propose"] == found["pairs"] == found["sft"] == 2
+    # Beside the new rounds: both rounds of candidates, and three boosters on three sets, of both generators.
+    assert found["film"] == 2 * (1 + 2 + 9)
+    assert "prompt_set" not in found and "fetch" not in found
+
+
+def test_another_round_of_dpo_trains_that_round_alone(finished: Path) -> None:
+    refiners = {"dpo-3": {"kind": "booster", "stage": "dpo-3"}}
+    found = rerun(finished, {"preference": {"rounds": 3}, "refiners": refiners})
+    assert "sft" not in found and "propose" not in found and "refine" not in found
+    assert found["candidates"] == found["triples"] == found["dpo"] == found["film"] == found["score"] == 2
+
+
+def test_another_refiner_is_filmed_alone(finished: Path) -> None:
+    """In truth, where the other changes are counted: Open-Sora is compared with the other generator's rewriter too."""
+    (finished / "change.yaml").write_text(
+        yaml.safe_dump({"evaluation": {"refiners_of": {"open-sora-1.2": ["original", "glm-4", "gpt-4o"]}}})
+    )
+    target = "results/open-sora-1.2/tables/videoscore.csv"
+    before = {path: path.stat().st_mtime_ns for path in (finished / "store/open-sora-1.2/videos").rglob("*.mp4")}
+    found = jobs(finished, target, more=("change.yaml",))
+    assert found["refine"] == found["film"] == found["score"] == found["gather"] == 2
+    assert set(found) <= {"refine", "film", "score", "gather", "videoscore", "total"}
+    snakemake(finished, target, more=("change.yaml",))
+    table = pd.read_csv(finished / target)
+    assert list(table.loc[table["set"] == "webvid-test", "refiner"]) == ["original", "glm-4", "gpt-4o"]
+    assert before == {path: path.stat().st_mtime_ns for path in before}
