@@ -34,7 +34,7 @@ from promptavideo.refiners.file import FileRefiner
 from promptavideo.rewards import DIMENSIONS_OF, RewardConfig, VideoScoreConfig
 from promptavideo.rewards.videoscore import PLACEHOLDERS as QUERY_PLACEHOLDERS
 from promptavideo.schemas import DIMENSIONS
-from promptavideo.settings import Section
+from promptavideo.settings import Section, origin
 from promptavideo.tables import BootstrapConfig
 from promptavideo.vbench.config import VBenchConfig, VBenchSet
 from promptavideo.vbench.dimensions import SAMPLES
@@ -265,18 +265,24 @@ class Config(Section):
         return ["sft", *(f"dpo-{round_}" for round_ in range(1, self.preference.rounds + 1))]
 
 
-def check(raw: dict[str, Any], root: Path) -> Config:
+def check(raw: dict[str, Any], root: Path, origins: Mapping[str, str] | None = None) -> Config:
     """Validate a merged configuration together with the files it names, before any work starts.
 
     Args:
-        raw: The configuration as read from YAML. A section or a named entry (a generator, a reward, ...) that is null
-            counts as absent: so a file laid over another one can take away what that one declares.
+        raw: The configuration as read from YAML.
         root: The repository root, to which paths are relative.
+        origins: By dotted key the file that it comes from, from `settings.lay`, for messages.
 
     Raises:
         InputError: One message that lists every offending key.
     """
-    raw = _without_removed(raw)
+    try:
+        return _checked(raw, root)
+    except InputError as error:
+        raise InputError(_with_origins(str(error), origins or {})) from error
+
+
+def _checked(raw: dict[str, Any], root: Path) -> Config:
     try:
         config = TypeAdapter(Config).validate_python(raw)
     except ValidationError as error:
@@ -291,20 +297,14 @@ def check(raw: dict[str, Any], root: Path) -> Config:
     return config
 
 
-def _without_removed(raw: Any) -> Any:
-    """A configuration without the sections and named entries that are null."""
-    cleaned = _present(raw, NAMED)
-    if isinstance(cleaned, dict) and "evaluation" in cleaned:
-        cleaned["evaluation"] = _present(cleaned["evaluation"], ("sets", "refiners_of"))
-    return cleaned
+def _with_origins(message: str, origins: Mapping[str, str]) -> str:
+    """A message whose lines name, behind each key that they begin with, the file that it comes from."""
 
+    def named(line: re.Match[str]) -> str:
+        file = origin(line["key"], origins)
+        return f"{line[0]} ({file})" if file else line[0]
 
-def _present(part: Any, groups: Iterable[str] = ()) -> Any:
-    """A mapping without its keys that are null, in the mappings `groups` in it neither."""
-    if not isinstance(part, dict):
-        return part
-    kept = {key: value for key, value in part.items() if value is not None}
-    return kept | {group: _present(kept[group]) for group in groups if group in kept}
+    return re.sub(r"^ *(?P<key>[a-z_]+(\.[\w.-]+)?)(?=: )", named, message, flags=re.MULTILINE)
 
 
 def _check_templates(config: Config, root: Path) -> None:

@@ -5,6 +5,8 @@ import sys
 
 sys.path.insert(0, workflow.basedir)
 
+from snakemake.common.configfile import load_configfile
+
 from promptavideo.config import check
 from promptavideo.errors import InputError
 from promptavideo.files import hold
@@ -12,10 +14,18 @@ from promptavideo.generators import check_ready
 from promptavideo.models import requires, shipped
 from promptavideo.operators import check_operator
 from promptavideo.plan import Plan
+from promptavideo.settings import lay
 from promptavideo.vbench.plan import VBenchPlan
 
+# Snakemake has merged these into `config`, but in a way that leaves the keys of an entry whose kind is another one.
+FILES = [Path(workflow.basedir, "config.yaml"), *workflow.overwrite_configfiles]
+LAYERS = {os.path.relpath(file): load_configfile(file) for file in FILES} | {
+    "--config": dict(workflow.config_settings.config)
+}
+RAW, ORIGINS = lay(LAYERS)
+
 try:
-    CONFIG = check(config, Path(workflow.basedir))
+    CONFIG = check(RAW, Path(workflow.basedir), ORIGINS)
     PLAN = Plan(CONFIG, Path(workflow.basedir))
     VBENCH = VBenchPlan(PLAN)
 except InputError as error:
@@ -190,11 +200,29 @@ def manifests(wildcards, batch):
     )
 
 
+def check_scale():
+    """Refuse to book a cluster for the laptop's scale, unless a file says that it shall be so.
+
+    A profile's `configfile: paper.yaml` does not count any more once `--configfile` names another file.
+    """
+    if (
+        workflow.non_local_exec
+        and CONFIG.scale == "laptop"
+        and ORIGINS["scale"] == next(iter(LAYERS))
+    ):
+        raise InputError(
+            "this run would put the laptop's scale on a cluster, since no file given says `scale: paper`: --configfile "
+            "takes the place of the profile's own, so name both (--configfile paper.yaml mine.yaml); `scale: laptop` in "
+            "a file of yours runs it nevertheless"
+        )
+
+
 # Snakemake's own lock outlives a killed run and then blocks the next (the default profile turns it off); this one ends
 # with its process.
 onstart:
     global LOCK
     try:
+        check_scale()
         for operator in sorted(set(asked_operators(workflow.dag.needrun_jobs()))):
             check_operator(CONFIG.operators[operator], operator)
         for name in sorted(set(filming_generators(workflow.dag.needrun_jobs()))):

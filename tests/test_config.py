@@ -13,9 +13,11 @@ from promptavideo.config import Config, check
 from promptavideo.errors import InputError
 from promptavideo.generators import check_generator, source
 from promptavideo.prompts import prompt_id
+from promptavideo.settings import lay
 
 ROOT = Path(__file__).parent.parent
 RAW = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+PAPER = yaml.safe_load((ROOT / "paper.yaml").read_text(encoding="utf-8"))
 GONE = object()
 
 
@@ -271,3 +273,63 @@ def test_a_null_takes_away_an_entry_that_another_file_declares() -> None:
 def test_shards_are_given_in_one_way() -> None:
     with pytest.raises(InputError, match="shard_size, shard_minutes: give one of the two"):
         check(changed("shard_minutes", 5.0), ROOT)
+
+
+class TestLayers:
+    """Settings over settings."""
+
+    def test_a_mapping_is_laid_over_a_mapping_and_a_list_replaces_a_list(self) -> None:
+        settings, origins = lay({"a.yaml": {"a": {"b": 1, "c": [1]}}, "b.yaml": {"a": {"c": [2]}, "d": {}}})
+        assert settings == {"a": {"b": 1, "c": [2]}, "d": {}}
+        assert (origins["a.b"], origins["a.c"], origins["d"]) == ("a.yaml", "b.yaml", "b.yaml")
+
+    def test_an_entry_of_another_kind_replaces_the_one_below_whole(self) -> None:
+        below = {"models": {"big": {"kind": "hub", "repo_id": "x/y", "revision": "unpinned"}}}
+        settings, origins = lay({"a": below, "b": {"models": {"big": {"kind": "local", "path": "/disk"}}}})
+        assert settings["models"]["big"] == {"kind": "local", "path": "/disk"}
+        assert "models.big.repo_id" not in origins and origins["models.big.path"] == "b"
+        settings, _ = lay({"a": below, "b": {"models": {"big": {"kind": "hub", "revision": "v1"}}}})
+        assert settings["models"]["big"] == {"kind": "hub", "repo_id": "x/y", "revision": "v1"}
+        settings, _ = lay({"a": below, "b": {"models": {"big": {"revision": "v1"}}}})
+        assert settings["models"]["big"]["repo_id"] == "x/y"
+
+    def test_what_a_layer_holds_is_not_changed(self) -> None:
+        below = {"a": {"b": 1}}
+        lay({"a": below, "b": {"a": {"b": 2}}})
+        assert below == {"a": {"b": 1}}
+
+    def test_a_key_that_is_null_is_taken_away_unless_null_is_a_value(self) -> None:
+        raw = changed("generators/mini-t2v/sampling/clean_caption", None)
+        raw["booster"]["sampling"]["top_k"] = None
+        raw["evolution"]["min_gain"] = None
+        config = check(raw, ROOT)
+        sampling = config.generators["mini-t2v"].sampling
+        assert "clean_caption" not in sampling and sampling["height"] == 32
+        assert config.booster.sampling.top_k == 50  # the default
+        assert config.evolution.min_gain is None
+        assert "evolution.prompts: is missing" in message(changed("evolution/prompts", None))
+
+    def test_a_message_names_the_file_that_a_key_comes_from(self) -> None:
+        mine = {"generators": {"mini-t2v": {"sampling": {"heigth": 3}}}, "evolution": {"operator": "nobody"}}
+        raw, origins = lay({"config.yaml": RAW, "mine.yaml": mine | {"seed": "x"}})
+        raw["booster"] = {key: value for key, value in raw["booster"].items() if key != "base"}
+        with pytest.raises(InputError) as caught:
+            check(raw, ROOT, origins)
+        assert "\n  seed (mine.yaml): " in str(caught.value)
+        assert "\n  booster.base (config.yaml): is missing" in str(caught.value)
+        raw, origins = lay({"config.yaml": RAW, "mine.yaml": mine})
+        with pytest.raises(InputError, match=r"\n  evolution\.operator \(mine\.yaml\): there is no 'nobody'"):
+            check(raw, ROOT, origins)
+        del raw["evolution"]["operator"], mine["evolution"]
+        raw, origins = lay({"config.yaml": RAW, "mine.yaml": mine})
+        with pytest.raises(InputError, match=r"generators\.mini-t2v\.sampling(\.heigth)? \(mine\.yaml\): "):
+            check(raw, ROOT, origins)
+
+    def test_a_cluster_with_its_models_on_disk_names_them_and_renames_no_entry(self) -> None:
+        names = [name for name, entry in PAPER["models"].items() if entry and entry["kind"] in ("hub", "url")]
+        assert len(names) == 9
+        on_disk = {name: {"kind": "local", "path": f"/models/{name}"} for name in names}
+        raw, origins = lay({"config.yaml": RAW, "paper.yaml": PAPER, "mine.yaml": {"models": on_disk}})
+        config = check(raw, ROOT, origins)
+        assert {entry.kind for entry in config.models.values()} == {"local"}
+        assert list(config.models) == names

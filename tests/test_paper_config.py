@@ -1,4 +1,4 @@
-"""paper.yaml, authors.yaml and the examples of the documents, laid over config.yaml as Snakemake lays them."""
+"""paper.yaml, authors.yaml and the examples of the documents, laid over config.yaml."""
 
 import re
 from pathlib import Path
@@ -6,23 +6,27 @@ from typing import Any
 
 import pytest
 import yaml
-from snakemake.common.configfile import load_configfile
-from snakemake.utils import update_config
 
 from promptavideo.config import Config, check
 from promptavideo.generators.command import CommandConfig
 from promptavideo.generators.diffusers_config import DiffusersConfig
 from promptavideo.operators import ChatConfig
+from promptavideo.settings import lay
 
 ROOT = Path(__file__).parents[1]
 
 
 def merged(*overlays: Any) -> Config:
     """config.yaml under the named files or mappings."""
-    raw = load_configfile(ROOT / "config.yaml")
-    for overlay in overlays:
-        update_config(raw, load_configfile(ROOT / overlay) if isinstance(overlay, str) else overlay)
-    return check(raw, ROOT)
+    layers = {"config.yaml": read("config.yaml")}
+    for place, overlay in enumerate(overlays):
+        layers[str(place)] = read(overlay) if isinstance(overlay, str) else overlay
+    raw, origins = lay(layers)
+    return check(raw, ROOT, origins)
+
+
+def read(name: str) -> Any:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
 
 
 def examples(document: str) -> list[str]:

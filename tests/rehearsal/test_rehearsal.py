@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -10,12 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import stand_ins
 import yaml
 from chat_server import Answer, Asked, ChatServer, says
-from snakemake.common.configfile import load_configfile
-from snakemake.utils import update_config
+
+from promptavideo.settings import lay
 
 ROOT = Path(__file__).parents[2]
 LANGUAGE_MODEL = "resources/models/smollm2-135m"
@@ -172,11 +174,9 @@ ALLOWED = (
 
 
 def layers(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
-    """The configuration of a run, as Snakemake merges it."""
-    merged = load_configfile(str(folder / "config.yaml"))
-    for name in names:
-        update_config(merged, load_configfile(str(folder / name)))
-    return merged
+    """The configuration of a run."""
+    read = {name: yaml.safe_load((folder / name).read_text(encoding="utf-8")) for name in ("config.yaml", *names)}
+    return lay(read)[0]
 
 
 def flat(part: Any, path: str = "") -> dict[str, Any]:
