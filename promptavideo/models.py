@@ -22,6 +22,7 @@ from promptavideo.errors import InputError
 from promptavideo.files import atomic_path, sha256
 from promptavideo.hub import UNPINNED, RepoId, Revision, hub_errors, token
 from promptavideo.settings import Section
+from promptavideo.tokenization import check_tokenizers
 
 log = logging.getLogger(__name__)
 
@@ -179,6 +180,7 @@ def fetch(name: str, entry: ModelEntry, folder: Path, models: Mapping[str, Path]
                 origin = _fetch_miniature(name, entry, partial, models, root)
             case _:
                 assert_never(entry)
+        check_tokenizers(partial)
         files = {
             file: FileRecord(size=(partial / file).stat().st_size, sha256=sha256(partial / file))
             for file in _files(partial)

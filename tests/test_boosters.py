@@ -470,7 +470,7 @@ class TestChain:
             read_chain(llama, tmp_path)
 
     def test_what_cannot_be_loaded_is_named(self, llama: Path, boosters: Path, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="nowhere: cannot be loaded"):
+        with pytest.raises(InputError, match="nowhere: its tokenizer cannot be loaded"):
             load_chain(Chain(tmp_path / "nowhere", ()), "float32")
         with pytest.raises(InputError, match=r"gone: .*adapter"):
             load_chain(Chain(llama, (tmp_path / "gone",)), "float32")

@@ -70,7 +70,7 @@ BY_NAME: dict[Unit, dict[str, str]] = {
         "transformers": "text encoders",
     },
     ("promptavideo.rewards.videoscore", "VideoScore"): TOKENIZERS,
-    ("promptavideo.boosters.load", "load_tokenizer"): TOKENIZERS,
+    ("promptavideo.tokenization", "load_tokenizer"): TOKENIZERS,
     ("promptavideo.boosters.training", ""): {"accelerate": "the trainers run on it"},
 }
 """Distributions that a part of the library needs although it does not import them, and what for."""

@@ -345,3 +345,29 @@ class TestMemory:
         monkeypatch.setattr(generator, "_call", lambda texts, seeds: np.full((2, 9, 32, 32, 3), np.nan))
         with pytest.raises(InputError, match=r"not numbers in float32; .*vae: float32"):
             generator.film(["a red ball"], [1])
+
+
+def test_a_tokenizer_is_read_as_its_file_says_and_such_videos_have_keys_of_their_own(tmp_path: Path) -> None:
+    """A pipeline whose T5 tokenizer was published with another normalizer than transformers gives that class."""
+    from tiny_pipelines import LTX_SAMPLING, tiny_ltx
+    from tokenizers import Tokenizer, normalizers
+
+    made = {}
+    for name in ("plain", "lower"):
+        source = tiny_ltx(tmp_path / name / "source")
+        if name == "lower":
+            published = Tokenizer.from_file(str(source / "tokenizer/tokenizer.json"))
+            published.normalizer = normalizers.Lowercase()
+            published.save(str(source / "tokenizer/tokenizer.json"))
+        fetch(name, LocalModel(kind="local", path=str(source)), tmp_path / name / "model", {})
+        config = DiffusersConfig(
+            kind="diffusers", pipeline="LTXPipeline", model=name, fps=8, seconds_per_video=1, dtype="float32",
+            sampling=LTX_SAMPLING,
+        )  # fmt: skip
+        made[name] = DiffusersGenerator(config, tmp_path / name / "model")
+    assert "tokenizers" not in made["plain"].identity()
+    assert made["lower"].identity()["tokenizers"] == ["tokenizer"]
+    (loud,), (quiet,) = (made["lower"].film([text], [1]) for text in ("A RED BALL", "a red ball"))
+    assert np.array_equal(loud.frames, quiet.frames)
+    (loud,) = made["plain"].film(["A RED BALL"], [1])
+    assert not np.array_equal(loud.frames, quiet.frames)

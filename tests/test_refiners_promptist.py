@@ -140,7 +140,7 @@ def test_what_cannot_work_is_refused(load: Load, gpt2: Path, tmp_path: Path, mon
         load().refine(["p"], ["a " + "5" * 100])
     with pytest.raises(InputError, match=r"= 1032 is more than the model's 1024 positions"):
         load(max_prompt_tokens=1020)
-    with pytest.raises(InputError, match=r"refiners\.promptist: .*nowhere.* cannot be loaded"):
+    with pytest.raises(InputError, match=r"nowhere: its tokenizer cannot be loaded"):
         load(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"refiners\.promptist\.device: cuda needs a GPU"):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, Idefics2Config, PreTrainedTokenizerFast
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, Idefics2Config
 
 from promptavideo.files import sha256
 from promptavideo.models import LocalModel, UrlModel, fetch
@@ -23,22 +24,34 @@ def _bytes() -> list[str]:
     return sorted(pre_tokenizers.ByteLevel.alphabet())
 
 
+def legacy_llama(folder: Path, texts: list[str], **settings: Any) -> Path:
+    """A tokenizer as Llama's and Mistral's older ones are published: a normalizer prepends the space.
+
+    transformers takes it for a LlamaTokenizer, which reads some texts otherwise.
+    """
+    bpe = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    bpe.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    letters = [*(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
+    trainer = trainers.BpeTrainer(vocab_size=1300, special_tokens=[*EXTRA, *letters], show_progress=False)
+    bpe.train_from_iterator([*texts, *["  "] * 99], trainer)  # two spaces are one token, as in the real ones
+    bpe.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    bpe.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    folder.mkdir(parents=True, exist_ok=True)
+    bpe.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>",
+        "pad_token": "<unk>", "add_bos_token": True, "add_eos_token": False, "legacy": True,
+        "additional_special_tokens": EXTRA[3:], "clean_up_tokenization_spaces": False, **settings,
+    }  # fmt: skip
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
 def videoscore(folder: Path, seed: int = 0) -> Path:
     """VideoScore: configuration, sharded safetensors with their index, tokenizer and image processor."""
-    text = Tokenizer(models.BPE(unk_token="<unk>"))
-    text.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=1000, special_tokens=EXTRA, initial_alphabet=_bytes(), show_progress=False
-    )  # fmt: skip
     # Trained on what it will read, so that texts are about as many tokens as real tokenizers make of them.
-    text.train_from_iterator([file.read_text(encoding="utf-8") for file in TEXTS], trainer)
-    text.decoder = decoders.ByteLevel()
-    text.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=text, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<unk>",
-        additional_special_tokens=EXTRA[3:], padding_side="left",
-    )  # fmt: skip
-    tokenizer.save_pretrained(folder)
+    legacy_llama(folder, [file.read_text(encoding="utf-8") for file in TEXTS], padding_side="left")
+    vocabulary = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size()
     torch.manual_seed(seed)
     spread = {"initializer_range": 0.2}  # so that scores differ as much as real ones
     config = Idefics2Config(
@@ -52,7 +65,7 @@ def videoscore(folder: Path, seed: int = 0) -> Path:
             "resampler_head_dim": 8, "num_key_value_heads": 1, **spread,
         },
         text_config={
-            "model_type": "mistral", "vocab_size": text.get_vocab_size(), "hidden_size": 32, "intermediate_size": 64,
+            "model_type": "mistral", "vocab_size": vocabulary, "hidden_size": 32, "intermediate_size": 64,
             "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
             "max_position_embeddings": 4096, "sliding_window": 4096, "pad_token_id": 0, **spread,
         },

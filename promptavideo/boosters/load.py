@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptavideo.errors import InputError
+from promptavideo.tokenization import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -42,18 +43,13 @@ def read_chain(base: Path, booster: Path | None) -> Chain:
     return Chain(base, tuple(adapters))
 
 
-def load_tokenizer(base: Path) -> "PreTrainedTokenizerBase":
+def load_chat_tokenizer(base: Path) -> "PreTrainedTokenizerBase":
     """A base model's tokenizer, with something to pad with.
 
     Raises:
         InputError: It cannot be loaded, or has no chat template.
     """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(base)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{base}: cannot be loaded as a chat model ({error})") from error
+    tokenizer: Any = load_tokenizer(base)
     if not tokenizer.chat_template:
         raise InputError(f"{base}: its tokenizer has no chat template; a booster's base must be a chat model")
     if tokenizer.pad_token is None:
@@ -79,7 +75,7 @@ def load_chain(chain: Chain, dtype: str) -> tuple["PreTrainedModel", "PreTrained
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    tokenizer: Any = load_tokenizer(chain.base)
+    tokenizer: Any = load_chat_tokenizer(chain.base)
     # Merging needs float32 and its memory; with nothing to merge, casting on the way in gives the same weights.
     loaded = torch.float32 if chain.adapters else getattr(torch, dtype)
     try:

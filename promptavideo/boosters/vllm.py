@@ -10,7 +10,7 @@ from typing import Any
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import Dtype, SamplingSettings
 from promptavideo.boosters.devices import Device, choose_device, enough_memory
-from promptavideo.boosters.load import Chain, load_chain, load_tokenizer
+from promptavideo.boosters.load import Chain, load_chain, load_chat_tokenizer
 from promptavideo.boosters.sampling import BoosterSampler
 from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
@@ -45,7 +45,7 @@ class VllmSampler(BoosterSampler):
         self.dtype = resolve(dtype, choose_device(device, "booster"), "booster")
         for name, value in REPRODUCIBLE.items():
             os.environ.setdefault(name, value)
-        super().__init__(load_tokenizer(chain.base), instruction, settings)
+        super().__init__(load_chat_tokenizer(chain.base), instruction, settings)
         # Kept as long as the engine: nothing promises that it never reads the folder again.
         self._folder = TemporaryDirectory(prefix="promptavideo-booster-")
         model = _merge(chain, self.dtype, Path(self._folder.name)) if chain.adapters else chain.base

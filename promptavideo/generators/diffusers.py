@@ -16,6 +16,7 @@ from promptavideo.generators.diffusers_config import ADDED, PLANNING, DiffusersC
 from promptavideo.hardware import processor
 from promptavideo.memory import ran_out
 from promptavideo.models import check_model
+from promptavideo.tokenization import deviation, load_tokenizer
 from promptavideo.video import Clip
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,9 @@ DENOISERS = ("transformer", "transformer_2", "unet")
 
 class DiffusersGenerator(Generator):
     """Films with a pipeline loaded from a folder on disk."""
+
+    _as_published: Sequence[str] = ()
+    """The tokenizers that transformers reads otherwise than their files say, so that they were loaded from these."""
 
     def __init__(self, config: DiffusersConfig, folder: Path) -> None:
         """Load the pipeline.
@@ -66,7 +70,10 @@ class DiffusersGenerator(Generator):
         """Model digest and every setting but the ones that only plan the work."""
         settings = self.config.model_dump(exclude=set(PLANNING))
         told = self.config.model_dump(exclude_defaults=True)
-        return {"model": self._model, **{key: settings[key] for key in settings if key not in ADDED or key in told}}
+        kept = {key: settings[key] for key in settings if key not in ADDED or key in told}
+        # Only where transformers reads a tokenizer otherwise than its file says: those videos were other ones before.
+        tokenizers = {"tokenizers": self._as_published} if self._as_published else {}
+        return {"model": self._model, **kept, **tokenizers}
 
     def circumstances(self) -> dict[str, Any]:
         """Hardware, dtype, and how far weights were offloaded in the end."""
@@ -120,6 +127,7 @@ class DiffusersGenerator(Generator):
     def _load(self) -> Any:
         import torch
         from diffusers import DiffusionPipeline
+        from transformers import PreTrainedTokenizerBase
 
         dtypes = {"default": self.config.dtype, **self.config.component_dtypes}
         options = {"quantization_config": self._quantisation()} if self.config.quantisation else {}
@@ -139,6 +147,13 @@ class DiffusersGenerator(Generator):
                 f"{self._folder}: holds a {type(pipeline).__name__}, but the configuration says {self.config.pipeline}"
             )
         pipeline.set_progress_bar_config(disable=True)
+        self._as_published = [
+            name
+            for name, part in pipeline.components.items()
+            if isinstance(part, PreTrainedTokenizerBase) and deviation(part, self._folder / name) is not None
+        ]
+        for name in self._as_published:
+            pipeline.register_modules(**{name: load_tokenizer(self._folder / name)})
         return pipeline
 
     def _quantisation(self) -> Any:

@@ -19,7 +19,6 @@ import torch
 from diffusers import AutoencoderKL, LatteTransformer3DModel
 from safetensors.torch import load_file, save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import AutoTokenizer
 
 from promptavideo.dtypes import autocast
 from promptavideo.files import atomic_path
@@ -38,6 +37,7 @@ from promptavideo.miniature.training import (
 from promptavideo.miniature.world import FRAMES, SHAPES, caption, random_scene
 from promptavideo.models import drop_paths
 from promptavideo.rewards.detector import detect
+from promptavideo.tokenization import load_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def film_trajectories(folder: Path, teacher: Path, text_encoder: Path, plan: Pla
     missing = [(index, path) for index, path in enumerate(parts) if not path.exists()]
     if not missing:
         return
-    tokenizer = AutoTokenizer.from_pretrained(text_encoder)
+    tokenizer = load_tokenizer(text_encoder)
     encoder = load_text_encoder(text_encoder)
     vae: Any = AutoencoderKL.from_pretrained(teacher / "vae").to(device)
     model: Any = LatteTransformer3DModel.from_pretrained(teacher / "transformer").to(device).eval()

@@ -20,12 +20,13 @@ from diffusers import AutoencoderKL, DDIMScheduler, LatteTransformer3DModel
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import AutoTokenizer, BertModel
+from transformers import BertModel
 
 from promptavideo.dtypes import autocast
 from promptavideo.files import atomic_path
 from promptavideo.miniature.world import ANYWHERE, FRAMES, SIZE, caption, random_scene, render
 from promptavideo.models import drop_paths
+from promptavideo.tokenization import load_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -241,7 +242,7 @@ def fill_cache(folder: Path, vae: Any, text_encoder: Path, plan: Plan) -> None:
     empty_path = folder / "cache" / "empty.safetensors"
     if not missing and empty_path.exists():
         return
-    tokenizer = AutoTokenizer.from_pretrained(text_encoder)
+    tokenizer = load_tokenizer(text_encoder)
     encoder = load_text_encoder(text_encoder)
     for index, path in missing:
         rng, _ = seeded(plan.seed, 3, index)

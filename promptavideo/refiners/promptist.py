@@ -13,6 +13,7 @@ from promptavideo.errors import InputError
 from promptavideo.progress import Progress
 from promptavideo.refiners.base import Refiner
 from promptavideo.settings import Section
+from promptavideo.tokenization import load_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -64,14 +65,14 @@ class Promptist(Refiner):
         """
         import torch
         from safetensors import SafetensorError
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+        from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
         self._config, self._key = config, f"refiners.{name}"
         self._device = choose_device(config.device, self._key)
         torch.set_num_threads(1)
         words = tokenizer or model
+        self._tokenizer: Any = load_tokenizer(words)
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(words)
             described = AutoConfig.from_pretrained(model if (model / "config.json").is_file() else words)
             loaded: Any
             report: Any

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from promptavideo.errors import InputError
+from promptavideo.tokenization import load_tokenizer
 
 
 def plain(prompt: str, tokenizer: Any) -> str:
@@ -31,19 +32,14 @@ def check_type(folder: Path, known: tuple[str, ...]) -> None:
         )
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """Load a tokenizer.
+def load_reader(folder: Path) -> Any:
+    """Load a tokenizer that reads prompts.
 
     Raises:
         InputError: The folder has none that reads a line of text; transformers makes an empty one of a folder without.
     """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        ids = tokenizer("a red ball", add_special_tokens=False)["input_ids"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder}: its tokenizer cannot be loaded ({error})") from error
+    tokenizer = load_tokenizer(folder)
+    ids = tokenizer("a red ball", add_special_tokens=False)["input_ids"]
     if not ids or tokenizer.unk_token_id in ids:
         raise InputError(f"{folder}: its tokenizer cannot read plain text; are its files among those fetched?")
     return tokenizer

@@ -9,7 +9,7 @@ from promptavideo.dtypes import Dtype
 from promptavideo.errors import InputError
 from promptavideo.models import check_model
 from promptavideo.rewards.clip import clip_pixels
-from promptavideo.rewards.loading import check_type, load_network, load_tokenizer, plain
+from promptavideo.rewards.loading import check_type, load_network, load_reader, plain
 from promptavideo.rewards.neural import NeuralConfig, NeuralReward, Row, sample_frames
 from promptavideo.video import Clip
 
@@ -67,7 +67,7 @@ class Mps(NeuralReward):
         check_model(folder)
         check_model(base)
         check_type(base, ("clip",))
-        self._tokenizer = load_tokenizer(base)
+        self._tokenizer = load_reader(base)
         network = _load(folder, base, config.dtype)
         self._frames, self._threshold = config.frames, config.threshold
         self._length = network.config.text_config.max_position_embeddings

@@ -13,21 +13,21 @@ from promptavideo.dtypes import Dtype
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.models import check_model
 from promptavideo.operators.base import read_template
-from promptavideo.rewards.loading import check_type, load_network, load_tokenizer, plain
+from promptavideo.rewards.loading import check_type, load_network, load_reader, plain
 from promptavideo.rewards.neural import NeuralConfig, NeuralReward, Row, sample_frames
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:
     import torch
 
-VERSION = 1
+VERSION = 2
 """Part of the key of cached scores: raise it with every change that moves a score."""
 
 PLACEHOLDERS = ("prompt",)
 """What the query's template must contain."""
 
 TEXT_STEP = 64
-"""A prompt is padded to a multiple of as many tokens, so that nearly all rows have one length."""
+"""The text of a query is padded to a multiple of as many tokens, so that nearly all rows have one length."""
 
 
 class VideoScoreConfig(NeuralConfig):
@@ -74,7 +74,7 @@ class VideoScore(NeuralReward):
         self._template = Template(read_template(Path(config.template), PLACEHOLDERS))
         check_type(folder, ("idefics2",))
         network = load_network(Idefics2ForSequenceClassification, folder, config.dtype)
-        tokenizer = load_tokenizer(folder)
+        tokenizer = load_reader(folder)
         try:
             # The PIL processor by name: others resize differently, and what is installed decides the automatic choice.
             images: Any = Idefics2ImageProcessorPil.from_pretrained(
@@ -110,7 +110,7 @@ class VideoScore(NeuralReward):
         read = self._processor(text=[query], images=[frames], return_tensors="pt")
         ids = read["input_ids"][0]
         # Padding follows from the prompt's own length, not from the longest in the batch; most prompts get the same.
-        padding = -len(tokenizer(text, add_special_tokens=False)["input_ids"]) % TEXT_STEP
+        padding = -int((ids != self._processor.image_token_id).sum()) % TEXT_STEP
         if len(ids) + padding > self._longest:
             raise ScoreError(
                 f"prompt {prompt!r:.80} and {len(frames)} frames are {len(ids)} tokens; the model reads {self._longest}"

@@ -92,7 +92,7 @@ def endpoints(folder: Path) -> Iterator[ChatServer]:
         serve = ["transformers", "serve", LANGUAGE_MODEL, "--device", "cpu", "--dtype", "float32", "--port", str(port)]
         process = subprocess.Popen(serve, cwd=folder, env=environment(folder), stdout=log, stderr=log)
         try:
-            until(lambda: listens(port), process, 120)
+            until(lambda: listens(port), process, 120, folder / "serve.log")
             yield server
         finally:
             process.terminate()
@@ -104,22 +104,22 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def until(moment: Callable[[], bool], process: "subprocess.Popen[bytes]", limit_s: float) -> None:
+def until(moment: Callable[[], bool], process: "subprocess.Popen[bytes]", limit_s: float, log: Path) -> None:
     """Wait for a moment while a process runs."""
     deadline = time.monotonic() + limit_s
     while not moment():
-        assert process.poll() is None, "it ended before that"
+        assert process.poll() is None, log.read_text(errors="replace")[-3000:]
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
 def kill_at(moment: Callable[[], bool], folder: Path) -> None:
     """Start the rehearsal and kill it with all its jobs as soon as `moment` holds."""
-    process = subprocess.Popen(
-        command(), cwd=folder, env=environment(folder), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    until(moment, process, 600)
+    with (folder / "killed.log").open("wb") as log:
+        process = subprocess.Popen(
+            command(), cwd=folder, env=environment(folder), start_new_session=True, stdout=log, stderr=log
+        )
+    until(moment, process, 600, folder / "killed.log")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
