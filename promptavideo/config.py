@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, Self
 
 import pandas as pd
@@ -32,6 +32,7 @@ from promptavideo.refiners import FileRefinerConfig, LlmRefinerConfig, RefinerCo
 from promptavideo.refiners.examples import read_examples
 from promptavideo.refiners.file import FileRefiner
 from promptavideo.rewards import DIMENSIONS_OF, RewardConfig, VideoScoreConfig
+from promptavideo.rewards.videoscore import FRAMES
 from promptavideo.rewards.videoscore import PLACEHOLDERS as QUERY_PLACEHOLDERS
 from promptavideo.schemas import DIMENSIONS
 from promptavideo.settings import Section, origin
@@ -231,6 +232,11 @@ class Config(Section):
             by = [f"rewards.{name}" for name, dimensions in filled.items() if dimension in dimensions]
             if len(by) != 1:
                 yield f"rewards: {dimension} must be filled once, but is filled by {' and '.join(by) or 'none'}"
+        for name, entry in self.rewards.items():
+            if isinstance(entry, VideoScoreConfig) and (model := self.models.get(entry.model)):
+                published = PurePath(getattr(model, "repo_id", getattr(model, "path", ""))).name
+                if (frames := FRAMES.get(published, entry.max_frames)) != entry.max_frames:
+                    yield f"rewards.{name}.max_frames: {published} was trained with {frames} frames; write {frames}"
 
     def _bad_vbench(self) -> Iterator[str]:
         sets = self.evaluation.sets

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from promptavideo.config import Config, check
+from promptavideo.errors import InputError
 from promptavideo.generators.command import CommandConfig
 from promptavideo.generators.diffusers_config import DiffusersConfig
 from promptavideo.operators import ChatConfig
@@ -74,8 +75,23 @@ def test_the_authors_values_lie_over_the_papers() -> None:
     assert (sft.epochs, sft.lora.r, sft.lora.alpha, sft.lora.dropout) == (12, 8, 32, 0.05)
     assert sft.lora.targets == ["q_proj", "v_proj"] and len(dpo.lora.targets) == 7
     assert (dpo.beta, dpo.lora.r, dpo.lora.alpha, dpo.max_length, dpo.warmup_ratio) == (0.1, 16, 16, 1024, 0.1)
+    assert (dpo.schedule, paper.booster.dpo.schedule, sft.schedule) == ("linear", "cosine", "cosine")
+    assert (getattr(config.rewards["mps"], "dtype"), getattr(paper.rewards["mps"], "dtype")) == ("bfloat16", "float32")  # noqa: B009
     assert config.preference.rule == "authors"
     assert config.booster.sampling == paper.booster.sampling and config.generators == paper.generators
+
+
+@pytest.mark.parametrize(("where", "frames"), [("repo_id", 48), ("path", 48), ("repo_id", 16)])
+def test_each_version_of_videoscore_gets_the_frames_that_it_was_trained_with(where: str, frames: int) -> None:
+    kinds = {"repo_id": {"kind": "hub", "revision": "unpinned"}, "path": {"kind": "local"}}
+    version = {"kind": kinds[where]["kind"], **kinds[where], where: "TIGER-Lab/VideoScore-v1.1"}
+    overlay = {"models": {"videoscore": version}, "rewards": {"videoscore": {"max_frames": frames}}}
+    if frames == 48:
+        assert merged("paper.yaml", overlay)
+    else:
+        told = r"rewards\.videoscore\.max_frames \(2\): VideoScore-v1\.1 was trained with 48 frames; write 48"
+        with pytest.raises(InputError, match=told):
+            merged("paper.yaml", "authors.yaml", overlay)
 
 
 def test_the_49_frames_that_cogvideox_is_published_with_are_an_overlay() -> None:

@@ -36,6 +36,8 @@ class TrainSettings(Section):
     """Compute activations twice rather than keep them: less memory, a third more time. When absent: on a GPU only."""
     learning_rate: float = Field(gt=0)
     warmup_ratio: float = Field(0.1, ge=0, le=1)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls after the warm-up; the paper does not say, the authors' DPO has it linear."""
     max_length: int = Field(1024, ge=8)
     """Tokens of instruction and answer together."""
     checkpoint_steps: int = Field(10, ge=1)

@@ -240,7 +240,7 @@ def _arguments(
         "gradient_accumulation_steps": accumulated,
         "num_train_epochs": settings.epochs,
         "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": "cosine",
+        "lr_scheduler_type": settings.schedule,
         "warmup_steps": round(settings.warmup_ratio * steps),
         "seed": run.seed % 2**31,
         "data_seed": run.seed % 2**31,

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 VERSION = 2
 """Part of the key of cached scores: raise it with every change that moves a score."""
 
+FRAMES = {"VideoScore": 16, "VideoScore-v1.1": 48}
+"""Frames that each version was trained with, by the last part of the name that it is published or kept under."""
+
 PLACEHOLDERS = ("prompt",)
 """What the query's template must contain."""
 
@@ -42,7 +45,7 @@ class VideoScoreConfig(NeuralConfig):
     dtype: Dtype = "bfloat16"
     """As published. Scores are steps of 1/64 then, of the published anchors too."""
     max_frames: int = Field(16, ge=1)
-    """16 for v1, 48 for v1.1; longer clips are sampled evenly."""
+    """16 for v1, 48 for v1.1, and checked where the model's name says which it is; longer clips are sampled evenly."""
     template: str = "templates/videoscore.txt"
     """The query that the model was trained with, to the letter (regression query of the TIGER-AI-Lab/VideoScore
     repository): another wording is another metric."""
