@@ -16,6 +16,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from promptavideo.boosters.base import encode, turn_ends
 from promptavideo.boosters.chat import Instruction, clean_answer
 from promptavideo.boosters.config import Dtype, SamplingSettings
 from promptavideo.boosters.devices import Device, choose_device, enough_memory
@@ -58,8 +59,9 @@ class BoosterSampler(ABC):
     workers: int = 1
     """Calls at a time."""
 
-    def __init__(self, tokenizer: Any, instruction: Instruction, settings: SamplingSettings) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, ends: list[int], instruction: Instruction, settings: SamplingSettings) -> None:
+        """Take the base model's tokenizer and the tokens that end its turn."""
+        self.tokenizer, self.ends = tokenizer, ends
         self._instruction, self.settings = instruction, settings
 
     @abstractmethod
@@ -99,9 +101,7 @@ class BoosterSampler(ABC):
 
     def _encode(self, prompt: str) -> list[int]:
         limit = self.settings.max_prompt_tokens
-        row: list[int] = self.tokenizer.apply_chat_template(
-            self._instruction.ask(prompt), tokenize=True, add_generation_prompt=True, return_dict=False
-        )
+        row = encode(self.tokenizer, self._instruction.ask(prompt), answering=True)
         if len(row) > limit:
             raise InputError(
                 f"prompt {prompt[:80]!r} takes {len(row)} tokens with its instruction, more than "
@@ -135,7 +135,7 @@ class Sampler(BoosterSampler):
         self.dtype = resolve(dtype, self._device, "booster")
         model: Any
         model, tokenizer = load_chain(chain, self.dtype)
-        super().__init__(tokenizer, instruction, settings)
+        super().__init__(tokenizer, turn_ends(chain.base, tokenizer), instruction, settings)
         self.rows_a_call = settings.batch_size
         with enough_memory("take a smaller booster.base, or a GPU with more memory"):
             self._model: Any = model.to(self._device).eval()
@@ -166,7 +166,7 @@ class Sampler(BoosterSampler):
                     do_sample=False,
                     max_new_tokens=settings.max_new_tokens,
                     pad_token_id=tokenizer.pad_token_id,
-                    eos_token_id=tokenizer.eos_token_id,
+                    eos_token_id=self.ends,
                 ),
             )
         answers = output[: len(asked), settings.max_prompt_tokens :]

@@ -17,6 +17,7 @@ from transformers import TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from promptavideo.boosters import launch
+from promptavideo.boosters.base import TEMPLATE_OPTIONS, check_prefix, check_targets, encode, turn_ends
 from promptavideo.boosters.card import write_readme
 from promptavideo.boosters.chat import Instruction, Message
 from promptavideo.boosters.config import DpoSettings, Dtype, LoraSettings, TrainSettings, accumulation
@@ -156,6 +157,9 @@ def _train(
     on_gpu = choose_device(run.device, "booster", run.devices) == "cuda"
     dtype = resolve(run.dtype, "cuda" if on_gpu else "cpu", "booster")
     model, tokenizer = load_chain(chain, dtype)
+    turn_ends(chain.base, tokenizer)
+    check_prefix(chain.base, tokenizer, instruction)
+    check_targets(chain.base, settings.lora, f"booster.{stage}.lora")
     _check_lengths(examples, tokenizer, settings.max_length)
     base = check_model(chain.base)
     identity = {
@@ -204,7 +208,7 @@ def _dataset(examples: Sequence[Example], checkpoints: Path, devices: int, on_gp
     trl caches the reference's log-probabilities beside a dataset's file. For one in memory that is a temporary folder,
     another in each process, and what the first one wrote the others would not find.
     """
-    dataset = Dataset.from_list(list(examples))
+    dataset = Dataset.from_list([{**example, "chat_template_kwargs": TEMPLATE_OPTIONS} for example in examples])
     if devices == 1:
         return dataset
     from accelerate import PartialState
@@ -221,7 +225,7 @@ def _check_lengths(examples: Sequence[Example], tokenizer: Any, limit: int) -> N
     """Refuse what the trainer would cut: an answer without its end teaches the model never to stop."""
     for example in examples:
         for name, answer in example.items():
-            tokens = tokenizer.apply_chat_template(example["prompt"] + answer, tokenize=True, return_dict=False)
+            tokens = encode(tokenizer, example["prompt"] + answer)
             if name != "prompt" and len(tokens) > limit:
                 raise InputError(
                     f"{name} {answer[0]['content'][:80]!r} takes {len(tokens)} tokens with its instruction, more than "

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from promptavideo.boosters.base import turn_ends
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import Dtype, SamplingSettings
 from promptavideo.boosters.devices import Device, choose_device, enough_memory
@@ -45,7 +46,8 @@ class VllmSampler(BoosterSampler):
         self.dtype = resolve(dtype, choose_device(device, "booster"), "booster")
         for name, value in REPRODUCIBLE.items():
             os.environ.setdefault(name, value)
-        super().__init__(load_chat_tokenizer(chain.base), instruction, settings)
+        tokenizer = load_chat_tokenizer(chain.base)
+        super().__init__(tokenizer, turn_ends(chain.base, tokenizer), instruction, settings)
         # Kept as long as the engine: nothing promises that it never reads the folder again.
         self._folder = TemporaryDirectory(prefix="promptavideo-booster-")
         model = _merge(chain, self.dtype, Path(self._folder.name)) if chain.adapters else chain.base
@@ -78,6 +80,7 @@ class VllmSampler(BoosterSampler):
                     top_p=settings.top_p,
                     top_k=settings.top_k or -1,
                     max_tokens=settings.max_new_tokens,
+                    stop_token_ids=self.ends,
                     seed=seed,
                 )
                 for seed in seeds
