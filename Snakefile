@@ -30,6 +30,7 @@ localrules:
     fetch,
     prompt_source,
     prompt_set,
+    check_base,
     propose,
     gather,
     pairs,

@@ -1,6 +1,27 @@
 # Boosters: SFT on pairs, then rounds of DPO on triples of candidates drawn from the round before.
 
 
+rule check_base:
+    input:
+        base=manifest(CONFIG.booster.base),
+        instruction=CONFIG.booster.instruction,
+    output:
+        "results/boosters/base.json",
+    log:
+        "logs/boosters/base.log",
+    benchmark:
+        "benchmarks/boosters/base.tsv"
+    conda:
+        "../envs/booster.yaml"
+    params:
+        settings=training_settings(),
+        base=lambda wildcards, input: Path(input.base).parent,
+    message:
+        "Check that {CONFIG.booster.base} can be a booster's base"
+    shell:
+        "python scripts/check_base.py {params.base} --settings {params.settings:q} --output {output} --log {log}"
+
+
 rule sft:
     input:
         data="results/{generator}/pairs.parquet",

@@ -9,6 +9,8 @@ rule propose:
             earlier=range(int(wildcards.round)),
         ),
         template=CONFIG.evolution.template,
+        # Before anything is filmed; the check of another base makes no round anew.
+        base=ancient("results/boosters/base.json"),
     output:
         "results/{generator}/evolution/round-{round}/prompts.parquet",
     log:
