@@ -1,6 +1,7 @@
 """Reward-guided prompt evolution (Prompt-A-Video, its first stage): rounds of prompts, then pairs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from pydantic import Field
@@ -15,7 +16,36 @@ from promptavideo.text import text_key
 from promptavideo.totals import Selected, Thresholds, Weights, candidate_means, passes, rejections
 
 
-class EvolutionConfig(Section):
+class RoundRule(Section):
+    """What decides the prompts of a round, beside its operator and the scores of earlier rounds."""
+
+    template: str = "templates/evolution.txt"
+    """The instruction, relative to the repository root."""
+    variants: int = Field(default=3, ge=1)
+    """New candidates a prompt and round."""
+    attempts: int = Field(default=1, ge=1)
+    """How often the operator is asked, at most, while a prompt has fewer usable variants."""
+    parents: int = Field(default=3, ge=1)
+    """Best candidates so far that the operator sees, besides the original as index 0."""
+    replicates: int = Field(default=1, ge=1)
+    """Videos a candidate, each with another seed; scores are averaged over them."""
+    weights: Weights = Weights()
+    """For the total, on the 0-5 scale."""
+    limits: TextLimits = TextLimits()
+
+
+class PairRule(Section):
+    """Which candidates become SFT data."""
+
+    weights: Weights = Weights()
+    """For the total, on the 0-5 scale."""
+    thresholds: Thresholds = Thresholds()
+    """On the 0-5 scale; a pair exceeds them all. The paper does not publish its values."""
+    min_gain: float | None = 0.0
+    """A pair's total exceeds the original's by more than this; null also takes pairs worse than the original."""
+
+
+class EvolutionConfig(RoundRule, PairRule):
     """How prompts evolve and which pairs become SFT data.
 
     Defaults are the paper's. The authors' code runs 8 rounds and adds up with weights DD 0.5 and 1 for the others.
@@ -27,31 +57,24 @@ class EvolutionConfig(Section):
     """Name of the operator."""
     operators: dict[str, str] = Field(default={})
     """{generator: operator} of generators whose prompts another operator evolves."""
-    template: str = "templates/evolution.txt"
-    """The instruction, relative to the repository root."""
     rounds: int = Field(default=4, ge=1)
-    variants: int = Field(default=3, ge=1)
-    """New candidates a prompt and round."""
-    attempts: int = Field(default=1, ge=1)
-    """How often the operator is asked, at most, while a prompt has fewer usable variants."""
-    parents: int = Field(default=3, ge=1)
-    """Best candidates so far that the operator sees, besides the original as index 0."""
-    replicates: int = Field(default=1, ge=1)
-    """Videos a candidate, each with another seed; scores are averaged over them."""
-    weights: Weights = Weights()
-    """For the total, on the 0-5 scale."""
-    thresholds: Thresholds = Thresholds()
-    """On the 0-5 scale; a pair exceeds them all. The paper does not publish its values."""
-    min_gain: float | None = 0.0
-    """A pair's total exceeds the original's by more than this; null also takes pairs worse than the original."""
-    limits: TextLimits = TextLimits()
+
+    def round(self, number: int) -> dict[str, Any]:
+        """What decides a round's prompts, as JSON can hold it; round 0 films the originals, whatever comes later."""
+        kept = {"replicates"} if number == 0 else set(RoundRule.model_fields)
+        return self.model_dump(mode="json", include=kept)
+
+    @property
+    def pairs(self) -> dict[str, Any]:
+        """What decides the pairs, however many rounds there are, as JSON can hold it."""
+        return self.model_dump(mode="json", include=set(PairRule.model_fields))
 
     def operator_of(self, generator: str) -> str:
         """Name of the operator that evolves a generator's prompts."""
         return self.operators.get(generator, self.operator)
 
 
-def first_round(prompt_set: pd.DataFrame, config: EvolutionConfig, run_seed: int) -> pd.DataFrame:
+def first_round(prompt_set: pd.DataFrame, config: RoundRule, run_seed: int) -> pd.DataFrame:
     """Round 0: the originals themselves, as candidate 0.
 
     Args:
@@ -78,7 +101,7 @@ def next_round(
     scores: Sequence[pd.DataFrame],
     operator: Operator,
     template: str,
-    config: EvolutionConfig,
+    config: RoundRule,
     generator: str,
     run_seed: int,
 ) -> Selected:
@@ -138,7 +161,7 @@ def next_round(
     return Selected(_table(texts, config, run_seed), tuple(report))
 
 
-def select_pairs(scores: Sequence[pd.DataFrame], config: EvolutionConfig) -> Selected:
+def select_pairs(scores: Sequence[pd.DataFrame], config: PairRule) -> Selected:
     """SFT data: of each prompt the candidate of highest total among those over every threshold (paper).
 
     The original is never a pair, nor is a text that equals it; ties go to the lower candidate number.
@@ -216,7 +239,7 @@ def _check_originals(prompt_ids: pd.Series, scored: pd.Series | pd.Index) -> Non
         raise InputError(f"{len(lost)} prompts have no scored original (candidate 0), first {lost[0]}: score round 0")
 
 
-def _table(texts: list[tuple[str, str, int, str]], config: EvolutionConfig, run_seed: int) -> pd.DataFrame:
+def _table(texts: list[tuple[str, str, int, str]], config: RoundRule, run_seed: int) -> pd.DataFrame:
     """A `schemas.PROMPTS` table of (prompt_id, prompt, candidate, refined), `replicates` rows each."""
     return pd.DataFrame(
         [

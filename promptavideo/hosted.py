@@ -32,9 +32,28 @@ _QUOTA = {
 """Codes of a 429 that waiting does not cure."""
 
 _UNKNOWN_MODEL = {"model_not_found", "1211"}
-_FILTERED = {"content_filter", "content_policy_violation", "moderation_blocked", "sentinel_block", "1301"}
+_FILTERED = {
+    "content_filter",
+    "content_policy_violation",
+    "moderation_blocked",
+    "sentinel_block",
+    "1301",  # BigModel
+    "data_inspection_failed",  # DashScope
+    "datainspectionfailed",
+    "responsibleaipolicyviolation",  # Azure
+    "invalid_prompt",  # OpenAI's reasoning models
+}
+_FILTERED_WORDS = re.compile(
+    r"content (?:management )?polic|content[ _-]filter|inappropriate content|sensitive content|moderation|"
+    r"usage polic|safety (?:system|filter|reasons)|flagged as|prohibited content|policy violation",
+    re.IGNORECASE,
+)
+"""How providers say that a filter refused a request, where they have no code for it."""
 
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+
+NO_KEY = "EMPTY"
+"""What is customarily given to servers, such as vLLM, that ask for a key and take any."""
 
 _SHOWN = 300
 """Characters shown of what an endpoint says is wrong."""
@@ -71,6 +90,8 @@ def read_key(key_variable: str | None, base_url: str, entry: str) -> str | None:
     if key_variable is None:
         return None
     key = os.environ.get(key_variable, "")
+    if key == NO_KEY:
+        return None
     if not key:
         raise InputError(
             f"{entry}.key_variable: the environment variable {key_variable} is not set; put the key of {base_url} "
@@ -113,6 +134,10 @@ class FilteredError(Exception):
     """The endpoint's content filter refused the request."""
 
 
+class RejectedError(InputError):
+    """The endpoint does not accept this request; another one may fare better, unless a setting is at fault."""
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """A model behind an API, as messages name it. The key shows up in nothing that it gives back."""
@@ -139,8 +164,8 @@ class Endpoint:
     def explain(self, error: Exception) -> Exception:
         """What to raise for what the client raised; anything unforeseen is returned as it is.
 
-        A NoAnswerError may pass, a FilteredError is about one text, an InputError stays: the key, the model, a setting,
-        no credit.
+        A NoAnswerError may pass, a FilteredError is about one text and a RejectedError may be, any other InputError
+        stays: the key, the model, no credit.
         """
         from httpx2 import ConnectError, ConnectTimeout
         from openai import APIConnectionError, APIStatusError, APITimeoutError
@@ -166,7 +191,7 @@ class Endpoint:
             return InputError(f"{self.entry}: the account at {self.base_url} has no credit left ({said})")
         if status in (408, 409, 429) or status >= 500:
             return NoAnswerError(said, _retry_after(error.response.headers))
-        if is_filtered(*codes):
+        if is_filtered(*codes) or (status in (400, 403, 422) and _FILTERED_WORDS.search(said)):
             return FilteredError(f"refused by the content filter ({said})")
         if status in (401, 403):
             return InputError(
@@ -176,12 +201,13 @@ class Endpoint:
             return InputError(
                 f"{self.entry}.model: {self.base_url} does not know {self.model} ({said}); check model and base_url"
             )
-        return InputError(f"{self.entry}: {self.base_url} does not accept the request ({said}); check the settings")
+        said = f"{self.entry}: {self.base_url} does not accept the request ({said}); check the settings"
+        return RejectedError(said)
 
 
 def is_filtered(*codes: str) -> bool:
     """Whether an error with these codes is a content filter's."""
-    return bool(_FILTERED.intersection(codes))
+    return bool(_FILTERED.intersection(code.lower() for code in codes))
 
 
 def _message(error: "APIStatusError") -> str:

@@ -1,6 +1,13 @@
 """Cleaning text that somebody else wrote (a language model, a prompt file) before it is compared, filmed or shown."""
 
+import math
+import re
 import unicodedata
+
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u9fff\uff00-\uffef"
+"""Characters of scripts that set no spaces between words (Thai, Lao, Burmese, Khmer, Japanese, Chinese), as in a
+regular expression's class."""
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 _MAX_MARKS = 4  # combining marks on one letter; more is abuse, and normalising long runs takes quadratic time
 
@@ -25,6 +32,12 @@ def clean(text: str) -> str:
 def text_key(text: str) -> str:
     """What two texts share when they differ only in case, spacing, invisible characters or the final full stop."""
     return clean(text).casefold().rstrip(" .")
+
+
+def count_words(text: str) -> int:
+    """How many words a text has; of scripts that set no spaces between words, two characters count as one."""
+    letters = sum(char.isalnum() for char in _UNSPACED.findall(text))
+    return len(_UNSPACED.sub(" ", text).split()) + math.ceil(letters / 2)
 
 
 def _visible(char: str) -> str:

@@ -147,10 +147,23 @@ def evolves(wildcards):
     return CONFIG.evolution.operator_of(wildcards.generator)
 
 
+def propose_answers(wildcards):
+    """What decides the variants of a round; the originals of round 0 are asked of nobody."""
+    return PLAN.answers(evolves(wildcards)) if int(wildcards.round) else ""
+
+
+def propose_operator(wildcards, output):
+    """The operator of a round with its budget; takes `output` for the reason that rules/evolution.smk gives."""
+    if int(wildcards.round) == 0:
+        return ""
+    name = evolves(wildcards)
+    return PLAN.options(name=name, operator=section(f"operators.{name}"))
+
+
 def asked_operators(jobs):
     """The operators that these jobs ask."""
     for job in jobs:
-        if job.rule.name == "propose":
+        if job.rule.name == "propose" and int(job.wildcards.round):
             yield evolves(job.wildcards)
         elif job.rule.name == "refine":
             refiner = CONFIG.refiners[job.wildcards.refiner]

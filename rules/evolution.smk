@@ -20,17 +20,19 @@ rule propose:
     conda:
         "../envs/workflow.yaml"
     params:
-        settings=section("evolution"),
-        answers=lambda wildcards: PLAN.answers(evolves(wildcards)),
+        settings=lambda wildcards: PLAN.as_json(
+            CONFIG.evolution.round(int(wildcards.round))
+        ),
+        answers=propose_answers,
         # Snakemake takes what is derived from the output for no reason to run again: a raised budget reruns no round.
-        operator=lambda wildcards, output: section(f"operators.{evolves(wildcards)}"),
+        operator=propose_operator,
         store=CONFIG.store,
         seed=CONFIG.seed,
     message:
         "Propose the prompts of evolution round {wildcards.round} for {wildcards.generator}"
     shell:
         "python scripts/propose.py --prompt-set {input.prompt_set} --scores {input.scores} --round {wildcards.round} "
-        "--generator {wildcards.generator} --settings {params.settings:q} --operator {params.operator:q} "
+        "--generator {wildcards.generator} --settings {params.settings:q} {params.operator} "
         "--store {params.store:q} --seed {params.seed} --output {output} --log {log}"
 
 
@@ -49,7 +51,7 @@ rule pairs:
     conda:
         "../envs/workflow.yaml"
     params:
-        settings=section("evolution"),
+        settings=PLAN.as_json(CONFIG.evolution.pairs),
     message:
         "Select the SFT pairs of {wildcards.generator}"
     shell:

@@ -57,7 +57,7 @@ rule figures:
     conda:
         "../envs/report.yaml"
     params:
-        evolution=section("evolution"),
+        evolution=PLAN.as_json(CONFIG.evolution.pairs),
         logs=lambda wildcards, input: PLAN.as_json(dict(zip(CONFIG.stages, input.logs))),
         sheet=lambda wildcards: PLAN.as_json(PLAN.sheet(wildcards.generator)),
         folder=subpath(output[0], parent=True),

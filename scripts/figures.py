@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from promptavideo import cli
-from promptavideo.evolution import EvolutionConfig
+from promptavideo.evolution import PairRule
 from promptavideo.figures import SheetRow, contact_sheet, evolution_curve, training_curves
 from promptavideo.schemas import SCORES, read_table
 from promptavideo.store import Store
@@ -16,7 +16,7 @@ from promptavideo.video import read_video
 
 parser = cli.parser(__doc__)
 parser.add_argument("--rounds", type=Path, nargs="+", required=True, help="scores of each evolution round, in order")
-parser.add_argument("--evolution", type=cli.settings(EvolutionConfig), required=True)
+parser.add_argument("--evolution", type=cli.settings(PairRule), required=True)
 parser.add_argument("--logs", type=json.loads, required=True, help="JSON: {booster: its log.csv}")
 parser.add_argument("--sheet", type=json.loads, required=True, help="JSON: {refiner: its scores}")
 parser.add_argument("--prompts", type=int, default=6, help="prompts on the contact sheet")

@@ -5,12 +5,12 @@ from argparse import Namespace
 from pathlib import Path
 
 from promptavideo import cli
-from promptavideo.evolution import EvolutionConfig, select_pairs
+from promptavideo.evolution import PairRule, select_pairs
 from promptavideo.schemas import PAIRS, SCORES, read_table, write_table
 
 parser = cli.parser(__doc__)
 parser.add_argument("--scores", type=Path, nargs="+", required=True, help="scores of all rounds")
-parser.add_argument("--settings", type=cli.settings(EvolutionConfig), required=True)
+parser.add_argument("--settings", type=cli.settings(PairRule), required=True)
 parser.add_argument("--output", type=Path, required=True)
 
 

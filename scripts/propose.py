@@ -5,7 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from promptavideo import cli
-from promptavideo.evolution import EvolutionConfig, first_round, next_round
+from promptavideo.evolution import RoundRule, first_round, next_round
 from promptavideo.operators import OperatorConfig, load_operator
 from promptavideo.operators.base import EVOLUTION_PLACEHOLDERS, read_template
 from promptavideo.schemas import PROMPT_SET, PROMPTS, SCORES, read_table, write_table
@@ -15,19 +15,16 @@ parser.add_argument("--prompt-set", type=Path, required=True)
 parser.add_argument("--scores", type=Path, nargs="*", default=[], help="scores of all earlier rounds")
 parser.add_argument("--round", type=int, required=True)
 parser.add_argument("--generator", required=True)
-parser.add_argument("--settings", type=cli.settings(EvolutionConfig), required=True)
-parser.add_argument("--operator", type=cli.settings(OperatorConfig), required=True)
+parser.add_argument("--settings", type=cli.settings(RoundRule), required=True)
+parser.add_argument("--name", help="the operator's name; round 0 needs none")
+parser.add_argument("--operator", type=cli.settings(OperatorConfig))
 parser.add_argument("--store", type=Path, required=True, help="keeps the answers and the ledger of chat operators")
 parser.add_argument("--seed", type=int, required=True)
 parser.add_argument("--output", type=Path, required=True)
 
 
 def main(options: Namespace) -> None:
-    """Make and write the round; what the parser dropped goes to the log.
-
-    Round 0 loads the operator too: a missing key is found before anything is filmed.
-    """
-    operator = load_operator(options.operator, options.settings.operator_of(options.generator), options.store)
+    """Make and write the round; what the parser dropped goes to the log."""
     prompt_set = read_table(options.prompt_set, PROMPT_SET)
     if options.round == 0:
         table = first_round(prompt_set, options.settings, options.seed)
@@ -36,7 +33,7 @@ def main(options: Namespace) -> None:
             options.round,
             prompt_set,
             [read_table(path, SCORES) for path in options.scores],
-            operator,
+            load_operator(options.operator, options.name, options.store),
             read_template(Path(options.settings.template), EVOLUTION_PLACEHOLDERS),
             options.settings,
             options.generator,

@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from promptavideo.operators import (
     pace,
 )
 from promptavideo.operators.asking import Question, ask_variants
+from promptavideo.operators.base import Answer as Said
 from promptavideo.operators.base import Key, Operator, TextLimits, parse_variants
 from promptavideo.operators.chat import ChatConfig, ChatOperator
 from promptavideo.operators.ledger import Budget, Ledger, Prices, Spent
@@ -104,6 +106,10 @@ def answers(count: int) -> list[str]:
     return [f"answer to question {number}" for number in range(count)]
 
 
+def whole(count: int) -> list[Said]:
+    return [Said(text) for text in answers(count)]
+
+
 def kept(store: Path) -> list[Path]:
     return sorted((store / "chat/answers").rglob("*.json"))
 
@@ -165,10 +171,10 @@ def test_seeds_follow_from_the_key_alone(serve: Any, tmp_path: Path) -> None:
 def test_answers_come_in_order_however_long_each_takes(serve: Any, tmp_path: Path) -> None:
     rng = random.Random(1)
     server = serve(lambda asked: says(f"answer to {asked.message}", delay_s=rng.random() / 20))
-    assert operator(server, tmp_path / "a", concurrency=5).answer_all(requests(20)) == answers(20)
+    assert operator(server, tmp_path / "a", concurrency=5).answer_all(requests(20)) == whole(20)
     assert 1 < server.most_at_once <= 5
     server.most_at_once = 0
-    assert operator(server, tmp_path / "b", concurrency=1).answer_all(requests(20)) == answers(20)
+    assert operator(server, tmp_path / "b", concurrency=1).answer_all(requests(20)) == whole(20)
     assert server.most_at_once == 1
     assert [path.name for path in kept(tmp_path / "a")] == [path.name for path in kept(tmp_path / "b")]
 
@@ -202,14 +208,14 @@ def test_requests_keep_to_the_rate(
 
 def test_kept_answers_are_never_asked_again(serve: Any, tmp_path: Path) -> None:
     server = serve(echo)
-    assert operator(server, tmp_path).answer_all(requests(3)) == answers(3)
+    assert operator(server, tmp_path).answer_all(requests(3)) == whole(3)
     # Nothing that decides no answer makes it ask again.
     same = operator(
         server, tmp_path, timeout_s=9.0, concurrency=1, budget={"tokens": 1}, prices={"prompt": 1, "completion": 1}
     )
-    assert same.answer_all(requests(3)) == answers(3)
+    assert same.answer_all(requests(3)) == whole(3)
     assert len(server.asked) == 3
-    assert operator(server, tmp_path).answer_all(requests(4)) == answers(4)
+    assert operator(server, tmp_path).answer_all(requests(4)) == whole(4)
     assert server.messages[3:] == ["question 3"]
 
 
@@ -264,7 +270,7 @@ def test_when_two_jobs_ask_the_same_the_first_answer_counts(serve: Any, tmp_path
 
         # The slower job looked before the faster one had its answer.
         def meanwhile(asked: Asked) -> Answer:
-            late._answers.put(late._digest("question", ("g",)), "early", {})
+            late._answers.put(late._digest("question", ("g",)), Said("early"), {})
             return says("late")
 
         second.answer = meanwhile
@@ -369,7 +375,7 @@ def test_when_one_request_is_told_to_wait_all_wait(serve: Any, tmp_path: Path) -
         return says(f"answer to {asked.message}", delay_s=0.1)
 
     server = serve(script)
-    assert operator(server, tmp_path, concurrency=2).answer_all(requests(5)) == answers(5)
+    assert operator(server, tmp_path, concurrency=2).answer_all(requests(5)) == whole(5)
     start = server.asked[0].time
     assert all(asked.time - start >= 0.5 for asked in server.asked[2:])
 
@@ -401,7 +407,6 @@ def test_an_endpoint_that_asks_for_too_long_a_wait_stops_the_run(serve: Any, tmp
         Answer(b"{"),
         Answer(b"\xff\xfe"),
         Answer(b"[]"),
-        Answer(b'{"choices": []}'),
         Answer(b'{"choices": null, "error": {"message": "upstream"}}'),
         Answer(b'{"choices": [{"message": null}]}'),
         says(["a", "list"]),
@@ -427,22 +432,22 @@ def test_waits_double_up_to_their_bound(serve: Any, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("status", [429, 500])
-def test_failures_that_do_not_pass_end_and_the_rest_is_kept(serve: Any, tmp_path: Path, status: int) -> None:
+def test_what_never_passes_for_one_prompt_costs_that_prompt(
+    serve: Any, tmp_path: Path, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     healed = False
 
     def script(asked: Asked) -> Answer:
         return fails(status, "try later") if asked.message == "question 2" and not healed else echo(asked)
 
     server = serve(script)
-    with pytest.raises(OperatorError) as error:
-        operator(server, tmp_path).answer_all(requests(6))
-    text = str(error.value)
-    assert f"{server.base_url} gave no answer to 1 of 6 requests, each asked 3 times at most" in text
-    assert f"first g/1/p2/1: {status}: try later" in text
-    assert "5 of 6 requests were answered" in text and "asks only what is missing" in text
+    found = operator(server, tmp_path).answer_all(requests(6))
+    assert found == [*whole(2), Said("", f"{status}: try later"), *whole(6)[3:]]
+    told = f"{server.base_url} gave no answer to 1 of 6 requests, each asked 3 times at most; first g/1/p2/1: {status}"
+    assert told in caplog.text and "left out" in caplog.text
     assert len(server.asked) == 5 + 3
-    healed = True
-    assert operator(server, tmp_path).answer_all(requests(6)) == answers(6)
+    healed = True  # it cost nothing, so the next run asks again
+    assert operator(server, tmp_path).answer_all(requests(6)) == whole(6)
     assert server.messages[8:] == ["question 2"]
 
 
@@ -482,13 +487,10 @@ def test_a_slow_answer_times_out_and_counts_as_spent(serve: Any, tmp_path: Path,
         (fails(403, "not yours"), r"key_variable: .* does not accept the key for asked-model \(403: not yours"),
         (fails(404, "gone", "model_not_found"), r"model: .* does not know asked-model \(404: gone\); check model and"),
         (fails(400, "no model", "1211"), r"model: .* does not know asked-model \(400: no model\)"),
-        (fails(400, "bad top_p", "invalid"), r"does not accept the request \(400: bad top_p\); check the settings"),
-        (fails(422, "max_tokens"), r"does not accept the request \(422: max_tokens\)"),
         (fails(429, "pay", "insufficient_quota"), r"has no credit left \(429: pay\)"),
         (fails(429, "pay", "credit_balance_exhausted", "insufficient_quota"), r"has no credit left"),
         (fails(429, "arrears", "1113"), r"has no credit left"),
         (fails(402, "pay"), r"has no credit left"),
-        (Answer(b"x\x1b[31m\n" * 500, 400, {"content-type": "text/html"}), r"400: x \[31m x .*\.\.\.\)"),
     ],
 )
 def test_what_does_not_pass_stops_at_once(serve: Any, tmp_path: Path, bad: Answer, message: str) -> None:
@@ -499,6 +501,74 @@ def test_what_does_not_pass_stops_at_once(serve: Any, tmp_path: Path, bad: Answe
     assert "1 of 5 requests were answered" in str(error.value)
     assert len(server.asked) == 2 and len(kept(tmp_path)) == 1
     assert len(str(error.value)) < 1500
+
+
+REJECTED = [
+    (fails(400, "bad top_p", "invalid"), r"does not accept the request \(400: bad top_p\); check the settings"),
+    (fails(422, "max_tokens"), r"does not accept the request \(422: max_tokens\)"),
+    (Answer(b"x\x1b[31m\n" * 500, 400, {"content-type": "text/html"}), r"400: x \[31m x .*\.\.\.\)"),
+]
+
+
+@pytest.mark.parametrize(("bad", "message"), REJECTED)
+def test_an_endpoint_that_accepts_no_request_stops_the_run(
+    serve: Any, tmp_path: Path, bad: Answer, message: str
+) -> None:
+    server = serve(lambda asked: bad)
+    with pytest.raises(InputError, match=message) as error:
+        operator(server, tmp_path, concurrency=1).answer_all(requests(50))
+    assert str(error.value).startswith(f"operators.{NAME}") and len(str(error.value)) < 1500
+    assert len(server.asked) == 3 and kept(tmp_path) == []
+
+
+@pytest.mark.parametrize(("bad", "message"), REJECTED)
+def test_requests_that_are_not_accepted_beside_others_are_left_out(
+    serve: Any, tmp_path: Path, bad: Answer, message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(lambda asked: echo(asked) if asked.message in ("question 0", "question 9") else bad)
+    found = operator(server, tmp_path, concurrency=1).answer_all(requests(10))
+    assert found[0] == whole(1)[0] and found[9] == whole(10)[9]
+    assert all(re.search(message, answer.fault) for answer in found[1:9])
+    assert "8 of 10 requests" in caplog.text
+
+
+REFUSED = [
+    (says("half a", finish="content_filter"), "refused by the content filter"),
+    (says("half a", finish="sensitive"), "refused by the content filter"),
+    (says(None, refusal="I will not"), "refused: I will not"),
+    (fails(400, "unsafe", "content_filter"), "refused by the content filter (400: unsafe)"),
+    (fails(400, "unsafe", "1301"), "refused by the content filter (400: unsafe)"),
+    (fails(400, "Output data may contain inappropriate content.", "DataInspectionFailed"), "refused by the content"),
+    (
+        fails(400, "The response was filtered: it triggers Azure's content management policy."),
+        "refused by",
+    ),
+    (fails(403, "Your request was flagged by our moderation."), "refused by the content filter (403: Your request"),
+    (Answer(b'{"choices": []}'), "the answer has no choices"),
+    (Answer(b'{"choices": null, "usage": {"prompt_tokens": 5}}'), "the answer has no choices"),
+]
+
+
+@pytest.mark.parametrize(("bad", "fault"), REFUSED)
+def test_a_refusal_costs_its_prompt_and_is_not_asked_for_again(
+    serve: Any, tmp_path: Path, bad: Answer, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sixty prompts of which every third is refused: one run asks each once, and the next asks nothing."""
+    server = serve(lambda asked: bad if int(asked.message.split()[1]) % 3 == 1 else echo(asked))
+    found = operator(server, tmp_path).answer_all(requests(60))
+    assert [place for place, answer in enumerate(found) if answer.fault] == list(range(1, 60, 3))
+    assert all(answer.fault.startswith(fault) and not answer.text for answer in found[1::3])
+    assert found[0::3] == whole(60)[0::3]
+    assert "g/1/p1/1: left out, since the answer is " + fault in caplog.text
+    assert len(server.asked) == len(kept(tmp_path)) == 60
+    assert operator(server, tmp_path).answer_all(requests(60)) == found
+    assert len(server.asked) == 60
+    assert "20 requests are not asked again, since an earlier run got no answer to them (first g/1/p1/1" in caplog.text
+    for path in kept(tmp_path):
+        if "left_out" in path.read_text():
+            path.unlink()
+    server.answer = echo
+    assert operator(server, tmp_path).answer_all(requests(60)) == whole(60)
 
 
 def test_after_an_error_what_is_under_way_is_kept(serve: Any, tmp_path: Path) -> None:
@@ -569,8 +639,7 @@ def test_a_missing_key_is_found_before_anything_is_asked(
     check_operator(RecombineConfig(kind="recombine"), "recombine")
 
 
-def test_the_first_round_already_needs_the_key(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(VARIABLE)
+def test_round_0_wants_neither_key_nor_operator(tmp_path: Path) -> None:
     table = pd.DataFrame({"prompt_id": ["p0"], "prompt": ["a ball"]}, dtype="str")
     write_table(table, tmp_path / "set.parquet", PROMPT_SET)
     spec = importlib.util.spec_from_file_location("propose", ROOT / "scripts/propose.py")
@@ -578,51 +647,68 @@ def test_the_first_round_already_needs_the_key(serve: Any, tmp_path: Path, monke
     propose = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(propose)
     arguments = [
-        "--prompt-set", str(tmp_path / "set.parquet"), "--round", "0", "--generator", "g",
-        "--settings", json.dumps({"prompts": "x", "operator": "other", "operators": {"g": NAME}}),
-        "--operator", config(serve(echo)).model_dump_json(), "--store", str(tmp_path), "--seed", "1",
-        "--output", str(tmp_path / "prompts.parquet"),
+        "--prompt-set", str(tmp_path / "set.parquet"), "--round", "0", "--generator", "g", "--settings", "{}",
+        "--store", str(tmp_path), "--seed", "1", "--output", str(tmp_path / "prompts.parquet"),
     ]  # fmt: skip
-    with pytest.raises(InputError, match=rf"operators\.{NAME}\.key_variable: the environment variable {VARIABLE} is"):
-        propose.main(propose.parser.parse_args(arguments))
-    assert not (tmp_path / "prompts.parquet").exists()
+    propose.main(propose.parser.parse_args(arguments))
+    assert read_table(tmp_path / "prompts.parquet", PROMPTS)["refined"].tolist() == ["a ball"]
+
+
+def test_the_key_that_stands_for_none_is_accepted(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM's documentation has it; a text that holds the word stays as it is."""
+    monkeypatch.setenv(VARIABLE, "EMPTY")
+    server = serve(lambda asked: says("an EMPTY room"))
+    check_operator(config(server), NAME)
+    assert operator(server, tmp_path).answer("question", ("g",)) == "an EMPTY room"
+    assert server.asked[0].headers["authorization"] == "Bearer EMPTY"
 
 
 # --- answers that are no good ---
 
 
-def test_a_cut_off_answer_is_used_but_not_kept(serve: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    text = "<PROMPT>Whole.</PROMPT><PROMPT>Cut in the mid"
-    server = serve(lambda asked: says(text, finish="length"))
-    assert operator(server, tmp_path).answer("question", ("g", "p1")) == text
-    assert "g/p1: the answer is cut off at max_tokens" in caplog.text
-    assert kept(tmp_path) == []
-    server.answer = echo
-    assert operator(server, tmp_path).answer("question", ("g", "p1")) == "answer to question"
+UNFINISHED = [
+    (says("<PROMPT>Whole.</PROMPT><PROMPT>Cut in the mid", finish="length"), "cut off at max_tokens"),
+    (says("", finish="length"), "cut off at max_tokens"),
+    (says("whole?", finish=None), "not known to be whole (finish_reason none)"),
+    (says("whole?", finish="tool_calls"), "not known to be whole (finish_reason tool_calls)"),
+    (says(""), "empty"),
+    (says(None), "empty"),
+    (says(" \n "), "empty"),
+]
 
 
-@pytest.mark.parametrize(
-    ("bad", "fault"),
-    [
-        (says(""), "empty"),
-        (says(None), "empty"),
-        (says(" \n "), "empty"),
-        (says("", finish="length"), "cut off at max_tokens"),
-        (says("half a", finish="content_filter"), "refused by the content filter"),
-        (says("half a", finish="sensitive"), "refused by the content filter"),
-        (says(None, refusal="I will not"), "refused: I will not"),
-        (fails(400, "unsafe", "content_filter"), "refused by the content filter (400: unsafe)"),
-        (fails(400, "unsafe", "1301"), "refused by the content filter (400: unsafe)"),
-    ],
-)
-def test_an_empty_or_refused_answer_is_reported_and_not_kept(
+@pytest.mark.parametrize(("bad", "fault"), UNFINISHED)
+def test_an_answer_that_is_not_said_to_be_whole_is_asked_for_again_then_left_out(
     serve: Any, tmp_path: Path, bad: Answer, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = serve(lambda asked: bad if asked.message == "question 1" else echo(asked))
     found = operator(server, tmp_path).answer_all(requests(3))
-    assert [found[0], found[1].strip(), found[2]] == [answers(3)[0], "", answers(3)[2]]
-    assert f"g/1/p1/1: the answer is {fault}" in caplog.text
-    assert len(server.asked) == 3 and len(kept(tmp_path)) == 2
+    assert found == [whole(1)[0], Said("", fault), whole(3)[2]]
+    assert f"g/1/p1/1: left out, since the answer is {fault}" in caplog.text
+    assert len(server.asked) == 2 + 3
+    # What was paid for is not paid for again without a word; another bound is another request.
+    assert operator(server, tmp_path).answer_all(requests(3)) == found
+    assert len(server.asked) == 5 and "1 requests are not asked again" in caplog.text
+    server.answer = echo
+    assert operator(server, tmp_path, max_tokens=60).answer_all(requests(3)) == whole(3)
+
+
+def test_an_answer_that_is_whole_the_second_time_is_kept(serve: Any, tmp_path: Path) -> None:
+    server = serve(lambda asked: says("half", finish="length") if asked.attempt == 0 else echo(asked))
+    assert operator(server, tmp_path).answer_all(requests(2)) == whole(2)
+    assert len(server.asked) == 4 and len(kept(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("finish", ["stop", "STOP", "end_turn", "eos"])
+def test_what_endpoints_call_a_whole_answer(serve: Any, tmp_path: Path, finish: str) -> None:
+    server = serve(lambda asked: says("whole", finish=finish))
+    assert operator(server, tmp_path).answer("question", ("g",)) == "whole"
+
+
+def test_an_answer_may_come_in_parts(serve: Any, tmp_path: Path) -> None:
+    parts = [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "A red "}, {"text": "ball."}, "x"]
+    server = serve(lambda asked: says(parts))
+    assert operator(server, tmp_path).answer("question", ("g",)) == "A red ball."
 
 
 @pytest.mark.parametrize(
@@ -714,12 +800,12 @@ def test_evolution_asks_again_and_then_takes_what_is_usable(serve: Any, tmp_path
     assert rows == [["p1", 1, "Red 00."], ["p1", 2, "Red 01."], ["p1", 3, "Red 10."], ["p2", 1, "Blue."]]
     assert result.report == (
         "round 1, p1: 3 of 3 variants after asking 2 times",
-        "round 1, p2: 1 of 3 variants after asking 3 times; dropped: no <PROMPT> tags",
+        "round 1, p2: 1 of 3 variants after asking 2 times; dropped: empty",
     )
-    assert len(server.asked) == 2 + 3
+    assert len(server.asked) == 2 + 1 + 3
     again = evolve(operator(server, tmp_path), attempts=3)
     pd.testing.assert_frame_equal(again.table, result.table)
-    assert len(server.asked) == 5 + 2  # whole answers were kept; the two empty ones were not
+    assert len(server.asked) == 6
 
 
 def test_the_offline_operator_answers_as_before() -> None:
@@ -777,7 +863,7 @@ def test_a_used_up_budget_stops_and_keeps_everything(
         operator(server, tmp_path, budget=budget, **limited).answer("other", ("refine", 1, "p0"))
     assert len(server.asked) == 4
     raised = operator(server, tmp_path, budget={name: value * 10 for name, value in budget.items()}, **limited)
-    assert raised.answer_all(requests(9)) == answers(9)
+    assert raised.answer_all(requests(9)) == whole(9)
     assert len(server.asked) == 9
 
 

@@ -13,6 +13,7 @@ from promptavideo.miniature.world import QUALITY_WORDS
 from promptavideo.operators.base import (
     EVOLUTION_PLACEHOLDERS,
     REFINE_PLACEHOLDERS,
+    Answer,
     Key,
     Operator,
     Scored,
@@ -263,7 +264,7 @@ def test_answer_all_keeps_the_order() -> None:
         def answer(self, instruction: str, key: Key) -> str:
             return f"{instruction} {key}"
 
-    assert Echo().answer_all([("x", ("g", 1)), ("y", ("g", 2))]) == ["x ('g', 1)", "y ('g', 2)"]
+    assert Echo().answer_all([("x", ("g", 1)), ("y", ("g", 2))]) == [Answer("x ('g', 1)"), Answer("y ('g', 2)")]
 
 
 # --- the offline operator ---
@@ -416,3 +417,72 @@ def test_unknown_settings_are_refused() -> None:
         operator(mutations=3)
     with pytest.raises(ValidationError):
         operator(temperature=0)
+
+
+# --- what a model means as its answer ---
+
+INSTRUCTION = (
+    "Short: a dog\n<PROMPT>A brown dog runs over a meadow.</PROMPT>\n"
+    "Answer with exactly 3 paraphrases, each between <PROMPT> and </PROMPT>."
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "variants", "dropped"),
+    [
+        (
+            "<think>Say <PROMPT>A bad idea.</PROMPT>?</think><PROMPT>A red cat sleeps.</PROMPT>",
+            ["A red cat sleeps."],
+            [],
+        ),
+        ("Say <PROMPT>A bad idea.</PROMPT>?</think>\n<PROMPT>A red cat sleeps.</PROMPT>", ["A red cat sleeps."], []),
+        ("<think>I wonder, <PROMPT>A bad idea.</PROMPT>", [], ["thoughts without an answer"]),
+        (
+            f"{INSTRUCTION}\n<PROMPT>A red cat sleeps.</PROMPT>",
+            ["A red cat sleeps."],
+            ["an echo of the instruction (2 times)"],
+        ),
+        (
+            "<PROMPT>[refined prompt]</PROMPT><PROMPT>A red cat sleeps.</PROMPT>",
+            ["A red cat sleeps."],
+            ["a placeholder"],
+        ),
+        ("<PROMPT>...</PROMPT><PROMPT>Paraphrase 1</PROMPT>", [], ["empty", "a placeholder"]),
+        ("<PROMPT>I'm sorry, but I can't help with that request.</PROMPT>", [], ["a refusal"]),
+        ("<PROMPT>1. A cat sleeps.\n2. A cat runs.\n3. A cat eats.</PROMPT>", [], ["a list"]),
+        ("<PROMPT>Рыжий кот спит на окне.</PROMPT>", [], ["not in latin script"]),
+        ("<PROMPT>一只红猫在窗台上睡觉</PROMPT>", [], ["not in latin script"]),
+        ("<PROMPT>A cat named 咪咪 naps at the Café Zoë.</PROMPT>", ["A cat named 咪咪 naps at the Café Zoë."], []),
+        (
+            "<PROMPT>A man apologizes, asking his wife for help.</PROMPT>",
+            ["A man apologizes, asking his wife for help."],
+            [],
+        ),
+        ("<PROMPT>I cannot believe it, says a sign.</PROMPT>", ["I cannot believe it, says a sign."], []),
+    ],
+)
+def test_only_what_a_model_means_as_its_answer_is_read(answer: str, variants: list[str], dropped: list[str]) -> None:
+    parsed = parse_variants(answer, 3, TextLimits(script="latin"), "a cat", instruction=INSTRUCTION)
+    assert list(parsed.variants) == variants
+    assert list(parsed.dropped) == dropped
+
+
+def test_words_are_counted_where_no_spaces_are() -> None:
+    text = "一只红猫在窗台上睡觉\uff0c阳光透过窗帘照在它身上"
+    assert parse_variants(f"<PROMPT>{text}</PROMPT>", 1, TextLimits(max_words=11)).variants == (text,)
+    parsed = parse_variants(f"<PROMPT>{text}</PROMPT>", 1, TextLimits(max_words=10))
+    assert parsed.dropped == ("longer than 10 words",)
+
+
+@pytest.mark.parametrize(
+    ("answer", "variants"),
+    [
+        ("A grey cat sleeps in warm light.", ["A grey cat sleeps in warm light."]),
+        ("Here is the refined prompt:\n\nA grey cat sleeps.", ["A grey cat sleeps."]),
+        ("A grey cat.\n\nThis version adds a colour.", []),
+        ("Sure!", []),
+    ],
+)
+def test_one_rewrite_needs_no_tags_and_several_do(answer: str, variants: list[str]) -> None:
+    assert list(parse_variants(answer, 1, TextLimits(), "a cat").variants) == variants
+    assert parse_variants(answer, 3, TextLimits(), "a cat").dropped == ("no <PROMPT> tags",)

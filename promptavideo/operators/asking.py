@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from promptavideo.operators.base import Key, Operator, TextLimits, parse_variants
+from promptavideo.operators.base import Key, Operator, Parsed, TextLimits, parse_variants
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Collected:
     variants: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     asked: int = 0
+    left_out: bool = False
+    """Whether it has no answer at all, and asking again is of no use."""
 
 
 def ask_variants(
@@ -38,7 +40,7 @@ def ask_variants(
     """
     collected = [Collected() for _ in questions]
     for attempt in range(attempts):
-        short = [place for place, found in enumerate(collected) if len(found.variants) < wanted]
+        short = [place for place, found in enumerate(collected) if len(found.variants) < wanted and not found.left_out]
         if not short:
             break
         again: Key = ("attempt", attempt) if attempt else ()
@@ -46,10 +48,14 @@ def ask_variants(
         for place, answer in zip(short, operator.answer_all(requests), strict=True):
             question, found = questions[place], collected[place]
             known = [*question.filmed, *found.variants]
-            parsed = parse_variants(answer, wanted, limits, question.original, known)
+            if answer.fault:
+                parsed = Parsed((), (answer.fault,))
+            else:
+                parsed = parse_variants(answer.text, wanted, limits, question.original, known, question.instruction)
             collected[place] = Collected(
                 variants=(*found.variants, *parsed.variants)[:wanted],
                 dropped=tuple(dict.fromkeys((*found.dropped, *parsed.dropped))),
                 asked=attempt + 1,
+                left_out=bool(answer.fault),
             )
     return collected

@@ -12,10 +12,11 @@ from typing import Any
 
 from pydantic import Field
 
+from promptavideo.answers import foreign_script, no_prompt, without_thoughts
 from promptavideo.errors import InputError
 from promptavideo.schemas import DIMENSIONS
 from promptavideo.settings import Section
-from promptavideo.text import clean, clean_lines, text_key
+from promptavideo.text import clean, clean_lines, count_words, text_key
 
 Key = tuple[str | int, ...]
 """Names a request, e.g. (generator, run seed, prompt id, round): the seed and the cache entry of its answer."""
@@ -40,6 +41,14 @@ class OperatorSection(Section):
         return self.model_dump(mode="json")
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What came of a request: a text, or the fault for which there is none."""
+
+    text: str
+    fault: str = ""
+
+
 class Operator(ABC):
     """Something that reads an instruction and writes prompts: a language model, or a stand-in for one."""
 
@@ -52,12 +61,12 @@ class Operator(ABC):
             key: Names the request. The same key and instruction give the same answer, as far as the operator can.
         """
 
-    def answer_all(self, requests: Sequence[tuple[str, Key]]) -> list[str]:
+    def answer_all(self, requests: Sequence[tuple[str, Key]]) -> list[Answer]:
         """The answers to many (instruction, key) requests, in order; a subclass may ask for several at once.
 
         Answers to requests that were asked before an error are not lost, if the operator keeps answers at all.
         """
-        return [self.answer(instruction, key) for instruction, key in requests]
+        return [Answer(self.answer(instruction, key)) for instruction, key in requests]
 
 
 @dataclass(frozen=True)
@@ -160,6 +169,9 @@ class TextLimits(Section):
     """A variant of more words is dropped."""
     max_answer_characters: int = Field(default=20_000, ge=1)
     """What an answer holds beyond this is not read."""
+    script: str | None = Field(default=None, pattern=r"^[a-z]+$")
+    """Of a variant's letters, as Unicode's names of them begin, e.g. `latin` or `cjk`: a variant of which more than a
+    fifth is of others is dropped. null: any."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +185,7 @@ class Parsed:
 # Every quantifier is bounded, so that no text makes these slow.
 _TAG = re.compile(r"<\s{0,3}(/?)\s{0,3}prompt(?:[\s_#-]{0,2}\d{1,3}|\s[^<>]{0,40})?\s{0,3}>", re.IGNORECASE)
 _MARKUP = re.compile(r"<[^<>]{1,40}>|\*{2,3}|`{1,3}")
+_BARE_WORDS = 3  # that an answer without tags must have, so that "no" or "Sure!" is none
 _LIST_MARK = re.compile(r"(?:\d{1,2}[.)]|[-*•])\s")
 _LONG_REFERENCE = re.compile(r"&#[xX]?[0-9a-fA-F]{8,}")  # html.unescape raises on thousands of digits
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
@@ -180,13 +193,18 @@ _SENTENCE_ENDS = tuple(".!?\"'\u201d\u2019)")
 
 
 def parse_variants(
-    answer: str, wanted: int, limits: TextLimits, original: str = "", filmed: Collection[str] = ()
+    answer: str,
+    wanted: int,
+    limits: TextLimits,
+    original: str = "",
+    filmed: Collection[str] = (),
+    instruction: str = "",
 ) -> Parsed:
-    """Read the texts between `<PROMPT>` and `</PROMPT>` in what a language model sent.
+    """Read the texts between `<PROMPT>` and `</PROMPT>` in what a language model sent, after its thoughts.
 
     An unclosed text is taken up to the next tag or blank line; the last one only if it ends as a sentence does, for
-    else it was cut off. Of nested texts the innermost counts. Nothing is guessed from an answer without tags. Takes
-    time linear in the length of `answer` and never raises on it.
+    else it was cut off. Of nested texts the innermost counts. Of an answer without tags one paragraph is taken if one
+    variant is wanted, and nothing is guessed else. Takes time linear in the length of `answer` and never raises on it.
 
     Args:
         answer: The operator's answer, any text.
@@ -194,28 +212,32 @@ def parse_variants(
         limits: Bounds on lengths.
         original: The original prompt; a variant equal to it is dropped.
         filmed: Texts already filmed for this prompt; a variant equal to one is dropped.
+        instruction: What was asked; a variant that stands there between tags is an echo, and dropped.
     """
     dropped: Counter[str] = Counter()
     if len(answer) > limits.max_answer_characters:
         dropped[f"answer cut at {limits.max_answer_characters} characters"] += 1
         answer = answer[: limits.max_answer_characters]
-    lines = clean_lines(html.unescape(_LONG_REFERENCE.sub(" ", answer)))
-    blocks = _blocks("\n".join(lines))
+    said = without_thoughts(answer)
+    blocks = _tagged(said) or (_bare(said) if wanted == 1 else [])
     if not blocks:
-        dropped["no <PROMPT> tags"] += 1
+        dropped["no <PROMPT> tags" if said.strip() or not answer.strip() else "thoughts without an answer"] += 1
     original_key, filmed_keys = text_key(original), {text_key(text) for text in filmed}
+    echoes = {text_key(_trim(content)) for content, _ in _tagged(instruction)}
     variants: dict[str, str] = {}
     for content, fault in blocks:
         text = _trim(content)
         key = text_key(text)
-        if not any(char.isalnum() for char in text):
-            dropped["empty"] += 1
-        elif fault:
+        if fault := no_prompt(_MARKUP.sub(" ", content)) or fault:
             dropped[fault] += 1
+        elif key in echoes:
+            dropped["an echo of the instruction"] += 1
         elif len(text) > limits.max_characters:
             dropped[f"longer than {limits.max_characters} characters"] += 1
-        elif len(text.split()) > limits.max_words:
+        elif count_words(text) > limits.max_words:
             dropped[f"longer than {limits.max_words} words"] += 1
+        elif foreign_script(text, limits.script):
+            dropped[f"not in {limits.script} script"] += 1
         elif key == original_key:
             dropped["equal to the original"] += 1
         elif key in filmed_keys:
@@ -270,6 +292,19 @@ def _blocks(text: str) -> list[tuple[str, str]]:
                 fault = "cut off"
         found.append((content, fault))
     return found
+
+
+def _tagged(text: str) -> list[tuple[str, str]]:
+    """The tagged texts of an answer or an instruction, whatever its entities and line ends."""
+    return _blocks("\n".join(clean_lines(html.unescape(_LONG_REFERENCE.sub(" ", text)))))
+
+
+def _bare(text: str) -> list[tuple[str, str]]:
+    """An answer without tags, if it is one paragraph, perhaps after a line that announces it."""
+    paragraphs = [part for part in "\n".join(clean_lines(text)).split("\n\n") if part.strip()]
+    if len(paragraphs) == 2 and paragraphs[0].rstrip().endswith(":"):
+        del paragraphs[0]
+    return [(paragraphs[0], "")] if len(paragraphs) == 1 and count_words(paragraphs[0]) >= _BARE_WORDS else []
 
 
 def _trim(content: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from promptavideo.files import atomic_path
+from promptavideo.operators.base import Answer
 
 log = logging.getLogger(__name__)
 
@@ -21,34 +22,36 @@ class Answers:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def get(self, digest: str) -> str | None:
+    def get(self, digest: str) -> Answer | None:
         """The answer kept under a hexadecimal digest; None if there is none, or if its file was damaged."""
         path = self._path(digest)
         try:
-            text = _ENTRY.validate_json(path.read_bytes())["text"]
+            entry = _ENTRY.validate_json(path.read_bytes())
+            answer = Answer(entry.get("text", ""), entry.get("left_out", ""))
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError):
-            text = None
-        if not isinstance(text, str) or not text:
+        except ValueError:
+            answer = Answer("")
+        if not all(isinstance(part, str) for part in (answer.text, answer.fault)) or not (answer.text or answer.fault):
             log.warning("%s: is no kept answer; asking again", path)
             return None
-        return text
+        return answer
 
-    def put(self, digest: str, text: str, origin: Mapping[str, object]) -> str:
-        """Keep an answer, unless another process kept one first; what is kept is returned.
+    def put(self, digest: str, answer: Answer, origin: Mapping[str, object]) -> Answer:
+        """Keep an answer, or that there is none, unless another process did so first; what is kept is returned.
 
         Args:
             digest: The name.
-            text: The answer.
+            answer: The answer; one with a fault is not asked for again until its file is deleted.
             origin: What a reader of the file may want to know, e.g. the model that the endpoint says it used.
         """
         kept = self.get(digest)
         if kept is not None:
             return kept
+        entry = {"left_out": answer.fault} if answer.fault else {"text": answer.text}
         with atomic_path(self._path(digest)) as partial:
-            partial.write_text(json.dumps({"text": text, **origin}, indent=1), encoding="utf-8")
-        return text
+            partial.write_text(json.dumps({**entry, **origin}, indent=1), encoding="utf-8")
+        return answer
 
     def _path(self, digest: str) -> Path:
         return self.folder / digest[:2] / f"{digest}.json"

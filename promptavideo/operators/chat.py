@@ -12,8 +12,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from promptavideo.errors import InputError, OperatorError, PromptAVideoError
-from promptavideo.hosted import NoAnswerError, Retries, check_endpoint, read_key
-from promptavideo.operators.base import Key, Operator, OperatorSection
+from promptavideo.hosted import NoAnswerError, RejectedError, Retries, check_endpoint, read_key
+from promptavideo.operators.base import Answer, Key, Operator, OperatorSection
 from promptavideo.operators.cache import Answers
 from promptavideo.operators.endpoint import ChatEndpoint, Reply
 from promptavideo.operators.ledger import Budget, Ledger, Prices
@@ -31,6 +31,7 @@ _DECIDING = {
 }  # fmt: skip
 _BYTES_PER_TOKEN = 3  # low, so that estimates are high: English has about 4, other scripts about 3
 _GIVEN_UP_IN_A_ROW = 3  # requests, after which the endpoint itself is taken to be down
+_ASKED_FOR_A_WHOLE_ANSWER = 3  # times, each of which is paid for
 
 
 class ChatConfig(OperatorSection):
@@ -117,20 +118,27 @@ class ChatOperator(Operator):
         self._ledger = Ledger(store / "chat" / "ledger.jsonl")
 
     def answer(self, instruction: str, key: Key) -> str:
-        """The answer to one instruction; see `answer_all`."""
-        return self.answer_all([(instruction, key)])[0]
+        """The answer to one instruction, "" if there is none; see `answer_all`."""
+        return self.answer_all([(instruction, key)])[0].text
 
-    def answer_all(self, requests: Sequence[tuple[str, Key]]) -> list[str]:
+    def answer_all(self, requests: Sequence[tuple[str, Key]]) -> list[Answer]:
         """The answers to (instruction, key) requests, in order.
 
-        An answer that was cut off is given as it came, one that was refused or came empty is ""; neither is kept.
+        A request that the endpoint refuses, or never answers whole, has none; that is kept too, since it was paid for.
 
         Raises:
             InputError: The key, the model or a setting is wrong, or the budget is used up.
-            OperatorError: The endpoint did not answer some requests, however often they were asked.
+            OperatorError: The endpoint answered nothing, or not several requests in a row, however often it was asked.
         """
         texts = [self._answers.get(self._digest(*request)) for request in requests]
         missing = [place for place, text in enumerate(texts) if text is None]
+        if known := [place for place, text in enumerate(texts) if text and text.fault]:
+            first = texts[known[0]]
+            log.warning(
+                "%s: %d requests are not asked again, since an earlier run got no answer to them (first %s: %s); to "
+                "ask again, delete the files in %s that hold \"left_out\"",
+                self._entry, len(known), _show(requests[known[0]][1]), first and first.fault, self._answers.folder,
+            )  # fmt: skip
         if missing:
             progress = Progress(f"ask {self._name}", len(requests), "requests", len(requests) - len(missing))
             found = asyncio.run(self._ask_all([requests[place] for place in missing], progress))
@@ -140,9 +148,9 @@ class ChatOperator(Operator):
             prices = self._config.prices
             money = f", {spent.money:.2f} {prices.currency}" if prices else ""
             log.info("%s has spent %d tokens%s in all", self._entry, spent.tokens, money)
-        return [text or "" for text in texts]
+        return [text or Answer("") for text in texts]
 
-    async def _ask_all(self, requests: Sequence[tuple[str, Key]], progress: Progress) -> list[str]:
+    async def _ask_all(self, requests: Sequence[tuple[str, Key]], progress: Progress) -> list[Answer]:
         """Ask with several workers; after an error those end what they have begun, and it is kept."""
         config = self._config
         endpoint = ChatEndpoint(self._entry, config.base_url, config.model, self._key, config.timeout_s)
@@ -155,13 +163,17 @@ class ChatOperator(Operator):
         if run.error:
             raise run.error
         if run.given_up:
-            place, reason = run.given_up[0]
-            raise OperatorError(
+            place, failure = run.given_up[0]
+            told = (
                 f"{self._entry}: {config.base_url} gave no answer to {len(run.given_up)} of {len(requests)} requests, "
-                f"each asked {config.retries.attempts} times at most; first {_show(requests[place][1])}: {reason}. "
-                f"{self._kept(run)}"
+                f"each asked {config.retries.attempts} times at most; first {_show(requests[place][1])}: {failure}"
             )
-        return [run.texts[place] for place in range(len(requests))]
+            if run.stop.is_set() or not run.texts:
+                fault = InputError if all(isinstance(one, RejectedError) for _, one in run.given_up) else OperatorError
+                raise fault(f"{told}. {self._kept(run)}")
+            log.warning("%s; they are left out", told)
+        given_up = {place: Answer("", str(failure)) for place, failure in run.given_up}
+        return [given_up.get(place) or run.texts[place] for place in range(len(requests))]
 
     def _kept(self, run: "_Run") -> str:
         return (
@@ -175,8 +187,8 @@ class ChatOperator(Operator):
             place = run.left.pop()
             try:
                 text = await self._ask(run, endpoint, *run.requests[place])
-            except NoAnswerError as failure:
-                run.give_up(place, str(failure))
+            except (NoAnswerError, RejectedError) as failure:
+                run.give_up(place, failure)
             except Exception as error:
                 run.error = run.error or error
                 run.stop.set()
@@ -184,7 +196,7 @@ class ChatOperator(Operator):
                 if text is not None:
                     run.answered(place, text)
 
-    async def _ask(self, run: "_Run", endpoint: ChatEndpoint, instruction: str, key: Key) -> str | None:
+    async def _ask(self, run: "_Run", endpoint: ChatEndpoint, instruction: str, key: Key) -> Answer | None:
         """Ask one request until it is answered; None if the run stops before."""
         config, retries = self._config, self._config.retries
         prompt_tokens = len(instruction.encode()) // _BYTES_PER_TOKEN + 16
@@ -201,13 +213,16 @@ class ChatOperator(Operator):
                 if attempt + 1 == retries.attempts:
                     raise
                 await self._back_off(run, failure, attempt, key)
-            except InputError:
+            except (InputError, RejectedError):
                 self._ledger.settle(ticket, self._entry, 0, 0, config.prices)
                 raise
             else:
                 used = _used(reply, prompt_tokens)
                 self._ledger.settle(ticket, self._entry, *used, config.prices)
-                return self._keep(reply, used, instruction, key)
+                last = attempt + 1 == min(retries.attempts, _ASKED_FOR_A_WHOLE_ANSWER)
+                if not reply.fault or reply.refused or last:
+                    return self._keep(reply, used, instruction, key)
+                log.info("%s: the answer is %s; asking again", _show(key), reply.fault)
         return None
 
     async def _back_off(self, run: "_Run", failure: NoAnswerError, attempt: int, key: Key) -> None:
@@ -225,10 +240,9 @@ class ChatOperator(Operator):
         log.info("%s: %s; asking again in %.1f s", _show(key), failure, wait)
         await sleep(wait, run.stop)
 
-    def _keep(self, reply: Reply, used: tuple[int, int], instruction: str, key: Key) -> str:
+    def _keep(self, reply: Reply, used: tuple[int, int], instruction: str, key: Key) -> Answer:
         if reply.fault:
-            log.warning("%s: the answer is %s (%s)", _show(key), reply.fault, self._entry)
-            return reply.text
+            log.warning("%s: left out, since the answer is %s (%s)", _show(key), reply.fault, self._entry)
         origin = {
             "model": reply.model,
             "operator": self._name,
@@ -236,7 +250,8 @@ class ChatOperator(Operator):
             "prompt_tokens": used[0],
             "completion_tokens": used[1],
         }
-        return self._answers.put(self._digest(instruction, key), reply.text, origin)
+        answer = Answer("" if reply.fault else reply.text, reply.fault)
+        return self._answers.put(self._digest(instruction, key), answer, origin)
 
     def _digest(self, instruction: str, key: Key) -> str:
         """Hash of everything that an answer depends on."""
@@ -250,19 +265,21 @@ class _Run:
     def __init__(self, requests: Sequence[tuple[str, Key]], progress: Progress, pacer: Pacer) -> None:
         self.requests, self.pacer = requests, pacer
         self.left = list(range(len(requests)))[::-1]
-        self.texts: dict[int, str] = {}
-        self.given_up: list[tuple[int, str]] = []
+        self.texts: dict[int, Answer] = {}
+        self.given_up: list[tuple[int, Exception]] = []
         self.error: Exception | None = None
         self.stop = asyncio.Event()
         self._progress, self._in_a_row = progress, 0
 
-    def answered(self, place: int, text: str) -> None:
+    def answered(self, place: int, text: Answer) -> None:
         self.texts[place] = text
         self._in_a_row = 0
         self._progress.advance(1)
 
-    def give_up(self, place: int, reason: str) -> None:
-        self.given_up.append((place, reason))
+    def give_up(self, place: int, failure: Exception) -> None:
+        self.given_up.append((place, failure))
+        if isinstance(failure, RejectedError) and self.texts:
+            return  # the settings are right, so this one prompt is at fault
         self._in_a_row += 1
         if self._in_a_row >= _GIVEN_UP_IN_A_ROW:
             self.stop.set()

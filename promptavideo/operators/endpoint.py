@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from promptavideo.hosted import Endpoint, FilteredError, NoAnswerError
+from promptavideo.hosted import NO_KEY, Endpoint, FilteredError, NoAnswerError
 
-_FILTERED_FINISH = {"content_filter", "sensitive"}
+_WHOLE_FINISH = {"stop", "end_turn", "eos", "eos_token"}
+"""What endpoints call the end of an answer that is whole."""
+_FILTERED_FINISH = {"content_filter", "sensitive", "safety", "prohibited_content"}
 _BROKEN_FINISH = {"network_error"}
 
 
@@ -19,6 +21,8 @@ class Reply:
     text: str
     fault: str
     """Why the text is not a whole answer, or ""."""
+    refused: bool
+    """Whether the fault is the prompt's, so that asking again is of no use."""
     model: str
     """The model that answered, as the endpoint names it."""
     prompt_tokens: int | None
@@ -43,7 +47,7 @@ class ChatEndpoint:
 
         self._at = Endpoint(name, base_url, model, key, timeout_s)
         # Retries are this project's own: the client's are not in the ledger and know no pacing.
-        self._client = AsyncOpenAI(api_key=key or "none", base_url=base_url, timeout=timeout_s, max_retries=0)
+        self._client = AsyncOpenAI(api_key=key or NO_KEY, base_url=base_url, timeout=timeout_s, max_retries=0)
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,36 +79,50 @@ class ChatEndpoint:
         except Exception as error:
             failure = self._at.explain(error)
         if isinstance(failure, FilteredError):
-            return Reply("", str(failure), self._at.model, 0, 0)
+            return Reply("", str(failure), True, self._at.model, 0, 0)
         raise failure
 
     def _read(self, body: object) -> Reply:
+        if isinstance(body, dict) and body.get("choices") in (None, []) and "error" not in body:
+            return self._reply(body, "", "the answer has no choices", refused=True)
         try:
             choice = body["choices"][0]  # type: ignore[index]
             message, finish = choice["message"], choice.get("finish_reason")
-            text, refusal = message.get("content") or "", message.get("refusal")
+            text, refusal = _text(message.get("content")), message.get("refusal")
         except (TypeError, KeyError, IndexError, AttributeError):
             text = finish = refusal = None
         if not isinstance(text, str) or finish in _BROKEN_FINISH:
             raise NoAnswerError(self._at.safe(f"the answer is no chat completion: {body!r}"), charged=True)
         text = self._at.hide(text)
-        if finish in _FILTERED_FINISH:
-            text, fault = "", "refused by the content filter"
-        elif finish == "length":
-            fault = "cut off at max_tokens"
-        elif refusal:
-            text, fault = "", f"refused: {self._at.safe(str(refusal))}"
-        else:
-            fault = "" if text.strip() else "empty"
-        assert isinstance(body, dict)
+        how = str(finish).lower()
+        if how in _FILTERED_FINISH:
+            return self._reply(body, "", "refused by the content filter", refused=True)
+        if refusal:
+            return self._reply(body, "", f"refused: {self._at.safe(str(refusal))}", refused=True)
+        if how == "length":
+            return self._reply(body, text, "cut off at max_tokens")
+        if how not in _WHOLE_FINISH:
+            return self._reply(body, text, f"not known to be whole (finish_reason {self._at.safe(how)})")
+        return self._reply(body, text, "" if text.strip() else "empty")
+
+    def _reply(self, body: Any, text: str, fault: str, refused: bool = False) -> Reply:
         usage = body.get("usage")
         return Reply(
             text=text,
             fault=fault,
+            refused=refused,
             model=self._at.safe(str(body.get("model"))),
             prompt_tokens=_count(usage, "prompt_tokens"),
             completion_tokens=_count(usage, "completion_tokens"),
         )
+
+
+def _text(content: object) -> object:
+    """An answer's text; some endpoints send it in parts, of which those that are no text do not count."""
+    if isinstance(content, list):
+        parts = (part.get("text") for part in content if isinstance(part, dict) and part.get("type", "text") == "text")
+        return "".join(part for part in parts if isinstance(part, str))
+    return content or ""
 
 
 def _count(usage: object, name: str) -> int | None:
