@@ -150,11 +150,15 @@ class Endpoint:
     """The secret; None for an endpoint without one."""
     timeout_s: float
     """Limit of one request."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Further values that must show up nowhere, such as headers'."""
 
     def hide(self, text: str) -> str:
-        """`text` that can be encoded, with the key blacked out."""
+        """`text` that can be encoded, with the key and other secrets blacked out."""
         text = text.encode("utf-8", "replace").decode("utf-8")
-        return text.replace(self.key, "***") if self.key else text
+        for secret in (self.key, *self.secrets):
+            text = text.replace(secret, "***") if secret else text
+        return text
 
     def safe(self, text: str) -> str:
         """Text of the endpoint's, fit for a message: one line, short, without the key."""

@@ -17,8 +17,9 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from promptavideo.answers import bound
 from promptavideo.boosters import training
-from promptavideo.boosters.chat import Instruction, clean_answer
+from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import BoosterConfig, DpoSettings, LoraSettings, SamplingSettings, TrainSettings
 from promptavideo.boosters.load import CARD, Chain, load_chain, read_chain
 from promptavideo.boosters.sampling import GumbelNoise, Sampler
@@ -84,7 +85,7 @@ class TestCleanAnswer:
         ],
     )
     def test_one_clean_line_cut_at_a_sentence(self, text: str, limit: int, expected: str) -> None:
-        assert clean_answer(text, limit) == expected
+        assert bound(text, limit)[0] == expected
 
 
 class TestGumbelNoise:
@@ -207,7 +208,7 @@ class TestSampler:
         answers = ["A\x00 ball\nrolls.  Then it stops.", " \u200b\n", "a b c d e", ""]
         monkeypatch.setattr(booster, "_draw", lambda asked, seeds: answers)
         assert booster.rewrite(["p0", "p1", "p2", "p3"], range(4), "refine") == ["A ball rolls.", "p1", "a b c d", "p3"]
-        assert caplog.messages == ["refine: 2 of 4 answers were empty; the prompt itself stands in"]
+        assert caplog.messages == ["refine: 2 of 4 answers are not usable (empty: 2); the prompt itself stands in"]
 
     def test_no_prompts_give_no_texts(self, sampler: MakeSampler) -> None:
         assert sampler().rewrite([], [], "none") == []

@@ -705,6 +705,45 @@ def test_what_endpoints_call_a_whole_answer(serve: Any, tmp_path: Path, finish: 
     assert operator(server, tmp_path).answer("question", ("g",)) == "whole"
 
 
+def streamed(asked: Asked) -> Answer:
+    """An answer in pieces, for those who ask for it so."""
+    assert asked.body["stream"] is True
+    pieces = [{"role": "assistant"}, {"content": "A red "}, {"content": "ball."}]
+    finish = [None, None, None if asked.attempt == 0 else "stop"]
+    events = [
+        {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "served-model",
+         "choices": [{"index": 0, "delta": delta, "finish_reason": end}]}
+        for delta, end in zip(pieces, finish, strict=True)
+    ]  # fmt: skip
+    body = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
+    return Answer(body.encode(), headers={"content-type": "text/event-stream"})
+
+
+def test_servers_that_only_stream_are_heard_to_the_end(serve: Any, tmp_path: Path) -> None:
+    server = serve(streamed)
+    assert operator(server, tmp_path, stream=True).answer("question", ("g",)) == "A red ball."
+    assert len(server.asked) == 2  # the first answer was not said to be whole
+    assert json.loads(kept(tmp_path)[0].read_text())["model"] == "served-model"
+
+
+def test_azures_dialect_needs_no_secret_in_a_file(
+    serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "az-0123456789"
+    dialect = {"key_variable": None, "query": {"api-version": "2024-10-21"}, "headers": {"api-key": "AZURE_KEY"}}
+    server = serve(lambda asked: says(f"your key is {secret}") if asked.attempt else fails(500, f"bad {secret}"))
+    monkeypatch.delenv("AZURE_KEY", raising=False)
+    with pytest.raises(InputError, match="the environment variable AZURE_KEY is not set"):
+        check_operator(config(server, **dialect), NAME)
+    monkeypatch.setenv("AZURE_KEY", secret)
+    assert operator(server, tmp_path, **dialect).answer("question", ("g",)) == "your key is ***"
+    assert server.asked[0].path.endswith("/chat/completions?api-version=2024-10-21")
+    assert server.asked[0].headers["api-key"] == secret
+    assert secret not in caplog.text and secret not in kept(tmp_path)[0].read_text()
+    with pytest.raises(ValidationError, match="must be the name of an environment variable"):
+        config(server, headers={"api-key": secret})
+
+
 def test_an_answer_may_come_in_parts(serve: Any, tmp_path: Path) -> None:
     parts = [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "A red "}, {"text": "ball."}, "x"]
     server = serve(lambda asked: says(parts))

@@ -9,7 +9,7 @@ from promptavideo.errors import InputError
 from promptavideo.operators import RecombineConfig
 from promptavideo.operators.base import Key, Operator, TextLimits
 from promptavideo.refiners import LlmRefinerConfig, OriginalConfig, load_refiner
-from promptavideo.refiners.base import Refiner
+from promptavideo.refiners.base import Refiner, Tally
 from promptavideo.refiners.llm import LlmRefiner
 from promptavideo.refiners.table import candidate_table, evaluation_table
 from promptavideo.schemas import PROMPTS, write_table
@@ -94,9 +94,27 @@ def test_an_unusable_answer_leaves_the_prompt_as_it_is(
     template = tmp_path / "refine.txt"
     template.write_text("$prompt")
     with caplog.at_level(logging.WARNING):
-        texts = LlmRefiner(Script(answer), template, TextLimits(), 7).refine(["p1"], ["a red ball"])
-    assert texts == ["a red ball"]
-    assert "p1: no usable answer" in caplog.text
+        refiner = LlmRefiner(Script(answer, "A blue box turns."), template, TextLimits(), 7)
+        texts = refiner.refine(["p1", "p2"], ["a red ball", "a box"])
+    assert texts == ["a red ball", "A blue box turns."]
+    assert "refine: 1 of 2 answers are not usable" in caplog.text
+    found = refiner.circumstances()
+    assert found["fallbacks"] == sum(found["dropped"].values()) == 1 and "cut" not in found
+
+
+def test_a_refiner_without_any_usable_answer_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "refine.txt").write_text("$prompt")
+    refiner = LlmRefiner(Script("", "I'm sorry, I can't help with that."), tmp_path / "refine.txt", TextLimits(), 7)
+    with pytest.raises(InputError, match=r"none of 2 answers is usable \(no <PROMPT> tags: 1, a refusal: 1\)"):
+        refiner.refine(["p1", "p2"], ["a red ball", "a box"])
+
+
+def test_a_models_answers_are_read_counted_and_bounded() -> None:
+    tally = Tally()
+    answers = ["<think>hm</think> A red ball.", "", "One two. Three four five.", "I'm sorry, I can't assist with that."]
+    assert [tally.read(answer, "p", 3) for answer in answers] == ["A red ball.", "p", "One two.", "p"]
+    tally.close("draw")
+    assert tally.record() == {"fallbacks": 2, "cut": 1, "dropped": {"a refusal": 1, "empty": 1}}
 
 
 def test_a_template_without_the_prompt_is_refused(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_text_is_the_same_alone_and_among_others(load: Load) -> None:
     assert len(set(texts)) == len(PROMPTS)
     assert promptist.refine(ids(PROMPTS), PROMPTS[::-1]) == texts[::-1]
     for prompt, text in zip(PROMPTS, texts, strict=True):
-        assert promptist.refine(["other"], [prompt]) == [text]
+        assert promptist.refine(["other", "boats"], [prompt, "two boats"])[0] == text
 
 
 def test_it_is_the_first_beam_of_the_authors_own_call(load: Load, gpt2: Path) -> None:
@@ -109,7 +109,8 @@ def test_answers_are_cleaned_and_empty_ones_fall_back(
     monkeypatch.setattr(promptist, "_continue", lambda rows: [" a\x00b\nc d e", " \u200b"][: len(rows)])
     with caplog.at_level(logging.WARNING):
         assert promptist.refine(["p", "q"], ["one", "two"]) == ["a b c", "two"]
-    assert "refiners.promptist: 1 of 2 texts were empty; the prompt itself stands in" in caplog.text
+    assert "refiners.promptist: 1 of 2 answers are not usable (empty: 1); the prompt itself stands in" in caplog.text
+    assert promptist.circumstances() == {"fallbacks": 1, "cut": 1, "dropped": {"empty": 1}}
 
 
 def test_weights_and_tokenizer_may_be_published_apart(load: Load, gpt2: Path, tmp_path: Path) -> None:

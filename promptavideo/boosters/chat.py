@@ -4,7 +4,6 @@ from pathlib import Path
 from string import Template
 
 from promptavideo.errors import InputError
-from promptavideo.text import clean
 
 Message = dict[str, str]
 
@@ -33,16 +32,3 @@ class Instruction:
     def answer(refined: str) -> list[Message]:
         """The booster's turn."""
         return [{"role": "assistant", "content": refined}]
-
-
-def clean_answer(text: str, max_words: int) -> str:
-    """An answer as one line of bounded text: cleaned as by `text.clean`, at most `max_words` words.
-
-    A text that is too long is cut after its last whole sentence, or after `max_words` words if it has none.
-    """
-    words = clean(text).split()
-    if len(words) <= max_words:
-        return " ".join(words)
-    kept = words[:max_words]
-    ends = [place for place, word in enumerate(kept, 1) if word.endswith((".", "!", "?"))]
-    return " ".join(kept[: ends[-1]] if ends else kept)

@@ -1,6 +1,5 @@
 """Draw refined prompts from a booster, in large batches, each row with its own seed."""
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,15 +16,14 @@ from transformers import (
 )
 
 from promptavideo.boosters.base import encode, turn_ends
-from promptavideo.boosters.chat import Instruction, clean_answer
+from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import Dtype, SamplingSettings
 from promptavideo.boosters.devices import Device, choose_device, enough_memory
 from promptavideo.boosters.load import Chain, load_chain
 from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 from promptavideo.progress import Progress
-
-log = logging.getLogger(__name__)
+from promptavideo.refiners.base import Tally
 
 
 class GumbelNoise(LogitsProcessor):
@@ -63,6 +61,7 @@ class BoosterSampler(ABC):
         """Take the base model's tokenizer and the tokens that end its turn."""
         self.tokenizer, self.ends = tokenizer, ends
         self._instruction, self.settings = instruction, settings
+        self.tally = Tally()
 
     @abstractmethod
     def _draw(self, asked: Sequence[list[int]], seeds: Sequence[int]) -> list[str]:
@@ -71,11 +70,11 @@ class BoosterSampler(ABC):
     def rewrite(self, prompts: Sequence[str], seeds: Sequence[int], stage: str) -> list[str]:
         """One refined text for each prompt and its seed, in order.
 
-        An answer that is empty once cleaned falls back to the prompt itself, with a warning that counts them.
+        An answer that is no prompt falls back to the prompt itself; `tally` counts them.
 
         Raises:
-            InputError: A prompt with its instruction is longer than `max_prompt_tokens`, or the GPU's memory does not
-                suffice.
+            InputError: A prompt with its instruction is longer than `max_prompt_tokens`, the GPU's memory does not
+                suffice, or no answer at all is usable.
         """
         asked = [self._encode(prompt) for prompt in prompts]
         calls = [slice(start, start + self.rows_a_call) for start in range(0, len(asked), self.rows_a_call)]
@@ -94,10 +93,12 @@ class BoosterSampler(ABC):
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        cleaned = [clean_answer(answer, self.settings.max_words) for answer in answers]
-        if empty := sum(not text for text in cleaned):
-            log.warning("%s: %d of %d answers were empty; the prompt itself stands in", stage, empty, len(cleaned))
-        return [text or prompt for text, prompt in zip(cleaned, prompts, strict=True)]
+        tally = self.tally = Tally()
+        texts = [
+            tally.read(answer, prompt, self.settings.max_words) for answer, prompt in zip(answers, prompts, strict=True)
+        ]
+        tally.close(stage)
+        return texts
 
     def _encode(self, prompt: str) -> list[int]:
         limit = self.settings.max_prompt_tokens

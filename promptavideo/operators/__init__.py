@@ -43,3 +43,4 @@ def check_operator(config: OperatorConfig, name: str) -> None:
     """
     if isinstance(config, ChatConfig):
         read_key(config.key_variable, config.base_url, f"operators.{name}")
+        config.read_headers(f"operators.{name}")

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from promptavideo.errors import InputError, OperatorError, PromptAVideoError
-from promptavideo.hosted import NoAnswerError, RejectedError, Retries, check_endpoint, read_key
+from promptavideo.hosted import NO_KEY, NoAnswerError, RejectedError, Retries, check_endpoint, read_key
 from promptavideo.operators.base import Answer, Key, Operator, OperatorSection
 from promptavideo.operators.cache import Answers
 from promptavideo.operators.endpoint import ChatEndpoint, Reply
@@ -55,6 +55,12 @@ class ChatConfig(OperatorSection):
     """Send a seed with each request, derived from the request's key; not all endpoints take one."""
     extra_body: dict[str, JsonValue] = Field(default={})
     """Further fields of each request, for what only this endpoint knows."""
+    query: dict[str, str] = Field(default={})
+    """What each address ends with, such as Azure's {api-version: 2024-10-21}; never a key."""
+    headers: dict[str, str] = Field(default={})
+    """{header: name of the environment variable that holds its value}, such as {api-key: AZURE_OPENAI_API_KEY}."""
+    stream: bool = False
+    """For servers that only stream. Tokens are estimated then, unless extra_body asks for `stream_options`."""
     timeout_s: float = Field(default=120.0, gt=0)
     """Limit of one request."""
     concurrency: int = Field(default=8, ge=1)
@@ -71,7 +77,8 @@ class ChatConfig(OperatorSection):
     # On the whole section rather than on the fields, since messages show the value of a field that is wrong.
     @model_validator(mode="after")
     def _holds_no_secret(self) -> Self:
-        check_endpoint(self.base_url, self.key_variable)
+        for variable in (self.key_variable, *self.headers.values()):
+            check_endpoint(self.base_url, variable)
         return self
 
     @model_validator(mode="after")
@@ -85,7 +92,19 @@ class ChatConfig(OperatorSection):
 
     def decides(self) -> dict[str, Any]:
         """Address, model and sampling; not how fast, how often or for how much it is asked."""
-        return self.model_dump(mode="json", include=_DECIDING)
+        return self.model_dump(mode="json", include=_DECIDING) | ({"query": self.query} if self.query else {})
+
+    def read_headers(self, entry: str) -> dict[str, str]:
+        """The headers with their values from the environment.
+
+        Args:
+            entry: The configuration entry, e.g. `operators.gpt-4o`, for messages.
+
+        Raises:
+            InputError: A variable is not set, or what it holds cannot be a header's value.
+        """
+        found = {name: read_key(variable, self.base_url, entry) for name, variable in self.headers.items()}
+        return {name: NO_KEY if value is None else value for name, value in found.items()}
 
     def body(self, key: Key) -> dict[str, Any]:
         """The fields of a request's body besides model and messages."""
@@ -114,6 +133,7 @@ class ChatOperator(Operator):
         """
         self._config, self._name, self._entry = config, name, f"operators.{name}"
         self._key = read_key(config.key_variable, config.base_url, self._entry)
+        self._headers = config.read_headers(self._entry)
         self._answers = Answers(store / "chat" / "answers")
         self._ledger = Ledger(store / "chat" / "ledger.jsonl")
 
@@ -153,7 +173,10 @@ class ChatOperator(Operator):
     async def _ask_all(self, requests: Sequence[tuple[str, Key]], progress: Progress) -> list[Answer]:
         """Ask with several workers; after an error those end what they have begun, and it is kept."""
         config = self._config
-        endpoint = ChatEndpoint(self._entry, config.base_url, config.model, self._key, config.timeout_s)
+        endpoint = ChatEndpoint(
+            self._entry, config.base_url, config.model, self._key, config.timeout_s, self._headers, config.query,
+            config.stream,
+        )  # fmt: skip
         run = _Run(requests, progress, Pacer(config.requests_per_minute, config.tokens_per_minute))
         async with endpoint:
             workers = min(config.concurrency, len(requests))
@@ -255,7 +278,15 @@ class ChatOperator(Operator):
 
     def _digest(self, instruction: str, key: Key) -> str:
         """Hash of everything that an answer depends on."""
-        parts = [self._config.base_url, self._config.model, self._config.body(key), instruction, list(key)]
+        asked = self._config
+        parts = [
+            asked.base_url,
+            asked.model,
+            asked.body(key),
+            instruction,
+            list(key),
+            *([asked.query] if asked.query else []),
+        ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

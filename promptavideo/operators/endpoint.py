@@ -1,7 +1,7 @@
 """One request to an OpenAI-compatible chat endpoint, and what its failures mean."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +33,17 @@ class Reply:
 class ChatEndpoint:
     """A client of one model; used as a context, on one event loop. The key shows up in nothing that it gives back."""
 
-    def __init__(self, name: str, base_url: str, model: str, key: str | None, timeout_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        model: str,
+        key: str | None,
+        timeout_s: float,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        stream: bool = False,
+    ) -> None:
         """Prepare a client.
 
         Args:
@@ -42,12 +52,23 @@ class ChatEndpoint:
             model: The model's name there.
             key: The secret; None for an endpoint without one.
             timeout_s: Limit of one request, from its start to the last byte of the answer.
+            headers: Further headers; their values are secrets like the key.
+            query: What each address ends with.
+            stream: Whether to ask for the answer in pieces.
         """
         from openai import AsyncOpenAI
 
-        self._at = Endpoint(name, base_url, model, key, timeout_s)
+        secrets = tuple(value for value in (headers or {}).values() if value != NO_KEY)
+        self._at, self._stream = Endpoint(name, base_url, model, key, timeout_s, secrets), stream
         # Retries are this project's own: the client's are not in the ledger and know no pacing.
-        self._client = AsyncOpenAI(api_key=key or NO_KEY, base_url=base_url, timeout=timeout_s, max_retries=0)
+        self._client = AsyncOpenAI(
+            api_key=key or NO_KEY,
+            base_url=base_url,
+            timeout=timeout_s,
+            max_retries=0,
+            default_headers=dict(headers or {}),
+            default_query=dict(query or {}),
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -72,8 +93,14 @@ class ChatEndpoint:
         failure: Exception
         try:
             async with asyncio.timeout(self._at.timeout_s):
+                messages: Any = [{"role": "user", "content": instruction}]
+                if self._stream:
+                    pieces = await self._client.chat.completions.create(
+                        model=self._at.model, messages=messages, extra_body=settings, stream=True
+                    )
+                    return self._read(_joined([piece.model_dump() async for piece in pieces]))
                 response = await self._client.chat.completions.with_raw_response.create(
-                    model=self._at.model, messages=[{"role": "user", "content": instruction}], extra_body=settings
+                    model=self._at.model, messages=messages, extra_body=settings
                 )
             return self._read(response.http_response.json())
         except Exception as error:
@@ -115,6 +142,19 @@ class ChatEndpoint:
             prompt_tokens=_count(usage, "prompt_tokens"),
             completion_tokens=_count(usage, "completion_tokens"),
         )
+
+
+def _joined(pieces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The answer that came in pieces, as it would have come whole."""
+    choices = [choice for piece in pieces for choice in piece.get("choices") or []]
+    deltas = [choice.get("delta") or {} for choice in choices]
+    refusal = "".join(delta.get("refusal") or "" for delta in deltas)
+    message = {"content": "".join(str(_text(delta.get("content"))) for delta in deltas), "refusal": refusal or None}
+    finish = next((choice["finish_reason"] for choice in choices if choice.get("finish_reason")), None)
+    usage = next((piece["usage"] for piece in pieces if piece.get("usage")), None)
+    model = next((piece["model"] for piece in pieces if piece.get("model")), None)
+    whole = [{"message": message, "finish_reason": finish}] if choices else []
+    return {"choices": whole, "usage": usage, "model": model}
 
 
 def _text(content: object) -> object:

@@ -1,8 +1,69 @@
 """What a refiner is: something that rewrites a user's prompt before it is filmed."""
 
+import logging
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+from promptavideo.answers import bound, no_prompt, without_thoughts
+from promptavideo.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Tally:
+    """How many texts are not what a model meant as its answer, and why; recorded beside the texts."""
+
+    texts: int = 0
+    fallbacks: int = 0
+    """Texts that are the prompt itself, since there was no usable answer."""
+    cut: int = 0
+    """Texts that were longer than allowed."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Answers that were not used, by reason."""
+
+    def read(self, answer: str, prompt: str, max_words: int) -> str:
+        """The text that a model's answer gives, in one clean line; the prompt itself if the answer is none.
+
+        Args:
+            answer: What the model wrote.
+            prompt: What it was asked about.
+            max_words: A longer text is cut, see `answers.bound`.
+        """
+        said = without_thoughts(answer)
+        self.texts += 1
+        if fault := no_prompt(said):
+            self.dropped[fault] += 1
+            self.fallbacks += 1
+            return prompt
+        text, cut = bound(said, max_words)
+        self.cut += cut
+        return text
+
+    def close(self, stage: str) -> None:
+        """Say what was counted.
+
+        Raises:
+            InputError: No answer at all was usable, so that the texts say nothing of who wrote them.
+        """
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in self.dropped.most_common())
+        if self.texts and self.fallbacks == self.texts:
+            raise InputError(
+                f"{stage}: none of {self.texts} answers is usable ({reasons}), so every text would be its prompt itself"
+            )
+        if self.fallbacks:
+            log.warning(
+                "%s: %d of %d answers are not usable (%s); the prompt itself stands in",
+                stage, self.fallbacks, self.texts, reasons,
+            )  # fmt: skip
+
+    def record(self) -> dict[str, Any]:
+        """What is recorded: counts, and nothing where there is nothing to count."""
+        found = {"fallbacks": self.fallbacks, "cut": self.cut, "dropped": dict(sorted(self.dropped.items()))}
+        return {name: value for name, value in found.items() if value}
 
 
 class Refiner(ABC):

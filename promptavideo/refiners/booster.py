@@ -39,8 +39,8 @@ class BoosterRefiner(Refiner):
             )
 
     def circumstances(self) -> dict[str, Any]:
-        """Engine and dtype."""
-        return {"engine": self._engine, "dtype": self._sampler.dtype}
+        """Engine, dtype, and what was counted of the answers."""
+        return {"engine": self._engine, "dtype": self._sampler.dtype, **self._sampler.tally.record()}
 
     def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:
         """One refined text a prompt."""

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from promptavideo.boosters.chat import clean_answer
+from promptavideo.answers import bound
 from promptavideo.errors import InputError
 from promptavideo.prompts import CHARACTERS_A_WORD, prompt_id
 from promptavideo.refiners.base import Refiner
@@ -86,7 +86,7 @@ class FileRefiner(Refiner):
         return texts
 
     def _clean(self, text: str) -> str:
-        return clean_answer(text[: CHARACTERS_A_WORD * self._config.max_words], self._config.max_words)
+        return bound(text[: CHARACTERS_A_WORD * self._config.max_words], self._config.max_words)[0]
 
     def _long(self, text: str) -> bool:
         limit = self._config.max_words

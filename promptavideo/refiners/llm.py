@@ -1,8 +1,8 @@
 """One rewrite by an operator that has seen no scores: what a user without a booster would try."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from promptavideo.operators.asking import Question, ask_variants
 from promptavideo.operators.base import (
@@ -13,14 +13,12 @@ from promptavideo.operators.base import (
     read_template,
     render_instruction,
 )
-from promptavideo.refiners.base import Refiner
+from promptavideo.refiners.base import Refiner, Tally
 from promptavideo.refiners.examples import read_examples
-
-log = logging.getLogger(__name__)
 
 
 class LlmRefiner(Refiner):
-    """Asks the operator about each prompt by itself; if no answer is usable the prompt stays, with a warning."""
+    """Asks the operator about each prompt by itself; if no answer is usable the prompt stays, which is counted."""
 
     def __init__(
         self,
@@ -47,9 +45,14 @@ class LlmRefiner(Refiner):
         self._operator, self._limits, self._run_seed, self._attempts = operator, limits, run_seed, attempts
         self._template = read_template(template, FEW_SHOT_PLACEHOLDERS if examples else REFINE_PLACEHOLDERS)
         self._examples = read_examples(examples) if examples else []
+        self._tally = Tally()
 
     def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:
-        """One refined text a prompt."""
+        """One refined text a prompt.
+
+        Raises:
+            InputError: No answer at all is usable.
+        """
         questions = [
             Question(
                 render_instruction(self._template, prompt, examples=self._examples),
@@ -59,11 +62,14 @@ class LlmRefiner(Refiner):
             for prompt_id, prompt in zip(prompt_ids, prompts, strict=True)
         ]
         answers = ask_variants(self._operator, questions, 1, self._limits, self._attempts)
-        texts = []
-        for prompt_id, prompt, found in zip(prompt_ids, prompts, answers, strict=True):
+        tally = self._tally = Tally(texts=len(prompts))
+        for found in answers:
             if not found.variants:
-                log.warning(
-                    "%s: no usable answer (%s); the prompt itself stands in", prompt_id, ", ".join(found.dropped)
-                )
-            texts.append(found.variants[0] if found.variants else prompt)
-        return texts
+                tally.fallbacks += 1
+                tally.dropped.update(found.dropped)
+        tally.close("refine")
+        return [found.variants[0] if found.variants else prompt for prompt, found in zip(prompts, answers, strict=True)]
+
+    def circumstances(self) -> dict[str, Any]:
+        """What was counted of the answers."""
+        return self._tally.record()

@@ -1,21 +1,17 @@
 """Promptist (Hao et al. 2023), a baseline of the paper: a GPT-2 that rewrites prompts for Stable Diffusion."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from promptavideo.boosters.chat import clean_answer
 from promptavideo.boosters.devices import Device, choose_device, enough_memory
 from promptavideo.errors import InputError
 from promptavideo.progress import Progress
-from promptavideo.refiners.base import Refiner
+from promptavideo.refiners.base import Refiner, Tally
 from promptavideo.settings import Section
 from promptavideo.tokenization import load_tokenizer
-
-log = logging.getLogger(__name__)
 
 CUE = " Rephrase:"
 """What Promptist was trained to continue."""
@@ -67,7 +63,7 @@ class Promptist(Refiner):
         from safetensors import SafetensorError
         from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
-        self._config, self._key = config, f"refiners.{name}"
+        self._config, self._key, self._tally = config, f"refiners.{name}", Tally()
         self._device = choose_device(config.device, self._key)
         torch.set_num_threads(1)
         words = tokenizer or model
@@ -101,10 +97,11 @@ class Promptist(Refiner):
         self._model = loaded.to(self._device).eval()
 
     def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:
-        """The best beam for each prompt, as one clean line; an empty one leaves the prompt, with a warning.
+        """The best beam for each prompt, as one clean line; an empty one leaves the prompt, which is counted.
 
         Raises:
-            InputError: A prompt is longer than `max_prompt_tokens`, or the GPU's memory does not suffice.
+            InputError: A prompt is longer than `max_prompt_tokens`, the GPU's memory does not suffice, or every beam is
+                empty.
         """
         asked = [self._encode(prompt) for prompt in prompts]
         progress = Progress(f"refine with {self._key}", len(asked), "prompts")
@@ -112,11 +109,18 @@ class Promptist(Refiner):
         for start in range(0, len(asked), self._config.batch_size):
             rows = asked[start : start + self._config.batch_size]
             with enough_memory(f"lower {self._key}.batch_size, which is {self._config.batch_size}"):
-                texts += [clean_answer(text, self._config.max_words) for text in self._continue(rows)]
+                texts += self._continue(rows)
             progress.advance(len(rows))
-        if empty := sum(not text for text in texts):
-            log.warning("%s: %d of %d texts were empty; the prompt itself stands in", self._key, empty, len(texts))
-        return [text or prompt for text, prompt in zip(texts, prompts, strict=True)]
+        tally = self._tally = Tally()
+        refined = [
+            tally.read(text, prompt, self._config.max_words) for text, prompt in zip(texts, prompts, strict=True)
+        ]
+        tally.close(self._key)
+        return refined
+
+    def circumstances(self) -> dict[str, Any]:
+        """What was counted of the texts."""
+        return self._tally.record()
 
     def _encode(self, prompt: str) -> list[int]:
         limit = self._config.max_prompt_tokens
