@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 import yaml
 from chat_server import Answer, Asked, ChatServer, fails, says
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from promptavideo.config import check
 from promptavideo.errors import InputError, OperatorError

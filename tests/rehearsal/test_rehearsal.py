@@ -28,7 +28,7 @@ WORDS = ("soft morning light", "slow pan", "sharp details", "deep colours", "ste
 
 def operate(asked: Asked) -> Answer:
     """Three variants in the form that the evolution's instruction asks for, which no small language model keeps."""
-    draws = hashlib.sha256(asked.message.encode()).digest()
+    draws = hashlib.sha256(f"{asked.attempt} {asked.message}".encode()).digest()  # asked again, it says something else
     picked = [[WORDS[one % len(WORDS)] for one in draws[place : place + 4]] for place in (0, 4, 8)]
     texts = (f"A river in {words[0]}, with {words[1]}, {words[2]} and {words[3]}." for words in picked)
     return says("\n".join(f"<PROMPT>{text}</PROMPT>" for text in texts))
