@@ -28,6 +28,7 @@ from promptavideo.prompts import find_fault, has_many_digits, prompt_id
 from promptavideo.schemas import PROMPT_SET, write_table
 from promptavideo.seeds import derive
 from promptavideo.settings import Section
+from promptavideo.text import text_key
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class Record:
 def read_source(name: str, settings: PromptSource, root: Path, table: Path, origin: Path) -> None:
     """Write a source's usable captions, in the order that sets are sliced from, and where they come from.
 
-    Captions that differ in case and white space only are one prompt.
+    Captions that look the same (`text.text_key`) are one prompt.
 
     Args:
         name: The source's name in the configuration, for messages.
@@ -120,10 +121,9 @@ def read_source(name: str, settings: PromptSource, root: Path, table: Path, orig
             f"{files.key}: none of {record.rows} rows is usable as a prompt ({_counts(record.dropped)}); check "
             "`column` and `files`"
         )
-    ids = sorted(chosen, key=lambda one: (derive("caption order", settings.seed, one), one))[: settings.keep]
-    write_table(
-        pd.DataFrame({"prompt_id": ids, "prompt": [chosen[one] for one in ids]}, dtype="str"), table, PROMPT_SET
-    )
+    texts = {prompt_id(text): text for text in chosen.values()}
+    ids = sorted(texts, key=lambda one: (derive("caption order", settings.seed, one), one))[: settings.keep]
+    write_table(pd.DataFrame({"prompt_id": ids, "prompt": [texts[one] for one in ids]}, dtype="str"), table, PROMPT_SET)
     with atomic_path(origin) as partial:
         content = {
             "source": settings.model_dump(),
@@ -140,7 +140,7 @@ def read_source(name: str, settings: PromptSource, root: Path, table: Path, orig
 
 
 def _take(files: "_Files", file: str, settings: _Source, record: Record, chosen: dict[str, str]) -> None:
-    """Add a file's usable captions to `chosen` by prompt id."""
+    """Add a file's usable captions to `chosen` by what look-alikes share."""
     with files.open(file) as stream:
         for number, caption in _rows(f"{files.key}: {file}", PurePosixPath(file).suffix, settings.column, stream):
             record.rows += 1
@@ -148,11 +148,11 @@ def _take(files: "_Files", file: str, settings: _Source, record: Record, chosen:
             if kind:
                 record.drop(kind, file, number)
                 continue
-            name = prompt_id(text)
-            if name in chosen:
+            key = text_key(text)
+            if key in chosen:
                 record.drop("duplicate", file, number)
             # Of spellings that count as one, the first by alphabet: no order of files decides.
-            chosen[name] = min(text, chosen.get(name, text))
+            chosen[key] = min(text, chosen.get(key, text))
 
 
 def _usable(caption: bytes | None, settings: _Source) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from promptavideo.errors import InputError, require
 from promptavideo.seeds import derive
 from promptavideo.settings import Section
+from promptavideo.text import text_key
 
 MANY_DIGITS = 3  # the authors' code drops prompts with this many digits
 CHARACTERS_A_WORD = 20  # bounds texts without spaces
@@ -116,7 +117,7 @@ def count_prompts(settings: PromptSet, root: Path, name: str = "*") -> int:
 
 
 def check_disjoint(sets: Mapping[str, pd.DataFrame], pairs: Iterable[tuple[str, str]]) -> None:
-    """Check that each pair of sets shares no prompt (case and white space aside).
+    """Check that each pair of sets shares no prompt that looks the same (`text.text_key`).
 
     Args:
         sets: Tables of `schemas.PROMPT_SET` by name.
@@ -126,7 +127,8 @@ def check_disjoint(sets: Mapping[str, pd.DataFrame], pairs: Iterable[tuple[str, 
         InputError: Two sets of a pair share a prompt; names both sets, the first shared prompt and the number shared.
     """
     for one, other in pairs:
-        shared = sets[one][sets[one]["prompt_id"].isin(sets[other]["prompt_id"])]
+        known = set(map(text_key, sets[other]["prompt"]))
+        shared = sets[one][sets[one]["prompt"].map(lambda text, known=known: text_key(text) in known)]
         if len(shared):
             raise InputError(
                 f"prompt_sets.{one} and prompt_sets.{other} must not share prompts, but {len(shared)} stand in both, "
@@ -312,11 +314,12 @@ def _read_jsonl(key: str, settings: PromptSet, path: Path, text: str) -> Iterato
 def _check_duplicates(key: str, path: Path, lines: list[_Line]) -> None:
     seen: dict[str, _Line] = {}
     for line in lines:
-        earlier = seen.setdefault(prompt_id(line.text), line)
+        earlier = seen.setdefault(text_key(line.text), line)
         if earlier is not line:
             raise InputError(
                 f"{key}.file: {path}: lines {earlier.number} and {line.number} hold the same prompt "
-                f"{_quote(line.text)} (case and white space aside); delete one of them"
+                f"{_quote(line.text)} (case, white space, invisible characters and a final full stop aside); "
+                "delete one of them"
             )
 
 

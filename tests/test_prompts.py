@@ -182,6 +182,23 @@ def test_sets_that_share_a_prompt_are_refused(tmp_path: Path) -> None:
     check_disjoint(sets, [("train", "test")])
 
 
+@pytest.mark.parametrize("twin", ["A cat\ufeff runs", "a\u200b cat runs", "a cat runs.", "a  cat RUNS"])
+def test_prompts_that_look_the_same_are_the_same(tmp_path: Path, twin: str) -> None:
+    with pytest.raises(InputError, match="lines 1 and 2 hold the same prompt"):
+        load(tmp_path, write(tmp_path, "p.txt", f"a cat runs\n{twin}\n"))
+    sets = {
+        name: load_prompt_set(name, write(tmp_path, f"{name}.txt", f"{text}\n"), tmp_path)
+        for name, text in (("train", "a cat runs"), ("test", twin))
+    }
+    assert list(sets["test"]["prompt"]) == [twin]
+    with pytest.raises(InputError, match="must not share prompts, but 1 stand in both"):
+        check_disjoint(sets, [("train", "test")])
+
+
+def test_a_prompt_keeps_its_id_whatever_is_compared() -> None:
+    assert prompt_id("a cat runs.") != prompt_id("a cat runs")
+
+
 def content_of(prompt: str) -> tuple[str, ...]:
     """Read colour, shape, motion and background back out of a prompt."""
     banks = [

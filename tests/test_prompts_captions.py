@@ -75,6 +75,11 @@ class TestReading:
         other = read(tmp_path, local(tmp_path / "in.csv", seed=1))[0]
         assert other != whole and sorted(other) == sorted(whole)
 
+    def test_captions_that_look_the_same_are_one_prompt(self, tmp_path: Path) -> None:
+        write(tmp_path / "in.parquet", [*CAPTIONS, f"{CAPTIONS[0]}.", f"\u200b{CAPTIONS[1]}", CAPTIONS[2].upper()])
+        prompts, origin = read(tmp_path, local(tmp_path / "in.parquet"))
+        assert (len(prompts), origin["dropped"]) == (len(CAPTIONS), {"duplicate": 3})
+
     def test_unusable_rows_are_dropped_counted_and_named(self, tmp_path: Path) -> None:
         bad = ["", "  ", "a\x07bell", "word " * 300, "year 1984", "A Dog  runs", "x" * 5000]
         write(tmp_path / "in.parquet", [*CAPTIONS[:2], *bad])
