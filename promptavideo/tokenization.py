@@ -5,6 +5,7 @@ file's normalizer is another one (Llama's and Mistral's older files), ids differ
 with.
 """
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,36 @@ PROBES = (
 )
 """Texts that tell tokenizers apart: white space, accents, forms that normalizers change, scripts, special tokens."""
 
+PROBED = 300
+"""Of a tokenizer's added tokens so many are tried one by one: some hold thousands of reserved ones."""
+
 
 def load_tokenizer(folder: Path) -> Any:
     """Load a tokenizer, from its tokenizer.json as it is where there is one.
+
+    Special tokens that no file names are those of the model's class: GPT-2's end of text is written in its code alone.
 
     Raises:
         InputError: The folder has none that can be loaded.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    loader: Any = PreTrainedTokenizerFast if (folder / FILE).is_file() else AutoTokenizer
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    published = (folder / FILE).is_file()
+    loader: Any = PreTrainedTokenizerFast if published else AutoTokenizer
     try:
-        return loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer: Any = loader.from_pretrained(folder, **options)
     except Exception as error:  # tokenizers raises bare exceptions
         raise InputError(f"{folder}: its tokenizer cannot be loaded ({error})") from error
+    if published:
+        rebuilt: Any = None
+        with suppress(Exception):  # a class that transformers does not know, or cannot build from the file, adds none
+            rebuilt = AutoTokenizer.from_pretrained(folder, **options)
+        for name in tokenizer.SPECIAL_TOKENS_ATTRIBUTES:
+            token = getattr(rebuilt, name, None)
+            if getattr(tokenizer, name) is None and token in tokenizer.get_vocab():
+                setattr(tokenizer, name, token)
+    return tokenizer
 
 
 def deviation(tokenizer: Any, folder: Path) -> str | None:
@@ -61,8 +78,11 @@ def deviation(tokenizer: Any, folder: Path) -> str | None:
         raise InputError(f"{file}: cannot be read as a tokenizer ({error})") from error
     published.no_padding()
     published.no_truncation()
+    # Around a token of its own a tokenizer may begin a text anew, with a space or without.
+    added = sorted(token.content for token in published.get_added_tokens_decoder().values())
+    probes = (*PROBES, " ".join(added) + " ", *(f"a{token}b {token} c" for token in added[:PROBED]))
     return next(
-        (text for text in PROBES if tokenizer(text, verbose=False)["input_ids"] != published.encode(text).ids), None
+        (text for text in probes if tokenizer(text, verbose=False)["input_ids"] != published.encode(text).ids), None
     )
 
 
