@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +274,30 @@ class TestTraining:
         base: Any = load_chain(Chain(llama, ()), "float32")[0].state_dict()
         changed = {name for name in base if not torch.equal(base[name], merged[name])}
         assert len(changed) == 7 and all(".layers.1." in name for name in changed)
+
+    def test_losses_are_those_of_the_published_formulas(
+        self, llama: Path, instruction: Instruction, tmp_path: Path
+    ) -> None:
+        """Written once from log-probabilities in float64, template and formulas spelled out; DPO's after one step."""
+        plain = {"batch_size": 8, "learning_rate": 0.01, "lora": LoraSettings(r=4, alpha=8)}
+        runs = [replace(make_run(tmp_path, name), dtype="float32") for name in ("sft", "dpo")]
+        train_sft(PAIRS, Chain(llama, ()), instruction, SFT.model_copy(update=plain), runs[0])
+        train_dpo(TRIPLES, Chain(llama, ()), instruction, DPO.model_copy(update=plain), runs[1])
+        sft, dpo = (pd.read_csv(run.output / "log.csv")["loss"] for run in runs)
+        assert sft[0] == pytest.approx(6.6016802, abs=2e-6)
+        assert dpo.tolist() == pytest.approx([0.6931472, 0.6632275], abs=2e-6)
+
+    def test_the_learning_rate_falls_as_configured(
+        self, boosters: Path, llama: Path, instruction: Instruction, tmp_path: Path
+    ) -> None:
+        settings = DPO.model_copy(update={"schedule": "linear"})
+        train_dpo(TRIPLES, Chain(llama, ()), instruction, settings, make_run(tmp_path, "dpo-1"))
+        for folder, expected in (
+            (tmp_path, [0.05, 0.0375, 0.025, 0.0125]),
+            (boosters, [0.05, 0.0426777, 0.025, 0.0073223]),  # 0.05 (1 + cos(k pi / 4)) / 2
+        ):
+            log = pd.read_csv(folder / "dpo-1" / "log.csv")
+            assert log["learning_rate"].tolist() == pytest.approx(expected, abs=1e-7)
 
     def test_loss_goes_down(self, outspoken: Path, instruction: Instruction, tmp_path: Path) -> None:
         settings = SFT.model_copy(update={"epochs": 6.0, "lora": LoraSettings(r=8, alpha=32)})

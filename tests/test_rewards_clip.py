@@ -70,6 +70,11 @@ class TestAesthetic:
             expected = (features @ head["weight"][0] + head["bias"]).mean()
         assert score == {"AES": pytest.approx(expected.item(), abs=1e-6)}
 
+    def test_the_scores_are_those_written_down(self, reward_models: Path) -> None:
+        """By the authors' formula in float64 over the same weights."""
+        scores = aesthetic(reward_models).score([clip(9, seed) for seed in range(3)], PROMPTS)
+        assert [score["AES"] for score in scores] == pytest.approx([0.08783778, 0.08323446, 0.07582722], abs=1e-7)
+
     def test_the_prompt_plays_no_part(self, reward_models: Path) -> None:
         reward = aesthetic(reward_models)
         assert reward.score([clip()], ["a"]) == reward.score([clip()], ["b" * 500])
@@ -119,6 +124,15 @@ class TestMps:
                 cosine = torch.nn.functional.cosine_similarity(seen, ends)
                 expected = (network.model.logit_scale.exp() * cosine).mean()
             assert score == pytest.approx(expected.item(), abs=1e-4)
+
+    def test_the_scores_are_those_of_the_authors_code(self, reward_models: Path) -> None:
+        """Written by the authors' own network (rewards/MPS) in float32, loaded with the same weights."""
+        given = [clip(9, seed) for seed in range(3)]
+        scores = [score["MPS"] for score in mps(reward_models).score(given, PROMPTS)]
+        assert scores == pytest.approx([-2.0594832, -8.9190824, 3.1213531], abs=3e-6)  # three steps of float32 at 9
+        # In bfloat16 theirs also rounds the score: -2.16, -8.92, 3.04.
+        half = [score["MPS"] for score in mps(reward_models, dtype="bfloat16").score(given, PROMPTS)]
+        assert half == pytest.approx([-2.1636, -8.9219, 3.0391], abs=0.06)
 
     def test_prompt_frames_and_threshold_all_count(self, reward_models: Path) -> None:
         reward = mps(reward_models)
