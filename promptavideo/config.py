@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import pandas as pd
@@ -32,8 +32,8 @@ from promptavideo.refiners import FileRefinerConfig, LlmRefinerConfig, RefinerCo
 from promptavideo.refiners.examples import read_examples
 from promptavideo.refiners.file import FileRefiner
 from promptavideo.rewards import DIMENSIONS_OF, RewardConfig, VideoScoreConfig
-from promptavideo.rewards.videoscore import FRAMES
 from promptavideo.rewards.videoscore import PLACEHOLDERS as QUERY_PLACEHOLDERS
+from promptavideo.rewards.videoscore import trained_frames
 from promptavideo.schemas import DIMENSIONS
 from promptavideo.settings import Section, origin
 from promptavideo.tables import BootstrapConfig
@@ -234,8 +234,11 @@ class Config(Section):
                 yield f"rewards: {dimension} must be filled once, but is filled by {' and '.join(by) or 'none'}"
         for name, entry in self.rewards.items():
             if isinstance(entry, VideoScoreConfig) and (model := self.models.get(entry.model)):
-                published = PurePath(getattr(model, "repo_id", getattr(model, "path", ""))).name
-                if (frames := FRAMES.get(published, entry.max_frames)) != entry.max_frames:
+                published = getattr(model, "repo_id", getattr(model, "path", entry.model))
+                frames = trained_frames(published) or trained_frames(entry.model)
+                if frames is None and "max_frames" not in entry.model_fields_set:
+                    yield f"rewards.{name}.max_frames: {published} is VideoScore v1 (write 16), v1.1 (48) or another?"
+                elif frames not in (None, entry.max_frames):
                     yield f"rewards.{name}.max_frames: {published} was trained with {frames} frames; write {frames}"
 
     def _bad_vbench(self) -> Iterator[str]:

@@ -89,7 +89,7 @@ def test_each_version_of_videoscore_gets_the_frames_that_it_was_trained_with(whe
     if frames == 48:
         assert merged("paper.yaml", overlay)
     else:
-        told = r"rewards\.videoscore\.max_frames \(2\): VideoScore-v1\.1 was trained with 48 frames; write 48"
+        told = r"rewards\.videoscore\.max_frames \(2\): TIGER-Lab/VideoScore-v1\.1 was trained with 48 frames; write 48"
         with pytest.raises(InputError, match=told):
             merged("paper.yaml", "authors.yaml", overlay)
 

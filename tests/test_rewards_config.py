@@ -74,6 +74,38 @@ def test_each_dimension_is_filled_once() -> None:
         check(config, ROOT)
 
 
+V11 = {"kind": "hub", "repo_id": "TIGER-Lab/VideoScore-v1.1", "revision": "v1"}
+FOLDER = {"kind": "local", "path": "/models/judge"}
+CACHED = {"kind": "local", "path": "/models--TIGER-Lab--VideoScore-v1.1/snapshots/0"}
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "fields", "line"),
+    [
+        ("videoscore", V11, {}, "TIGER-Lab/VideoScore-v1.1 was trained with 48 frames; write 48"),
+        ("judge", CACHED, {}, "/models--TIGER-Lab--VideoScore-v1.1/snapshots/0 was trained with 48 frames"),
+        ("judge", MODELS["videoscore"], {"max_frames": 48}, "TIGER-Lab/VideoScore was trained with 16 frames"),
+        ("videoscore-v1.1", FOLDER, {"max_frames": 16}, "/models/judge was trained with 48 frames"),
+        ("judge", FOLDER, {}, "/models/judge is VideoScore v1 (write 16), v1.1 (48) or another?"),
+        ("judge", V11, {"max_frames": 48}, None),
+        ("judge", MODELS["videoscore"], {}, None),
+        ("judge", FOLDER, {"max_frames": 24}, None),
+        ("videoscore", FOLDER, {}, None),
+    ],
+)  # fmt: skip
+def test_a_version_of_videoscore_under_any_name_gets_its_own_number_of_frames(
+    name: str, model: dict[str, Any], fields: dict[str, Any], line: str | None
+) -> None:
+    config = raw(videoscore={"model": name, **fields})
+    config["models"][name] = model
+    if line is None:
+        check(config, ROOT)
+        return
+    with pytest.raises(InputError) as caught:
+        check(config, ROOT)
+    assert f"rewards.videoscore.max_frames: {line}" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "words"), [(None, "cannot be read"), ("Rate it", r"\$prompt is missing"), ("$prompt $frames", "unknown")]
 )

@@ -3,7 +3,7 @@
 He et al., "VideoScore: Building Automatic Metrics to Simulate Fine-grained Human Feedback for Video Generation", 2024.
 """
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from string import Template
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -23,14 +23,21 @@ if TYPE_CHECKING:
 VERSION = 2
 """Part of the key of cached scores: raise it with every change that moves a score."""
 
-FRAMES = {"VideoScore": 16, "VideoScore-v1.1": 48}
-"""Frames that each version was trained with, by the last part of the name that it is published or kept under."""
-
 PLACEHOLDERS = ("prompt",)
 """What the query's template must contain."""
 
 TEXT_STEP = 64
 """The text of a query is padded to a multiple of as many tokens, so that nearly all rows have one length."""
+
+
+def trained_frames(name: str) -> int | None:
+    """Frames that a version was trained with, by its name on the Hub, its folder or its entry; None for other names.
+
+    v1.1 is found within a path too: in the Hub's cache the folder itself is named after the revision.
+    """
+    if "videoscore-v1.1" in name.lower():
+        return 48
+    return 16 if PurePath(name.lower()).name == "videoscore" else None
 
 
 class VideoScoreConfig(NeuralConfig):
@@ -45,7 +52,8 @@ class VideoScoreConfig(NeuralConfig):
     dtype: Dtype = "bfloat16"
     """As published. Scores are steps of 1/64 then, of the published anchors too."""
     max_frames: int = Field(16, ge=1)
-    """16 for v1, 48 for v1.1, and checked where the model's name says which it is; longer clips are sampled evenly."""
+    """16 for v1, 48 for v1.1; longer clips are sampled evenly. Checked where the model's name says which it is, and
+    required where it does not."""
     template: str = "templates/videoscore.txt"
     """The query that the model was trained with, to the letter (regression query of the TIGER-AI-Lab/VideoScore
     repository): another wording is another metric."""
