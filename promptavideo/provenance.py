@@ -96,20 +96,33 @@ def videos(
         scorings: The records of all its scoring jobs. Scores that a job found in the store are counted nowhere.
         writings: The records of what wrote its texts.
     """
-    scored, written = Counter[str](), Counter[str]()
+    scored = Counter[str]()
     for one in scorings:
         if one.items:
             scored[computed_on(one.device, one.circumstances)] += one.items
-    for one in writings:
-        if "dtype" in one.circumstances:  # a network wrote them
-            written[computed_on(one.device, one.circumstances)] += one.items
     return {
         "videos": len(scores),
         "prompts": int(scores["prompt_id"].nunique()),
         "filmed_on": dict(Counter(entry.device for entry in entries)),
         "scored_on": dict(scored),
-        "written_on": dict(written),
+        **written(writings),
     }
+
+
+def written(writings: Sequence[Timing]) -> dict[str, Any]:
+    """On what a batch's texts were written, and how many of them stand in for an answer that could not be used.
+
+    Args:
+        writings: The records of what wrote its texts.
+    """
+    on, dropped, counts = Counter[str](), Counter[str](), Counter[str]()
+    for one in writings:
+        said = one.circumstances
+        if "dtype" in said:  # a network wrote them
+            on[computed_on(one.device, said)] += one.items
+        counts.update({"texts": one.items, "fallbacks": said.get("fallbacks", 0), "cut": said.get("cut", 0)})
+        dropped.update(said.get("dropped", {}))
+    return {"written_on": dict(on), "stand_ins": {**counts, "dropped": dict(sorted(dropped.items()))}}
 
 
 def jobs(timings: Iterable[Timing]) -> list[dict[str, Any]]:
@@ -154,6 +167,27 @@ WORK = {
     "written_on": "texts written on",
     "trained_in": "boosters trained in",
 }
+
+
+def stand_ins_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The rows some of whose texts are not what their refiner answered, and how many.
+
+    Args:
+        rows: Records of `row`.
+
+    Returns:
+        Such as `2 of 130 texts of glm-4 for cogvideox-5b on webvid-test are the prompt itself (a refusal: 2)`.
+    """
+    told = []
+    for row in rows:
+        found = row.get("scores", {}).get("stand_ins", {})
+        whose = f"{found.get('texts')} texts of {row.get('refiner')} for {row.get('generator')} on {row.get('set')}"
+        if count := found.get("fallbacks"):
+            reasons = ", ".join(f"{reason}: {times}" for reason, times in found["dropped"].items())
+            told.append(f"{count} of {whose} are the prompt itself ({reasons})")
+        if count := found.get("cut"):
+            told.append(f"{count} of {whose} were cut at their limit")
+    return told
 
 
 def hardware_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:

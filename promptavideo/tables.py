@@ -41,6 +41,7 @@ METHOD_NOTE = (
     "permutation test, not corrected for the number of rows."
 )
 HARDWARE_NOTE = "Not all on the same hardware and in the same dtype, between which scores differ: {}."
+STAND_IN_NOTE = "Not every text is what its refiner answered: {}."
 PAPER_NOTE = (
     'Rows with set "paper" are the numbers printed in Table 1 of Prompt-A-Video (arXiv 2412.15156), at the scale of '
     "that paper; cells that nobody published are empty."
@@ -186,15 +187,23 @@ def with_paper_rows(table: pd.DataFrame, paper_dir: Path) -> pd.DataFrame:
     return pd.concat([_typed(table), _typed(paper)], ignore_index=True)
 
 
-def footnotes(table: pd.DataFrame, scale: Literal["laptop", "paper"], hardware: Sequence[str] = ()) -> list[str]:
+def footnotes(
+    table: pd.DataFrame,
+    scale: Literal["laptop", "paper"],
+    hardware: Sequence[str] = (),
+    stand_ins: Sequence[str] = (),
+) -> list[str]:
     """The notes that belong under a VideoScore table, for `write` and for the report.
 
     Args:
         table: The table, with or without the paper's rows.
         scale: The configuration's scale.
         hardware: What was done on different hardware or in different dtypes (`provenance.hardware_of`).
+        stand_ins: Which texts are not what their refiners answered (`provenance.stand_ins_of`).
     """
     notes = [METHOD_NOTE]
+    if stand_ins:
+        notes.append(STAND_IN_NOTE.format("; ".join(stand_ins)))
     if hardware:
         notes.append(HARDWARE_NOTE.format("; ".join(hardware)))
     if (table["set"] == PAPER_SET).any():

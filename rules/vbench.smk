@@ -68,6 +68,7 @@ rule vbench_gather:
         manifests=lambda wildcards: manifests(
             wildcards, f"evaluation/{wildcards.set}/{wildcards.refiner}"
         ),
+        written="results/{generator}/evaluation/{set}/{refiner}/prompts.timing.json",
         checkpoints=lambda wildcards: VBENCH.records(
             VBENCH.checkpoints_of(*VBENCH.set(wildcards.set).names)
         ),
@@ -98,7 +99,7 @@ rule vbench_gather:
     shell:
         "python scripts/vbench_gather.py {params.folder} --settings {params.settings:q} --results {input.results} "
         "--manifests {input.manifests} --checkpoints {input.checkpoints} --generator {params.generator:q} "
-        "--models {params.models:q} --run {params.run:q} --log {log}"
+        "--models {params.models:q} --written {input.written} --run {params.run:q} --log {log}"
 
 
 rule vbench_table:

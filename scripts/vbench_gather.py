@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 
-from promptavideo import cli, provenance
+from promptavideo import cli, provenance, timing
 from promptavideo.files import atomic_path
 from promptavideo.schemas import VBENCH_SCORES, write_table
 from promptavideo.store import read_manifest
@@ -22,6 +22,7 @@ parser.add_argument("--manifests", type=Path, nargs="+", required=True, help="of
 parser.add_argument("--checkpoints", type=Path, nargs="*", default=[], help="records of those that were used")
 parser.add_argument("--generator", type=json.loads, required=True, help="its configuration entry, for the record")
 parser.add_argument("--models", type=json.loads, required=True, help="names of the models that it loads")
+parser.add_argument("--written", type=Path, nargs="*", default=[], help="the records of what wrote the texts")
 parser.add_argument("--run", type=json.loads, required=True, help="what else to record of the run")
 
 
@@ -37,6 +38,7 @@ def main(options: Namespace) -> None:
     origin |= {
         "videos": int(table["key"].nunique()),
         "prompts": int(table["prompt_id"].nunique()),
+        **provenance.written([timing.read(path) for path in options.written]),
         "filmed_on": dict(Counter(entry.device for entry in entries)),
         "scored_on": dict(Counter(result.device for result in results for _ in result.judged)),
         "vbench_versions": [

@@ -28,10 +28,13 @@ def main(options: Namespace) -> None:
     run = {"code": provenance.code_version(Path()), "scale": options.scale, "run_seed": options.seed}
     origins = [run | {"environment": provenance.environment()} | _origin(arm) for arm in options.arms]
     name = next((arm["set"] for arm in options.arms), "")
-    notes = tables.notes(options.kind, rows, name, options.scale, provenance.hardware_of(origins))
+    told = provenance.hardware_of(origins), provenance.stand_ins_of(origins)
+    notes = tables.notes(options.kind, rows, name, options.scale, *told)
     if options.kind == "main":
         ours = tables.vbench_table(rows, options.bootstrap)
-        table, title, shown = tables.with_paper_rows(ours, options.paper), "Refiners compared by VBench", tables.SHOWN
+        part = any(tables.part(row) for row in rows)
+        table, title = ours if part else tables.with_paper_rows(ours, options.paper), "Refiners compared by VBench"
+        shown = tables.SHOWN
         paper = {"source": "Prompt-A-Video (arXiv 2412.15156), Table 8", "file": "resources/paper/table8_vbench.csv"}
         origins += [paper] * (len(table) - len(ours))
     else:

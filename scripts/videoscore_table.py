@@ -43,7 +43,7 @@ def main(options: Namespace) -> None:
         )
         for name, arm_scores, origin, arm in zip(names, scores, origins, options.arms, strict=True)
     ]
-    notes = footnotes(table, options.scale, provenance.hardware_of(rows))
+    notes = footnotes(table, options.scale, provenance.hardware_of(rows), provenance.stand_ins_of(rows))
     write(table, options.stem, "Refiners compared on the seven rewards", notes)
     paper = {"source": "Prompt-A-Video (arXiv 2412.15156), Table 1", "file": "resources/paper/table1_videoscore.csv"}
     rows += [paper] * (len(table) - len(ours))

@@ -32,13 +32,15 @@ from promptavideo.vbench.table import (
     Judged,
     ablation_table,
     notes,
+    part,
     vbench_table,
     with_paper_rows,
 )
 
 PAPER = Path(__file__).parent.parent / "resources" / "paper" / "table8_vbench.csv"
 FAST = BootstrapConfig(resamples=199)
-LISTING = Listing("standard", 5, 8.0, 16, 16, ())
+WHOLE = tuple(Video(row, f"p{row}", "a dog", 0, "x.mp4", "x", "k", (), None) for row in range(946))
+LISTING = Listing("standard", 5, 8.0, 16, 16, WHOLE)
 BLOCKS = (
     ("temporal_flickering",),
     ("multiple_objects",),
@@ -184,7 +186,7 @@ def test_averages_and_totals_are_vbenchs_own() -> None:
 def test_the_columns_are_the_papers_then_intervals() -> None:
     assert ",".join(COLUMNS[:6]) == "generator,refiner,videos,total,quality,semantic"
     assert COLUMNS[6:22] == tuple(DIMENSIONS)
-    assert set(COLUMNS[22:-1]) == {f"{name}_ci_{end}" for name in NUMBERS for end in ("low", "high")}
+    assert set(COLUMNS[22:-2]) == {f"{name}_ci_{end}" for name in NUMBERS for end in ("low", "high")}
     assert vbench_table([judged(random_cells(0))], FAST).columns.tolist() == list(COLUMNS)
 
 
@@ -401,6 +403,21 @@ def test_notes_say_what_the_numbers_are_and_what_is_missing() -> None:
     assert notes("main", [], "", "laptop", [])[2:] == [LEFT_OUT_NOTE, LAPTOP_NOTE]
     (hardware,) = notes("main", whole, "vbench", "paper", ["filmed on H100, A100"])[2:]
     assert "H100, A100" in hardware
+
+
+def test_a_part_of_the_list_says_so_and_gets_no_papers_rows_beside_it() -> None:
+    few = judged(random_cells(0, prompts=2), listing=replace(LISTING, videos=WHOLE[:128] * 2))
+    assert part(few) == "128 of 946 prompts" and part(judged(random_cells(0, prompts=2))) == ""
+    assert part(judged(random_cells(0, prompts=2), listing=replace(LISTING, mode="custom", videos=WHOLE[:3]))) == ""
+    (told,) = notes("main", [few], "vbench", "paper", [])[1:]
+    assert "128 of 946 prompts" in told and "the paper's rows are left out" in told
+    assert vbench_table([few], FAST)["part"].tolist() == ["128 of 946 prompts"]
+
+
+def test_notes_name_texts_that_stand_in_for_an_answer() -> None:
+    whole = [judged(random_cells(0, prompts=2))]
+    (told,) = notes("main", whole, "vbench", "paper", [], ["2 of 9 texts of llm"])[2:]
+    assert "2 of 9 texts of llm" in told
 
 
 def test_notes_warn_of_what_compares_with_nobodys_numbers() -> None:

@@ -12,6 +12,9 @@ from promptavideo.errors import InputError
 
 log = logging.getLogger(__name__)
 
+UNCHANGED = "equal to the original"
+"""Why an answer that repeats the prompt is dropped."""
+
 
 @dataclass
 class Tally:
@@ -50,7 +53,8 @@ class Tally:
             InputError: No answer at all was usable, so that the texts say nothing of who wrote them.
         """
         reasons = ", ".join(f"{reason}: {count}" for reason, count in self.dropped.most_common())
-        if self.texts and self.fallbacks == self.texts:
+        # A model that repeats a prompt has answered, though badly.
+        if self.texts and self.fallbacks == self.texts and UNCHANGED not in self.dropped:
             raise InputError(
                 f"{stage}: none of {self.texts} answers is usable ({reasons}), so every text would be its prompt itself"
             )

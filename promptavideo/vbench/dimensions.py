@@ -53,6 +53,9 @@ DIMENSIONS = {
 }
 """In the order of the paper's Table 8."""
 
+LIST_PROMPTS = 946
+"""Prompts of VBench's list."""
+
 SAMPLES = 5
 """Videos of a prompt that VBench looks at, at most."""
 

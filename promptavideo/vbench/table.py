@@ -15,20 +15,22 @@ from promptavideo.seeds import derive
 from promptavideo.tables import (
     HARDWARE_NOTE,
     LAPTOP_NOTE,
+    STAND_IN_NOTE,
     VIDEOSCORE,
     Arm,
     BootstrapConfig,
     bootstrap_interval,
     prompt_means,
 )
-from promptavideo.vbench.dimensions import DIMENSIONS, TOTALS, totals
+from promptavideo.vbench.dimensions import DIMENSIONS, LIST_PROMPTS, TOTALS, totals
 from promptavideo.vbench.listing import Listing
 from promptavideo.vbench.videos import LONG_SECONDS
 
 NUMBERS = (*TOTALS, *DIMENSIONS)
 INTERVALS = tuple(f"{name}_ci_{end}" for name in NUMBERS for end in ("low", "high"))
-COLUMNS = ("generator", "refiner", "videos", *NUMBERS, *INTERVALS, "source")
-"""The columns of vbench.csv. `source` is "paper" for rows that the paper printed, else "measured"."""
+COLUMNS = ("generator", "refiner", "videos", *NUMBERS, *INTERVALS, "source", "part")
+"""The columns of vbench.csv. `source` is "paper" for rows that the paper printed, else "measured"; `part` says how much
+of VBench's list was judged where it is not all of it."""
 
 ABLATION = ("aesthetic_quality", "imaging_quality")
 ABLATION_NUMBERS = (*VIDEOSCORE, "avg", *ABLATION)
@@ -70,6 +72,10 @@ CUSTOM_NOTE = (
     "The measured videos show this run's own prompts, not those of VBench's list, so no measured number compares with "
     "the paper's or with a leaderboard."
 )
+PART_NOTE = (
+    "A part of VBench's list was judged, {part}, so no measured number compares with a whole list's, and the paper's "
+    "rows are left out."
+)
 LONG_NOTE = "Videos of {generators} last {seconds:g} s or more, for which VBench-Long is the benchmark."
 
 
@@ -82,6 +88,14 @@ class Judged:
     scores: pd.DataFrame
     """A `schemas.VBENCH_SCORES` table."""
     listing: Listing
+
+
+def part(row: Judged) -> str:
+    """How much of VBench's list a row was judged on, such as `128 of 946 prompts`; "" for all of it, or for others."""
+    if row.listing.mode == "custom":
+        return ""
+    judged = len({video.row for video in row.listing.videos})
+    return f"{judged} of {LIST_PROMPTS} prompts" if judged < LIST_PROMPTS else ""
 
 
 def vbench_table(rows: Sequence[Judged], bootstrap: BootstrapConfig) -> pd.DataFrame:
@@ -165,7 +179,7 @@ def _row(row: Judged, bootstrap: BootstrapConfig) -> dict[str, object]:
     for place, name in enumerate(NUMBERS):
         cells[name] = PERCENT * float(values[place])
         cells |= {f"{name}_ci_low": PERCENT * float(low[place]), f"{name}_ci_high": PERCENT * float(high[place])}
-    return cells | {"source": MEASURED}
+    return cells | {"source": MEASURED, "part": part(row) or None}
 
 
 def notes(
@@ -174,6 +188,7 @@ def notes(
     set_name: str,
     scale: Literal["laptop", "paper"],
     hardware: Sequence[str],
+    stand_ins: Sequence[str] = (),
 ) -> list[str]:
     """The notes that belong under a table of VBench.
 
@@ -183,8 +198,15 @@ def notes(
         set_name: The evaluation set.
         scale: The configuration's scale.
         hardware: What was done on different hardware or in different dtypes (`provenance.hardware_of`).
+        stand_ins: Which texts are not what their refiners answered (`provenance.stand_ins_of`).
     """
-    lines = [ABLATION_NOTE] if kind == "ablation" else [METHOD_NOTE, PAPER_NOTE]
+    parts = list(dict.fromkeys(part(row) for row in rows if part(row)))
+    if kind == "ablation":
+        lines = [ABLATION_NOTE]
+    else:
+        lines = [METHOD_NOTE, PART_NOTE.format(part=", ".join(parts)) if parts else PAPER_NOTE]
+    if stand_ins:
+        lines.append(STAND_IN_NOTE.format("; ".join(stand_ins)))
     judged = set().union(*(row.scores["dimension"] for row in rows))
     missing = [name for name in DIMENSIONS if name not in judged]
     if not rows:
