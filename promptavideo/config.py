@@ -35,7 +35,7 @@ from promptavideo.rewards import DIMENSIONS_OF, RewardConfig, VideoScoreConfig
 from promptavideo.rewards.videoscore import PLACEHOLDERS as QUERY_PLACEHOLDERS
 from promptavideo.rewards.videoscore import trained_frames
 from promptavideo.schemas import DIMENSIONS
-from promptavideo.settings import Section, origin
+from promptavideo.settings import Section, number_in_text, origin
 from promptavideo.tables import BootstrapConfig
 from promptavideo.vbench.config import VBenchConfig, VBenchSet
 from promptavideo.vbench.dimensions import SAMPLES
@@ -370,6 +370,8 @@ def _lines(error: ValidationError, raw: object) -> list[str]:
 
 
 def _message(problem: ErrorDetails) -> str:
+    if problem["type"] in ("float_type", "int_type") and (written := number_in_text(problem["input"])):
+        return f"YAML reads this as text; write {written}, without quotes"
     known = {"extra_forbidden": "there is no such key", "missing": "is missing"}
     return known.get(problem["type"], problem["msg"].removeprefix("Value error, "))
 

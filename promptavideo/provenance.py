@@ -68,10 +68,10 @@ def texts(config: "Config", generator: str, batch: str) -> dict[str, Any]:
     stage, *rest = batch.split("/")
     booster = {"sampling": config.booster.sampling.model_dump(mode="json"), "base": config.booster.base}
     if stage in config.stages:
-        return {"booster": booster, "preference": config.preference.model_dump(mode="json")}
+        return {"booster": booster, "candidates": config.preference.candidates}
     if stage == "evolution" and rest[0] != "round-0":
         operator = config.operators[config.evolution.operator_of(generator)]
-        return {"operator": operator.decides(), "evolution": config.evolution.model_dump(mode="json")}
+        return {"operator": operator.decides(), "evolution": config.evolution.round(int(rest[0].split("-")[1]))}
     if stage != "evaluation":
         return {}
     refiner = config.refiners[rest[1]]

@@ -1,10 +1,11 @@
 """The base of every configuration section, and how one file of settings is laid over another."""
 
+import re
 import types
 from collections.abc import Mapping
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 
 class Section(BaseModel):
@@ -35,6 +36,23 @@ def _members(annotation: Any) -> tuple[Any, ...]:
     """The types that a union is made of, or the type itself."""
     return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
 
+
+def number_in_text(value: object) -> str | None:
+    """How a number that YAML reads as text is to be written: `5e-2` wants a dot, and quotes make text of any number."""
+    if not isinstance(value, str) or not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", value.strip()):
+        return None
+    mantissa, letter, exponent = value.strip().partition("e" if "e" in value else "E")
+    return f"{mantissa}.0{letter}{exponent}" if letter and "." not in mantissa else value.strip()
+
+
+def _no_number(value: Any) -> Any:
+    if written := number_in_text(value):
+        raise ValueError(f"YAML reads this as text; write {written}, without quotes")
+    return value
+
+
+Value = Annotated[int | float | bool | str, AfterValidator(_no_number)]
+"""A setting of somebody else's, whose type is not known here; a number in quotes is a mistake."""
 
 Layer = Mapping[str, Any]
 """What one file sets, as read from YAML."""

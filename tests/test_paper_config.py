@@ -12,6 +12,7 @@ from promptavideo.errors import InputError
 from promptavideo.generators.command import CommandConfig
 from promptavideo.generators.diffusers_config import DiffusersConfig
 from promptavideo.operators import ChatConfig
+from promptavideo.provenance import texts
 from promptavideo.settings import lay
 
 ROOT = Path(__file__).parents[1]
@@ -112,3 +113,13 @@ def test_a_generator_is_added_in_under_20_lines() -> None:
 def test_examples_of_the_documents_are_yaml(document: str) -> None:
     for block in examples(document):
         assert isinstance(yaml.safe_load(block), dict)
+
+
+def test_another_round_changes_no_record_of_the_rounds_before() -> None:
+    """A record that changed would be gathered anew, and all that follows from its scores."""
+    paper = merged("paper.yaml")
+    more = merged("paper.yaml", {"evolution": {"rounds": 5, "min_gain": 0.1}, "preference": {"rounds": 3}})
+    for batch in ("evolution/round-0", "evolution/round-4", "dpo-1", "dpo-2", "evaluation/vbench/sft"):
+        assert texts(paper, "cogvideox-5b", batch) == texts(more, "cogvideox-5b", batch)
+    other = merged("paper.yaml", {"evolution": {"variants": 2}})
+    assert texts(paper, "cogvideox-5b", "evolution/round-4") != texts(other, "cogvideox-5b", "evolution/round-4")

@@ -8,9 +8,7 @@ from pydantic import Field, model_validator
 from promptavideo.dtypes import Dtype
 from promptavideo.errors import InputError
 from promptavideo.generators.source import Source, arguments, check_settings, fields
-from promptavideo.settings import Section
-
-Value = int | float | bool | str
+from promptavideo.settings import Section, Value
 
 PASSED = ("prompt", "negative_prompt", "generator", "output_type")
 """What `film` itself gives to a pipeline's call."""
@@ -95,8 +93,9 @@ class DiffusersConfig(Section):
     fps: float = Field(gt=0)
     negative_prompt: str = ""
     scheduler: Scheduler | None = None
-    sampling: dict[str, Value] = Field(default_factory=dict)
-    """Arguments of the pipeline's call: height, width, num_frames, num_inference_steps, guidance_scale, ..."""
+    sampling: dict[str, Value | list[Value]] = Field(default_factory=dict)
+    """Arguments of the pipeline's call: height, width, num_frames, num_inference_steps, guidance_scale, ...;
+    lists for what takes them, such as the timesteps of a distilled model."""
     max_frames: int | None = Field(None, ge=1)
     """Allow more frames than `FRAME_RULES` knows of, for a checkpoint of the same class that was trained on them."""
     vae_tiling: bool = False

@@ -191,7 +191,8 @@ def test_both_generators_reach_their_tables(finished: Path) -> None:
     table = pd.read_csv(finished / "results/tables/videoscore.csv")
     config = layers(finished, LAYERS)
     ours = table[table["set"] == "webvid-test"]
-    assert list(ours["generator"].unique()) == list(config["generators"])
+    generators = [name for name, entry in config["generators"].items() if entry]
+    assert list(ours["generator"].unique()) == generators
     for generator, rows in ours.groupby("generator"):
         expected = config["evaluation"]["refiners_of"].get(generator, config["evaluation"]["refiners"])
         assert list(rows["refiner"]) == expected
@@ -199,7 +200,7 @@ def test_both_generators_reach_their_tables(finished: Path) -> None:
     judged = pd.read_csv(finished / "results/tables/vbench.csv")
     ours = judged[judged["source"] == "measured"]
     assert len(ours) == 12 and ours["temporal_flickering"].between(0, 100).all()
-    for name in config["generators"]:
+    for name in generators:
         assert (finished / f"results/{name}/figures/contact_sheet.png").stat().st_size > 0
         margins = pd.read_csv(finished / f"results/{name}/boosters/dpo-2/log.csv")
         assert margins["loss"].notna().any()
@@ -211,29 +212,8 @@ def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
     assert "Nothing to be done" in said.stdout + said.stderr
 
 
-def rerun(folder: Path, overlay: dict[str, Any]) -> dict[str, int]:
-    """How many jobs of each rule a changed configuration runs."""
-    (folder / "change.yaml").write_text(yaml.safe_dump(overlay))
-    return jobs(folder, more=("change.yaml",))
-
-
-def test_another_round_of_evolution_films_that_round_and_what_follows_the_pairs(finished: Path) -> None:
-    found = rerun(finished, {"evolution": {"rounds": 5}})
-    assert found["propose"] == found["pairs"] == found["sft"] == 2
-    # Beside the new rounds: both rounds of candidates, and three boosters on three sets, of both generators.
-    assert found["film"] == 2 * (1 + 2 + 9)
-    assert "prompt_set" not in found and "fetch" not in found
-
-
-def test_another_round_of_dpo_trains_that_round_alone(finished: Path) -> None:
-    refiners = {"dpo-3": {"kind": "booster", "stage": "dpo-3"}}
-    found = rerun(finished, {"preference": {"rounds": 3}, "refiners": refiners})
-    assert "sft" not in found and "propose" not in found and "refine" not in found
-    assert found["candidates"] == found["triples"] == found["dpo"] == found["film"] == found["score"] == 2
-
-
 def test_another_refiner_is_filmed_alone(finished: Path) -> None:
-    """In truth, where the other changes are counted: Open-Sora is compared with the other generator's rewriter too."""
+    """Open-Sora is compared with the other generator's rewriter too."""
     (finished / "change.yaml").write_text(
         yaml.safe_dump({"evaluation": {"refiners_of": {"open-sora-1.2": ["original", "glm-4", "gpt-4o"]}}})
     )
