@@ -392,7 +392,7 @@ class Engine(ModuleType):
                 return SimpleNamespace(outputs=[SimpleNamespace(token_ids=tuple(output[0, len(row) :].tolist()))])
 
         def sampling_params(**options: Any) -> Any:
-            assert set(options) == {"temperature", "top_p", "top_k", "max_tokens", "seed"}
+            assert set(options) == {"temperature", "top_p", "top_k", "max_tokens", "stop_token_ids", "seed"}
             return SimpleNamespace(**options)
 
         self.LLM, self.SamplingParams = LLM, sampling_params
@@ -436,6 +436,7 @@ class TestVllm:
         assert [params.seed for _, params in engine.asked] == seeds
         assert {(params.temperature, params.top_p, params.top_k) for _, params in engine.asked} == {(1.0, 1.0, 50)}
         assert {params.max_tokens for _, params in engine.asked} == {8}
+        assert {tuple(params.stop_token_ids) for _, params in engine.asked} == {tuple(plain.ends)}
         assert len(set(texts)) == 3
         assert sampler.rewrite(prompts[::-1], seeds[::-1], "again") == texts[::-1]
 

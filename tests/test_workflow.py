@@ -314,5 +314,5 @@ def test_a_bad_configuration_stops_before_any_job(tmp_path: Path, override: str,
     folder = workspace(tmp_path / "run")
     run = snakemake(folder, "--cores", "1", "--config", override)
     assert run.returncode != 0
-    assert f"  {message}: " in run.stderr
+    assert f"  {message} (--config): " in run.stderr
     assert not (folder / "results").exists()

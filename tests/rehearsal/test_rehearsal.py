@@ -226,3 +226,24 @@ def test_another_refiner_is_filmed_alone(finished: Path) -> None:
     table = pd.read_csv(finished / target)
     assert list(table.loc[table["set"] == "webvid-test", "refiner"]) == ["original", "glm-4", "gpt-4o"]
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def rerun(folder: Path, overlay: dict[str, Any]) -> dict[str, int]:
+    """How many jobs of each rule a changed configuration runs."""
+    (folder / "change.yaml").write_text(yaml.safe_dump(overlay))
+    return jobs(folder, more=("change.yaml",))
+
+
+def test_another_round_of_evolution_films_that_round_and_what_follows_the_pairs(finished: Path) -> None:
+    found = rerun(finished, {"evolution": {"rounds": 5}})
+    assert found["propose"] == found["pairs"] == found["sft"] == 2
+    # Beside the new rounds: both rounds of candidates, and three boosters on three sets, of both generators.
+    assert found["film"] == 2 * (1 + 2 + 9)
+    assert not {"prompt_set", "fetch", "check_base"} & set(found)
+
+
+def test_another_round_of_dpo_trains_that_round_alone(finished: Path) -> None:
+    refiners = {"dpo-3": {"kind": "booster", "stage": "dpo-3"}}
+    found = rerun(finished, {"preference": {"rounds": 3}, "refiners": refiners})
+    assert found["candidates"] == found["triples"] == found["dpo"] == found["film"] == found["score"] == 2
+    assert not {"propose", "pairs", "sft", "refine", "prompt_set", "fetch", "check_base"} & set(found)
