@@ -96,7 +96,7 @@ def evolution_curve(
         series = (("best so far", best, -0.03), ("mean of the round", mean, 0.03))  # apart, so that both bars show
         for (label, values, shift), colour, marker in zip(series, COLOURS, MARKERS, strict=False):
             shifted = numbers + shift
-            ends = [bootstrap_interval(values[n].dropna().to_numpy(), settings, label, str(n)) for n in numbers]
+            ends = [bootstrap_interval(values[n].dropna().to_numpy(), settings, "evolution") for n in numbers]
             axes.vlines(shifted, *np.transpose(ends), color=colour, linewidth=2, zorder=2)
             axes.plot(shifted, values.mean(), color=colour, marker=marker, linewidth=2, label=label, zorder=3)
         axes.set(xlabel="round (0: the original prompts)" if 0 in rounds else "round", ylabel="total")

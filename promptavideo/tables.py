@@ -29,6 +29,10 @@ BASELINE = "original"
 PAPER_SET = "paper"
 """What stands in the `set` column of rows that the paper printed."""
 
+PRINTED_AS = {"prompt-a-video": "dpo-2"}
+"""Refiners of the printed tables that are rows of ours under another name: the method is the booster after its second
+round of DPO."""
+
 TEXT_COLUMNS = ("generator", "set", "refiner")
 NUMBER_COLUMNS = (*DIMENSIONS[:5], "avg", *DIMENSIONS[5:])
 INTERVAL_COLUMNS = ("avg_ci_low", "avg_ci_high", "gain", "gain_ci_low", "gain_ci_high", "p_value")
@@ -37,8 +41,8 @@ COLUMNS = (*TEXT_COLUMNS, "videos", *NUMBER_COLUMNS, *INTERVAL_COLUMNS)
 
 METHOD_NOTE = (
     "All scores are on a 0-5 scale; avg is the mean of VQ, TC, DD, TVA and FC. Intervals are 95 % bootstrap intervals "
-    "over prompts. gain is the paired difference of avg to the original prompts; p_value is a two-sided paired "
-    "permutation test, not corrected for the number of rows."
+    "over prompts, resampled alike for all rows of a set. gain is the paired difference of avg to the original prompts; "
+    "p_value is a two-sided paired permutation test, not corrected for the number of rows."
 )
 HARDWARE_NOTE = "Not all on the same hardware and in the same dtype, between which scores differ: {}."
 STAND_IN_NOTE = "Not every text is what its refiner answered: {}."
@@ -79,7 +83,7 @@ def videoscore_table(arms: Sequence[Arm], bootstrap: BootstrapConfig) -> pd.Data
 
     Every mean is over prompts, after the mean over a prompt's replicates, so `gain` is exactly the difference of two
     `avg` cells. Intervals are those of `bootstrap_interval`, p-values those of `paired_p_value`; both are seeded by the
-    arm's names, so a row does not depend on the other rows or on the order of the scores.
+    set's name, so equal scores give equal cells, and a row does not depend on the other rows or the scores' order.
 
     Args:
         arms: The rows, in the order wanted.
@@ -108,13 +112,13 @@ def videoscore_table(arms: Sequence[Arm], bootstrap: BootstrapConfig) -> pd.Data
     return _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
-def bootstrap_interval(values: NDArray[np.float64], bootstrap: BootstrapConfig, *key: str) -> tuple[float, float]:
+def bootstrap_interval(values: NDArray[np.float64], bootstrap: BootstrapConfig, prompts: str) -> tuple[float, float]:
     """95 % bootstrap interval of the mean (`scipy.stats.bootstrap`).
 
     Args:
         values: One value a prompt [P], in an order that does not depend on the input files.
         bootstrap: Resampling settings.
-        key: Names what the values are; the resampling's seed is derived from it.
+        prompts: Names the prompts, from which the seed is derived: whatever is measured of them, the same are drawn.
 
     Returns:
         The low and the high end; both NaN for fewer than two values or values without any spread.
@@ -129,12 +133,12 @@ def bootstrap_interval(values: NDArray[np.float64], bootstrap: BootstrapConfig, 
         batch=1000,  # bounds the memory: 1000 resamples of P values at a time
         confidence_level=0.95,
         method=bootstrap.method,
-        rng=np.random.default_rng(derive(bootstrap.seed, "interval", *key)),
+        rng=np.random.default_rng(derive(bootstrap.seed, "interval", prompts)),
     ).confidence_interval
     return float(interval.low), float(interval.high)
 
 
-def paired_p_value(differences: NDArray[np.float64], bootstrap: BootstrapConfig, *key: str) -> float:
+def paired_p_value(differences: NDArray[np.float64], bootstrap: BootstrapConfig, prompts: str) -> float:
     """Two-sided p-value of a mean paired difference, by `scipy.stats.permutation_test` (sign flips within prompts).
 
     Chosen over the Wilcoxon test because it tests the very number that the table shows, the mean, keeps prompts whose
@@ -143,7 +147,7 @@ def paired_p_value(differences: NDArray[np.float64], bootstrap: BootstrapConfig,
     Args:
         differences: One difference a prompt [P].
         bootstrap: Resampling settings.
-        key: Names what the values are; the resampling's seed is derived from it.
+        prompts: Names the prompts, from which the seed is derived.
 
     Returns:
         The p-value; NaN for fewer than two prompts.
@@ -157,13 +161,13 @@ def paired_p_value(differences: NDArray[np.float64], bootstrap: BootstrapConfig,
         vectorized=True,
         n_resamples=bootstrap.resamples,
         batch=1000,
-        rng=np.random.default_rng(derive(bootstrap.seed, "p-value", *key)),
+        rng=np.random.default_rng(derive(bootstrap.seed, "p-value", prompts)),
     )
     return float(test.pvalue)
 
 
 def with_paper_rows(table: pd.DataFrame, paper_dir: Path) -> pd.DataFrame:
-    """The table with the paper's own rows (Table 1) below ours: `set` is "paper", names as printed, the rest empty.
+    """The table with the paper's own rows (Table 1) below ours: `set` is "paper", what nobody published is empty.
 
     Args:
         table: As `videoscore_table` returns it.
@@ -174,17 +178,29 @@ def with_paper_rows(table: pd.DataFrame, paper_dir: Path) -> pd.DataFrame:
     """
     if (table["set"] == PAPER_SET).any():
         raise InputError(f'a prompt set is called "{PAPER_SET}", which marks rows of the paper; rename the set')
-    path = paper_dir / "table1_videoscore.csv"
+    printed = read_printed(paper_dir / "table1_videoscore.csv", (*VIDEOSCORE, "avg"))
+    paper = printed.assign(set=PAPER_SET).reindex(columns=list(COLUMNS))
+    return pd.concat([_typed(table), _typed(paper)], ignore_index=True)
+
+
+def read_printed(path: Path, numbers: Sequence[str]) -> pd.DataFrame:
+    """A table of the paper, with generators named as printed and refiners as in all tables (`PRINTED_AS`).
+
+    Args:
+        path: One of resources/paper.
+        numbers: The columns to take beside generator and refiner.
+
+    Raises:
+        InputError: The file is missing or lacks a column.
+    """
     try:
         printed = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error}); restore it from the repository") from error
-    needed = ["generator", "refiner", *VIDEOSCORE, "avg"]
-    missing = [column for column in needed if column not in printed]
-    if missing:
+    needed = ["generator", "refiner", *numbers]
+    if missing := [column for column in needed if column not in printed]:
         raise InputError(f"{path}: lacks the columns {', '.join(missing)}; restore it from the repository")
-    paper = printed[needed].assign(set=PAPER_SET).reindex(columns=list(COLUMNS))
-    return pd.concat([_typed(table), _typed(paper)], ignore_index=True)
+    return printed[needed].replace({"refiner": PRINTED_AS})
 
 
 def footnotes(
@@ -333,17 +349,16 @@ def _check(arm: Arm) -> None:
 
 def _row(arm: Arm, baseline: Arm | None, bootstrap: BootstrapConfig) -> dict[str, object]:
     means = prompt_means(arm)
-    key = (arm.generator, arm.set, arm.refiner)
     row: dict[str, object] = {"generator": arm.generator, "set": arm.set, "refiner": arm.refiner}
     row["videos"] = len(arm.scores)
     row.update({str(name): float(value) for name, value in means.mean().items()})
-    row["avg_ci_low"], row["avg_ci_high"] = bootstrap_interval(means["avg"].to_numpy(), bootstrap, *key, "avg")
+    row["avg_ci_low"], row["avg_ci_high"] = bootstrap_interval(means["avg"].to_numpy(), bootstrap, arm.set)
     if baseline is not None:
         _check_same_videos(arm, baseline)
         differences = (means["avg"] - prompt_means(baseline)["avg"]).to_numpy()
         row["gain"] = float(differences.mean())
-        row["gain_ci_low"], row["gain_ci_high"] = bootstrap_interval(differences, bootstrap, *key, "gain")
-        row["p_value"] = paired_p_value(differences, bootstrap, *key)
+        row["gain_ci_low"], row["gain_ci_high"] = bootstrap_interval(differences, bootstrap, arm.set)
+        row["p_value"] = paired_p_value(differences, bootstrap, arm.set)
     return row
 
 

@@ -150,6 +150,24 @@ def test_a_row_does_not_depend_on_order_or_company() -> None:
     assert list(reverse["set"]) == ["other", "test", "test"]
 
 
+def test_equal_rows_have_equal_intervals_whatever_their_names() -> None:
+    original, boosted = random_scores(1), random_scores(2)
+    arms = [
+        Arm(generator, "test", refiner, original if refiner == "original" else boosted)
+        for generator in ("mini", "other")
+        for refiner in ("original", "sft", "dpo-2")
+    ]
+    cells = videoscore_table(arms, FAST).drop(columns=["generator", "refiner"])
+    for row in (2, 4, 5):
+        assert cells.loc[row].equals(cells.loc[1])
+    assert cells.loc[3].equals(cells.loc[0])
+    # What is measured of the same prompts is resampled alike: a constant shift moves the ends by itself.
+    shifted = videoscore_table([Arm("mini", "test", "sft", flat_scores([2.0, 3.0, 2.5, 2.75, 2.25]))], FAST).iloc[0]
+    level = videoscore_table([Arm("mini", "test", "sft", flat_scores([1.0, 2.0, 1.5, 1.75, 1.25]))], FAST).iloc[0]
+    assert shifted["avg_ci_low"] - level["avg_ci_low"] == pytest.approx(1)
+    assert shifted["avg_ci_high"] - level["avg_ci_high"] == pytest.approx(1)
+
+
 def test_the_seed_moves_the_intervals_only() -> None:
     arms = two_arms(random_scores(1), random_scores(2))
     one, two = (videoscore_table(arms, BootstrapConfig(resamples=499, seed=seed)) for seed in (1, 2))

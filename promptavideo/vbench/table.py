@@ -21,6 +21,7 @@ from promptavideo.tables import (
     BootstrapConfig,
     bootstrap_interval,
     prompt_means,
+    read_printed,
 )
 from promptavideo.vbench.dimensions import DIMENSIONS, LIST_PROMPTS, TOTALS, totals
 from promptavideo.vbench.listing import Listing
@@ -121,16 +122,12 @@ def vbench_table(rows: Sequence[Judged], bootstrap: BootstrapConfig) -> pd.DataF
 
 
 def with_paper_rows(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The table with the paper's own rows (Table 8) below ours, names as printed, what nobody published empty.
+    """The table with the paper's own rows (Table 8) below ours, what nobody published empty.
 
     Raises:
         InputError: The CSV is missing or lacks a column.
     """
-    try:
-        printed = pd.read_csv(path)[["generator", "refiner", *NUMBERS]]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); restore it from the repository") from error
-    paper = printed.assign(source=PAPER).reindex(columns=list(COLUMNS))
+    paper = read_printed(path, NUMBERS).assign(source=PAPER).reindex(columns=list(COLUMNS))
     whole = pd.concat([table.astype(object), paper.astype(object)], ignore_index=True)
     return whole.astype({"videos": "Int64", **dict.fromkeys((*NUMBERS, *INTERVALS), float)})
 
@@ -164,7 +161,7 @@ def ablation_table(rows: Sequence[Judged], arms: Sequence[Arm], bootstrap: Boots
         cells: dict[str, object] = {"generator": row.generator, "refiner": row.refiner, "videos": len(arm.scores)}
         for name, value in values.items():
             cells[name] = float(value.mean()) if len(value) else None
-            low, high = bootstrap_interval(value.to_numpy(float), bootstrap, row.generator, row.refiner, "vbench", name)
+            low, high = bootstrap_interval(value.to_numpy(float), bootstrap, arm.set)
             cells |= {f"{name}_ci_low": low, f"{name}_ci_high": high}
         made.append(cells)
     return pd.DataFrame(made, columns=list(ABLATION_COLUMNS))
@@ -173,7 +170,7 @@ def ablation_table(rows: Sequence[Judged], arms: Sequence[Arm], bootstrap: Boots
 def _row(row: Judged, bootstrap: BootstrapConfig) -> dict[str, object]:
     groups = _groups(row.scores)
     values = _averages(groups, [np.arange(group.prompts)[None] for group in groups])[:, 0]
-    low, high = _intervals(groups, bootstrap, row.generator, row.refiner)
+    low, high = _intervals(groups, bootstrap)
     cells: dict[str, object] = {"generator": row.generator, "refiner": row.refiner}
     cells["videos"] = row.scores["key"].nunique()
     for place, name in enumerate(NUMBERS):
@@ -279,8 +276,11 @@ def _averages(groups: Sequence[_Group], drawn: Sequence[NDArray[np.int64]]) -> N
     return np.stack([values[name] for name in NUMBERS])
 
 
-def _intervals(groups: Sequence[_Group], bootstrap: BootstrapConfig, *key: str) -> NDArray[np.float64]:
-    """The low and the high ends of `NUMBERS` [2, numbers], 0-1; NaN where there is no spread."""
+def _intervals(groups: Sequence[_Group], bootstrap: BootstrapConfig) -> NDArray[np.float64]:
+    """The low and the high ends of `NUMBERS` [2, numbers], 0-1; NaN where there is no spread.
+
+    The same prompts are drawn for all rows of a table.
+    """
     ends = np.full((2, len(NUMBERS)), np.nan)
     known = np.isfinite(_averages(groups, [np.arange(group.prompts)[None] for group in groups])[:, 0])
     if min(group.prompts for group in groups) < 2 or not known.any():
@@ -293,7 +293,7 @@ def _intervals(groups: Sequence[_Group], bootstrap: BootstrapConfig, *key: str) 
         batch=1000,  # bounds the memory
         confidence_level=0.95,
         method="percentile",
-        rng=np.random.default_rng(derive(bootstrap.seed, "interval", "vbench", *key)),
+        rng=np.random.default_rng(derive(bootstrap.seed, "interval", "vbench")),
     ).bootstrap_distribution
     # A sample may hold no prompt at all whose colour could be judged; the others carry the interval.
     ends[:, known] = np.nanpercentile(drawn, [2.5, 97.5], axis=-1)
