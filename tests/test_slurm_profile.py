@@ -52,6 +52,26 @@ def test_the_profile_plans_the_workflow_together_with_the_default_one(tmp_path: 
 
 
 @pytest.mark.workflow
+def test_a_file_that_takes_the_place_of_paper_yaml_does_not_book_a_cluster_for_a_laptops_run(tmp_path: Path) -> None:
+    folder = workspace(tmp_path / "run")
+    (folder / "slurm").symlink_to(ROOT / "slurm")
+    (folder / "mine.yaml").write_text("seed: 3\n")
+    run = subprocess.run(
+        [
+            *("snakemake", "--profile", "slurm", "--software-deployment-method=env-modules"),
+            *("--configfile", "mine.yaml"),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode != 0
+    assert "laptop's scale on a cluster" in run.stderr and "--configfile paper.yaml mine.yaml" in run.stderr
+    assert not (folder / "results").exists()
+
+
+@pytest.mark.workflow
 @pytest.mark.parametrize("generator", ["cogvideox-5b", "open-sora-1.2"])
 def test_the_papers_scale_is_planned_in_seconds_and_few_jobs(tmp_path: Path, generator: str) -> None:
     folder = workspace(tmp_path / "run")
