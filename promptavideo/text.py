@@ -30,8 +30,9 @@ def clean(text: str) -> str:
 
 
 def text_key(text: str) -> str:
-    """What two texts share when they differ only in case, spacing, invisible characters or the final full stop."""
-    return clean(text).casefold().rstrip(" .")
+    """What two texts share that look the same: case, spacing, invisible characters, compatibility forms (full-width
+    letters, ligatures) and the final full stop do not count."""
+    return unicodedata.normalize("NFKC", clean(text)).casefold().rstrip(" .\u3002")
 
 
 def count_words(text: str) -> int:

@@ -139,6 +139,7 @@ def test_clean_normalises() -> None:
 
 def test_text_key_ignores_what_does_not_matter() -> None:
     assert text_key("A  red\u200b Ball. ") == text_key("a red ball")
+    assert text_key("\uff21 \ufb01ne ball\u3002") == text_key("a fine ball")
     assert text_key("a red ball") != text_key("a red box")
 
 
