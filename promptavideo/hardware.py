@@ -1,10 +1,28 @@
-"""What this machine computes on, for the record."""
+"""What this machine computes on and with, for the record."""
 
+import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+PACKAGES = (
+    "torch", "diffusers", "transformers", "torchao", "vllm", "trl", "peft", "accelerate", "opencv-python-headless",
+    "scikit-image", "av",
+)  # fmt: skip
+"""What films, scores, writes and trains in this project's environments."""
+
+
+def environment(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
+    """Interpreter, libraries and processor that this process works with."""
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {"python": platform.python_version(), "packages": versions, "processor": processor()}
 
 
 def processor() -> str:
@@ -30,8 +48,23 @@ def accelerator() -> str:
     return " + ".join(names) or processor()
 
 
+def device_name(kind: str, count: int = 1) -> str:
+    """The name of a torch device that this process computes on.
+
+    Args:
+        kind: `cpu` or `cuda`.
+        count: How many GPUs, from the first.
+    """
+    if kind == "cpu":
+        return processor()
+    import torch
+
+    return " + ".join(dict.fromkeys(torch.cuda.get_device_name(place) for place in range(count)))
+
+
 def computed_on(device: str, circumstances: Mapping[str, Any]) -> str:
-    """A device with the dtypes that a job computed in on it, if it used any: `NVIDIA H100 in bfloat16`."""
+    """A device with dtypes and engine of a job, if it has any: `NVIDIA H100 in bfloat16 by vllm 0.11.0`."""
     rewards = circumstances.get("rewards", {}).values()
     dtypes = [found["dtype"] for found in (circumstances, *rewards) if "dtype" in found]
-    return " in ".join([device, *filter(None, [" and ".join(dict.fromkeys(dtypes))])])
+    told = " in ".join([device, *filter(None, [" and ".join(dict.fromkeys(dtypes))])])
+    return f"{told} by {circumstances['engine']}" if "engine" in circumstances else told

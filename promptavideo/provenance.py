@@ -1,8 +1,6 @@
 """Where a number comes from: code, models, settings, prompts, seeds and machine."""
 
-import importlib.metadata
 import json
-import platform
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from promptavideo import hardware
 from promptavideo.files import sha256
 from promptavideo.hardware import computed_on
 from promptavideo.models import check_model
@@ -21,9 +18,8 @@ if TYPE_CHECKING:
     from promptavideo.config import Config
     from promptavideo.store import Entry
 
-PACKAGES = (
-    "torch", "diffusers", "transformers", "torchao", "trl", "peft", "opencv-python-headless", "scikit-image", "av"
-)  # fmt: skip
+ARITHMETIC = ("numpy", "pandas", "scipy")
+"""What gathers scores and makes tables; what filmed, scored, wrote and trained is in the records of those jobs."""
 
 
 def code_version(root: Path) -> str:
@@ -36,17 +32,6 @@ def code_version(root: Path) -> str:
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return answer.stdout.strip()
-
-
-def environment() -> dict[str, Any]:
-    """Interpreter, libraries and processor of this machine."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return {"python": platform.python_version(), "packages": versions, "processor": hardware.processor()}
 
 
 def model(folder: Path) -> dict[str, Any]:
@@ -110,7 +95,7 @@ def videos(
 
 
 def written(writings: Sequence[Timing]) -> dict[str, Any]:
-    """On what a batch's texts were written, and how many of them stand in for an answer that could not be used.
+    """What wrote a batch's texts, and how many of them stand in for an answer that could not be used.
 
     Args:
         writings: The records of what wrote its texts.
@@ -122,21 +107,29 @@ def written(writings: Sequence[Timing]) -> dict[str, Any]:
             on[computed_on(one.device, said)] += one.items
         counts.update({"texts": one.items, "fallbacks": said.get("fallbacks", 0), "cut": said.get("cut", 0)})
         dropped.update(said.get("dropped", {}))
-    return {"written_on": dict(on), "stand_ins": {**counts, "dropped": dict(sorted(dropped.items()))}}
+    return {
+        "written_on": dict(on),
+        "writing": jobs((one for one in writings if "engine" in one.circumstances), "texts"),
+        "stand_ins": {**counts, "dropped": dict(sorted(dropped.items()))},
+    }
 
 
-def jobs(timings: Iterable[Timing]) -> list[dict[str, Any]]:
-    """What ran the jobs that filmed or scored anything: device and circumstances, and how many videos they did.
+def jobs(timings: Iterable[Timing], made: str = "videos") -> list[dict[str, Any]]:
+    """What ran the jobs that made anything: device and circumstances, and how many items they did.
 
     Jobs under the same circumstances are one entry. What a job found in the store counts for the job that did it.
+
+    Args:
+        timings: Their records.
+        made: What their items are.
     """
     found: dict[str, dict[str, Any]] = {}
     for one in timings:
         if one.items:
             said = {**one.circumstances, "device": one.device}
-            entry = found.setdefault(json.dumps(said, sort_keys=True), {**said, "jobs": 0, "videos": 0})
+            entry = found.setdefault(json.dumps(said, sort_keys=True), {**said, "jobs": 0, made: 0})
             entry["jobs"] += 1
-            entry["videos"] += one.items
+            entry[made] += one.items
     return list(found.values())
 
 
@@ -165,7 +158,7 @@ WORK = {
     "filmed_on": "videos filmed on",
     "scored_on": "scored on",
     "written_on": "texts written on",
-    "trained_in": "boosters trained in",
+    "trained_on": "boosters trained on",
 }
 
 
@@ -191,7 +184,8 @@ def stand_ins_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def hardware_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The kinds of work behind some rows that were done on different hardware or in different dtypes, and on which.
+    """The kinds of work behind some rows that were done on different hardware, in different dtypes or by different
+    engines, and on which.
 
     Rows of others' tables name none.
 
@@ -205,6 +199,6 @@ def hardware_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         for kind in ("filmed_on", "scored_on", "written_on"):
             found[kind] |= dict.fromkeys(row.get("scores", {}).get(kind, {}))
-        booster = row.get("booster") or {}
-        found["trained_in"] |= dict.fromkeys([booster["dtype"]] if "dtype" in booster else [])
+        card = row.get("booster") or {}
+        found["trained_on"] |= dict.fromkeys(computed_on(one["device"], card) for one in card.get("trained_on", []))
     return [f"{WORK[kind]} {', '.join(names)}" for kind, names in found.items() if len(names) > 1]

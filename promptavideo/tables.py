@@ -41,10 +41,12 @@ COLUMNS = (*TEXT_COLUMNS, "videos", *NUMBER_COLUMNS, *INTERVAL_COLUMNS)
 
 METHOD_NOTE = (
     "All scores are on a 0-5 scale; avg is the mean of VQ, TC, DD, TVA and FC. Intervals are 95 % bootstrap intervals "
-    "over prompts, resampled alike for all rows of a set. gain is the paired difference of avg to the original prompts; "
-    "p_value is a two-sided paired permutation test, not corrected for the number of rows."
+    "over prompts, resampled alike for all rows of a set. gain is the paired difference of avg to the original "
+    "prompts; p_value is a two-sided paired permutation test, not corrected for the number of rows."
 )
-HARDWARE_NOTE = "Not all on the same hardware and in the same dtype, between which scores differ: {}."
+HARDWARE_NOTE = (
+    "Not all on the same hardware, in the same dtype and by the same engine, between which scores differ: {}."
+)
 STAND_IN_NOTE = "Not every text is what its refiner answered: {}."
 PAPER_NOTE = (
     'Rows with set "paper" are the numbers printed in Table 1 of Prompt-A-Video (arXiv 2412.15156), at the scale of '

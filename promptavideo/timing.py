@@ -24,6 +24,7 @@ class Timing:
     seconds: float = 0.0
     """Time spent on them, without loading models."""
     device: str = "unknown"
+    """What `circumstances` name, else what this machine has."""
     peak_memory_mb: float = 0.0
     """Of the GPU if the job used one, else of the process."""
     circumstances: dict[str, Any] = field(default_factory=dict)
@@ -39,7 +40,8 @@ class Timing:
 
     def write(self, path: Path) -> None:
         """Write the record, with the memory that was used until now."""
-        self.device, self.peak_memory_mb = accelerator(), _peak_memory_mb()
+        self.device = str(self.circumstances.get("device") or accelerator())
+        self.peak_memory_mb = _peak_memory_mb()
         with atomic_path(path) as partial:
             partial.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
 

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from pathlib import Path
 
-from promptavideo import cli, provenance
+from promptavideo import cli
 from promptavideo.boosters.config import BoosterConfig
 from promptavideo.refiners.table import candidate_table
 from promptavideo.schemas import PROMPT_SET, PROMPTS, read_table, write_table
@@ -31,7 +31,7 @@ def main(options: Namespace) -> None:
     timing = Timing()
     with timing.measure(len(ids) * options.count):
         texts = booster.candidates(ids, prompts, options.count, options.round)
-    timing.circumstances = provenance.environment() | booster.circumstances()
+    timing.circumstances = booster.circumstances()
     timing.write(options.timing)
     write_table(candidate_table(prompt_set, texts, options.seed), options.output, PROMPTS)
 

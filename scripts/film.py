@@ -3,7 +3,7 @@
 from argparse import Namespace
 from pathlib import Path
 
-from promptavideo import cli, provenance
+from promptavideo import cli
 from promptavideo.filming import film_shard
 from promptavideo.generators import GeneratorConfig, load_generator
 from promptavideo.schemas import PROMPTS, read_table
@@ -32,7 +32,7 @@ def main(options: Namespace) -> None:
     generator = load_generator(options.settings, model, options.generator, store.work)
     timing = Timing()
     film_shard(rows, generator, store, options.manifest, options.stage, timing)
-    timing.circumstances = provenance.environment() | generator.circumstances()
+    timing.circumstances = (generator.environment() if timing.items else {}) | generator.circumstances()
     timing.write(options.timing)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from promptavideo import cli, provenance, timing
 from promptavideo.files import atomic_path
+from promptavideo.hardware import environment
 from promptavideo.schemas import PROMPTS, REWARDS, SCORES, read_table, write_table
 from promptavideo.scoring import gather
 from promptavideo.store import read_manifest
@@ -25,7 +26,7 @@ def main(options: Namespace) -> None:
     shards = [f"{number:04}" for number in range(options.shards)]
     rewards = [read_table(options.batch / "rewards" / f"{shard}.parquet", REWARDS) for shard in shards]
     table = gather(read_table(options.batch / "prompts.parquet", PROMPTS), rewards)
-    origin = {"code": provenance.code_version(Path()), "environment": provenance.environment()} | options.run
+    origin = {"code": provenance.code_version(Path()), "environment": environment(provenance.ARITHMETIC)} | options.run
     origin |= {"generator": options.generator, "rewards": options.rewards}
     origin |= {"models": [provenance.model(Path("resources/models", name)) for name in options.models]}
     entries = [entry for shard in shards for entry in read_manifest(options.batch / "videos" / f"{shard}.jsonl")]

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from pathlib import Path
 
-from promptavideo import cli, provenance
+from promptavideo import cli
 from promptavideo.boosters.config import BoosterConfig
 from promptavideo.operators import OperatorConfig
 from promptavideo.refiners import RefinerConfig, load_refiner
@@ -46,7 +46,7 @@ def main(options: Namespace) -> None:
     timing = Timing()
     with timing.measure(len(prompt_set)):
         table = evaluation_table(prompt_set, refiner, options.replicates, options.seed)
-    timing.circumstances = provenance.environment() | refiner.circumstances()
+    timing.circumstances = refiner.circumstances()
     timing.write(options.timing)
     write_table(table, options.output, PROMPTS)
 

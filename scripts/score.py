@@ -3,7 +3,8 @@
 from argparse import Namespace
 from pathlib import Path
 
-from promptavideo import cli, provenance
+from promptavideo import cli
+from promptavideo.hardware import environment
 from promptavideo.rewards import RewardConfig, load_rewards
 from promptavideo.schemas import PROMPTS, REWARDS, read_table, write_table
 from promptavideo.scoring import score_shard
@@ -33,7 +34,7 @@ def main(options: Namespace) -> None:
     timing = Timing()
     table = score_shard(rows, options.manifest, rewards, store, options.stage, timing)
     write_table(table, options.output, REWARDS)
-    timing.circumstances = provenance.environment() | {"rewards": rewards.circumstances()}
+    timing.circumstances = environment() | {"rewards": rewards.circumstances()}
     timing.write(options.timing)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from promptavideo import cli, provenance, timing
 from promptavideo.files import atomic_path
+from promptavideo.hardware import environment
 from promptavideo.schemas import VBENCH_SCORES, write_table
 from promptavideo.store import read_manifest
 from promptavideo.vbench.config import VBenchSet
@@ -31,7 +32,7 @@ def main(options: Namespace) -> None:
     results = [read_result(path) for path in options.results]
     table = join(read_listing(options.folder / LISTING), options.settings.names, results)
     entries = [entry for path in options.manifests for entry in read_manifest(path)]
-    origin = {"code": provenance.code_version(Path()), "environment": provenance.environment()} | options.run
+    origin = {"code": provenance.code_version(Path()), "environment": environment(provenance.ARITHMETIC)} | options.run
     origin |= {"generator": options.generator, "vbench": options.settings.model_dump(mode="json")}
     origin |= {"models": [provenance.model(Path("resources/models", name)) for name in options.models]}
     origin |= {"checkpoints": [json.loads(path.read_text(encoding="utf-8")) for path in options.checkpoints]}

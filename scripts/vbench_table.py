@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from promptavideo import cli, provenance
+from promptavideo.hardware import environment
 from promptavideo.schemas import PROMPTS, SCORES, VBENCH_SCORES, read_table
 from promptavideo.tables import Arm, BootstrapConfig, write, write_provenance
 from promptavideo.vbench import table as tables
@@ -26,7 +27,7 @@ def main(options: Namespace) -> None:
     """Read every arm's results, write the table in three formats and its origin beside it."""
     rows = [_judged(arm) for arm in options.arms]
     run = {"code": provenance.code_version(Path()), "scale": options.scale, "run_seed": options.seed}
-    origins = [run | {"environment": provenance.environment()} | _origin(arm) for arm in options.arms]
+    origins = [run | {"environment": environment(provenance.ARITHMETIC)} | _origin(arm) for arm in options.arms]
     name = next((arm["set"] for arm in options.arms), "")
     told = provenance.hardware_of(origins), provenance.stand_ins_of(origins)
     notes = tables.notes(options.kind, rows, name, options.scale, *told)

@@ -5,6 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from promptavideo import cli, provenance
+from promptavideo.hardware import environment
 from promptavideo.schemas import SCORES, read_table
 from promptavideo.tables import (
     Arm,
@@ -35,7 +36,7 @@ def main(options: Namespace) -> None:
     table = with_paper_rows(ours, options.paper)
     origins = [json.loads(_beside(Path(arm["scores"])).read_text(encoding="utf-8")) for arm in options.arms]
     run = {"code": provenance.code_version(Path()), "scale": options.scale, "run_seed": options.seed}
-    run |= {"environment": provenance.environment()}
+    run |= {"environment": environment(provenance.ARITHMETIC)}
     rows = [
         run
         | provenance.row(

@@ -364,6 +364,21 @@ class TestTraining:
         unbroken, resumed = (pd.read_csv(folder / "log.csv") for folder in (boosters / "sft", run.output))
         assert list(unbroken["loss"]) == list(resumed["loss"])
 
+    def test_a_stopped_training_records_every_machine_that_made_its_steps(
+        self, llama: Path, instruction: Instruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run, chain = make_run(tmp_path, "sft"), Chain(llama, ())
+        for device, step in (("GPU A", 1), ("GPU B", 2), ("GPU B", 3)):
+            monkeypatch.setattr(training, "device_name", lambda kind, count, device=device: device)
+            with monkeypatch.context() as patch, pytest.raises(KilledError):
+                kill_after(step, patch)
+                train_sft(PAIRS, chain, instruction, SFT, run)
+        train_sft(PAIRS, chain, instruction, SFT, run)
+        sessions = json.loads((run.output / CARD).read_text())["trained_on"]
+        assert [(one["device"], one["from_step"]) for one in sessions] == [("GPU A", 0), ("GPU B", 1)]
+        text = (run.output / "adapter/README.md").read_text()
+        assert "| trained on | GPU A, Python " in text and "; then GPU B, Python " in text
+
     def test_a_dpo_killed_by_the_system_goes_on_to_the_same_weights(
         self, boosters: Path, llama: Path, instruction: Instruction, tmp_path: Path
     ) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -32,6 +33,7 @@ from promptavideo.boosters.training import Run, train_dpo, train_sft
 from promptavideo.boosters.vllm import VllmSampler
 from promptavideo.dtypes import processor_has_bfloat16
 from promptavideo.errors import InputError
+from promptavideo.hardware import processor
 from promptavideo.refiners.booster import BoosterRefiner
 from promptavideo.schemas import PAIRS as PAIRS_SCHEMA
 from promptavideo.schemas import TRIPLES as TRIPLES_SCHEMA
@@ -322,6 +324,10 @@ class TestCard:
         assert card["settings"] == SFT.model_dump()
         dtype = "bfloat16" if processor_has_bfloat16() else "float32"
         assert (card["devices"], card["dtype"], card["steps"], card["threads"]) == (1, dtype, 4, 1)
+        (session,) = card["trained_on"]
+        assert session["device"] == processor() and session["from_step"] == 0
+        packages = ("torch", "transformers", "trl", "peft", "accelerate")
+        assert {name: session["packages"][name] for name in packages} == {name: version(name) for name in packages}
 
     def test_the_readme_says_what_it_is_and_how_it_went(self, booster: Path) -> None:
         card = json.loads((booster / CARD).read_text())
@@ -331,6 +337,7 @@ class TestCard:
             assert text.startswith("---\nlibrary_name: peft\nbase_model: tiny\n")
             for part in (f"# Booster `{name}`", method, card["base"], "8 examples, SHA-256", "## License", "license"):
                 assert part in text
+            assert f"| trained on | {processor()}, Python " in text and f"torch {version('torch')}, tr" in text
             last = log_of(folder).iloc[-1]
             assert f"| loss | {last['loss']:.6g} |" in text
             assert str(booster.parent) not in text and "$" not in text.replace("`$prompt`", "")
@@ -488,6 +495,8 @@ class TestVllm:
         drawn = booster.candidates(["p1", "p2"], ["a red ball", "a blue ball"], 3, 1)
         assert {key: len(set(texts)) for key, texts in drawn.items()} == {"p1": 3, "p2": 3}
         assert len({params.seed for _, params in engine.asked}) == 6
+        found = booster.circumstances()
+        assert found["engine"] == f"vllm {found['packages']['vllm']}" and found["device"] == processor()
 
     @pytest.mark.parametrize(("there", "gpu"), [(True, True), (True, False), (False, True)])
     def test_auto_takes_it_where_it_is_installed_and_there_is_a_gpu(
@@ -510,6 +519,8 @@ class TestVllm:
             booster = BoosterRefiner(config, chain.base, chain.adapters[-1].parent, run_seed=1)
         assert type(booster._sampler) is (VllmSampler if there and gpu else Sampler)
         assert f"auto takes {'vllm' if there and gpu else 'generate'} here" in caplog.text
+        drew = booster.circumstances()["engine"]
+        assert drew.startswith("vllm ") if there and gpu else drew == f"transformers {version('transformers')}"
 
     def test_without_vllm_the_message_says_what_to_do(self, llama: Path, instruction: Instruction) -> None:
         with pytest.raises(InputError, match=r"booster\.sampling\.engine: vllm is not installed .*engine to generate"):

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from fakes import prompts_table
 
-from promptavideo import cli, provenance
+from promptavideo import cli, hardware, provenance
 from promptavideo.config import check
 from promptavideo.errors import InputError, ScoreError, require
 from promptavideo.models import LocalModel, fetch
@@ -183,9 +183,8 @@ def test_the_code_version_is_the_commit_and_tells_changes(tmp_path: Path, monkey
     assert provenance.code_version(tmp_path / "gone") == "unknown"
 
 
-def test_the_environment_names_versions_and_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provenance, "PACKAGES", ("pandas", "no-such-package"))
-    found = provenance.environment()
+def test_the_environment_names_versions_and_what_is_not_installed() -> None:
+    found = hardware.environment(("pandas", "no-such-package"))
     assert found["packages"] == {"pandas": pd.__version__, "no-such-package": "not installed"}
     assert found["processor"]
 
@@ -197,21 +196,30 @@ def test_a_row_tells_where_its_number_comes_from(tmp_path: Path) -> None:
     fetch("tiny", LocalModel(kind="local", path=str(tmp_path / "source")), tmp_path / "tiny", {})
     (tmp_path / "prompts.txt").write_text("a red ball\n")
     (tmp_path / "sft").mkdir()
-    (tmp_path / "sft/booster.json").write_text('{"stage": "sft", "dtype": "float32"}')
+    card: dict[str, Any] = {"stage": "sft", "dtype": "float32", "trained_on": [{"device": "GPU A"}]}
+    (tmp_path / "sft/booster.json").write_text(json.dumps(card))
     scores = prompts_table({"a": ["x"], "b": ["y"]}, replicates=2)
     arm = {"generator": "mini", "set": "heldout", "refiner": "sft"}
     entries = [Entry(f"p{i}", 0, 0, "k", "s", 8, 8.0, "GPU A" if i else "GPU B") for i in range(4)]
     scorings = [Timing(3, 1.5, "GPU A"), Timing(0, 0.0, "GPU C")]
-    writings = [Timing(2, 1.0, "GPU A", circumstances={"dtype": "bfloat16"}), Timing(2, 1.0, "GPU A")]
+    drawn = {"dtype": "bfloat16", "engine": "vllm 0.11.0", "packages": {"vllm": "0.11.0"}}
+    writings = [Timing(2, 1.0, "GPU A", circumstances=drawn), Timing(2, 1.0, "GPU A")]
     origin = {"models": [provenance.model(tmp_path / "tiny")], **provenance.videos(scores, entries, scorings, writings)}
     row = provenance.row(arm, scores, origin, tmp_path / "prompts.txt", tmp_path / "sft")
-    assert row.items() >= {**arm, "booster": {"stage": "sft", "dtype": "float32"}}.items()
+    assert row.items() >= {**arm, "booster": card}.items()
     assert row["scores"]["videos"] == 4 and row["scores"]["prompts"] == 2
     assert row["scores"]["filmed_on"] == {"GPU B": 1, "GPU A": 3} and row["scores"]["scored_on"] == {"GPU A": 3}
-    assert row["scores"]["written_on"] == {"GPU A in bfloat16": 2}  # no network wrote the others
-    other = {**row, "booster": {"dtype": "bfloat16"}}
+    assert row["scores"]["written_on"] == {"GPU A in bfloat16 by vllm 0.11.0": 2}  # no network wrote the others
+    assert row["scores"]["writing"] == [{**drawn, "device": "GPU A", "jobs": 1, "texts": 2}]
+    other = {**row, "booster": {**card, "dtype": "bfloat16", "trained_on": [{"device": "GPU A"}, {"device": "GPU B"}]}}
     assert provenance.hardware_of([row, {"source": "a paper"}]) == ["videos filmed on GPU B, GPU A"]
-    assert provenance.hardware_of([row, other])[1:] == ["boosters trained in float32, bfloat16"]
+    assert provenance.hardware_of([row, other])[1:] == [
+        "boosters trained on GPU A in float32, GPU A in bfloat16, GPU B in bfloat16"
+    ]
+    by_transformers = {"scores": {"written_on": {"GPU A in bfloat16 by transformers 5.23.0": 1}}}
+    assert provenance.hardware_of([row, by_transformers])[1:] == [
+        "texts written on GPU A in bfloat16 by vllm 0.11.0, GPU A in bfloat16 by transformers 5.23.0"
+    ]
     assert row["video_seeds"] == sorted(scores["seed"])
     assert row["prompts_file"]["sha256"] == hashlib.sha256(b"a red ball\n").hexdigest()
     assert row["scores"]["models"][0]["name"] == "tiny" and row["scores"]["models"][0]["digest"]
@@ -237,12 +245,21 @@ def test_the_texts_of_a_batch_are_told_by_what_wrote_them() -> None:
     evolved = texts("evolution/round-2")
     assert evolved["operator"]["model"] == "gpt-x" and evolved["evolution"]["parents"] == 3
     assert "budget" not in evolved["operator"] and "prices" not in evolved["operator"]
-    assert texts("dpo-2")["booster"]["base"] == "smollm2-135m" and texts("dpo-2")["preference"]["candidates"] == 5
+    assert texts("dpo-2")["booster"]["base"] == "smollm2-135m" and texts("dpo-2")["candidates"] == 5
     assert texts("evaluation/heldout/original") == {"refiner": {"kind": "original"}}
     asked = texts("evaluation/heldout/asked")
     assert asked["refiner"]["kind"] == "llm" and asked["operator"] == evolved["operator"]
     assert texts("evaluation/heldout/sft")["booster"]["sampling"]["top_k"] == 50
     assert texts("evaluation/heldout/p")["models"]["gpt2"]["revision"] == "607a30d7"
+
+
+def test_a_job_ran_on_what_it_says_and_else_on_what_the_machine_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("promptavideo.timing.accelerator", lambda: "GPU of the machine")
+    for circumstances, device in (({"device": "a processor"}, "a processor"), ({}, "GPU of the machine")):
+        Timing(circumstances=circumstances).write(tmp_path / "timing.json")
+        assert json.loads((tmp_path / "timing.json").read_text())["device"] == device
 
 
 def test_jobs_are_told_by_what_they_ran_on() -> None:

@@ -183,6 +183,10 @@ class TestFilm:
         film(studio, tmp_path)
         assert len(studio.orders) == 3  # nothing is ordered again
 
+    def test_its_owners_libraries_are_not_ours(self, studio: Any, tmp_path: Path) -> None:
+        generator = OpenAIVideoGenerator(configure(studio), "generators.sora", tmp_path)
+        assert generator.environment() == {}
+
     def test_replicates_are_other_videos(self, studio: Any, tmp_path: Path) -> None:
         one, two = film(studio, tmp_path, ["a ball"], replicates=2)
         assert one.key != two.key and one.sha256 != two.sha256

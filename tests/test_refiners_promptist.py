@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from tiny import tiny_gpt2
 from transformers import GPT2LMHeadModel, GPT2TokenizerFast
 
 from promptavideo.errors import InputError
+from promptavideo.hardware import processor
 from promptavideo.models import LocalModel, fetch
 from promptavideo.refiners import PromptistConfig, load_refiner
 from promptavideo.refiners.promptist import Promptist
@@ -110,7 +112,9 @@ def test_answers_are_cleaned_and_empty_ones_fall_back(
     with caplog.at_level(logging.WARNING):
         assert promptist.refine(["p", "q"], ["one", "two"]) == ["a b c", "two"]
     assert "refiners.promptist: 1 of 2 answers are not usable (empty: 1); the prompt itself stands in" in caplog.text
-    assert promptist.circumstances() == {"fallbacks": 1, "cut": 1, "dropped": {"empty": 1}}
+    found = promptist.circumstances()
+    assert found.items() >= {"fallbacks": 1, "cut": 1, "dropped": {"empty": 1}, "device": processor()}.items()
+    assert found["engine"] == f"transformers {transformers.__version__}"
 
 
 def test_weights_and_tokenizer_may_be_published_apart(load: Load, gpt2: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tiny import tiny_llama
 from tiny_pipelines import LTX_SAMPLING, WAN_SAMPLING, tiny_ltx, tiny_wan
 
 from promptavideo import timing
+from promptavideo.provenance import ARITHMETIC
 from promptavideo.schemas import SCORES
 from promptavideo.store import read_manifest
 
@@ -133,10 +134,15 @@ def test_every_row_of_a_table_leads_back_to_what_made_it(finished: Path) -> None
         for job in scores["filming"] + scores["scoring"]:
             assert job["jobs"] and job["videos"] and job["device"] == job["processor"]
             assert job["packages"]["torch"] == version("torch")
+        assert set(row["environment"]["packages"]) == set(scores["environment"]["packages"]) == {*ARITHMETIC}
     films = [sum(job["videos"] for job in row["scores"]["filming"]) for row in ours]
     assert films[0] == 6 and max(films) <= 6  # texts that another arm has filmed are found in the store
     assert [row["booster"] and row["booster"]["stage"] for row in ours] == [None, None, "sft", "dpo", "dpo"]
     assert all(row["booster"]["base_model"]["name"] == "tiny-llama" for row in ours[2:])
+    assert all(one["packages"]["trl"] == version("trl") for row in ours[2:] for one in row["booster"]["trained_on"])
+    drawn = [row["scores"]["writing"] for row in ours]
+    assert drawn[:2] == [[], []]  # what users or an operator wrote
+    assert all(one["engine"] == f"transformers {version('transformers')}" for (one,) in drawn[2:])
     wrote = [row["scores"]["texts"] for row in ours]
     assert [texts["refiner"]["kind"] for texts in wrote] == ["original", "llm", "booster", "booster", "booster"]
     assert wrote[1]["operator"]["kind"] == "recombine" and wrote[2]["booster"]["sampling"]["max_new_tokens"] == 12

@@ -31,6 +31,7 @@ A LoRA adapter that teaches a chat model to rewrite a short prompt so that a tex
 | data | $examples examples, SHA-256 `$data` |
 | steps | $steps of $batch_size examples, on $devices device(s) |
 | weights while training | $dtype |
+| trained on | $trained_on |
 | learning rate, epochs | $learning_rate, $epochs |
 | LoRA | r $r, alpha $alpha, dropout $dropout, on $targets of $layers |
 | seed | $seed |
@@ -89,6 +90,7 @@ def write_readme(folder: Path, name: str, card: Mapping[str, Any], metrics: Mapp
         steps=card["steps"],
         devices=card["devices"],
         dtype=card["dtype"],
+        trained_on="; then ".join(_session(one) for one in card["trained_on"]),
         examples=card["examples"],
         data=card["data"],
         seed=card["seed"],
@@ -100,3 +102,9 @@ def write_readme(folder: Path, name: str, card: Mapping[str, Any], metrics: Mapp
     )
     with atomic_path(folder / "README.md") as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def _session(machine: Mapping[str, Any]) -> str:
+    """A machine that trained, and the libraries that decide what it computes."""
+    libraries = ", ".join(f"{name} {machine['packages'][name]}" for name in ("torch", "transformers", "trl", "peft"))
+    return f"{machine['device']}, Python {machine['python']}, {libraries}"

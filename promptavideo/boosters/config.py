@@ -64,8 +64,9 @@ class SamplingSettings(Section):
     batch_size: int = Field(64, ge=1)
     """Rows of one call; every call is padded to it. Engine vllm fills its own batches."""
     engine: Literal["generate", "vllm", "auto"] = "generate"
-    """`vllm` is several times faster on a GPU and must be installed; its texts are others than those of `generate`.
-    `auto` takes it where it is installed and there is a GPU, so that texts depend on the machine."""
+    """`vllm` is several times faster on a GPU and must be installed; its texts are others than those of `generate`
+    (transformers). `auto` takes it where it is installed and there is a GPU, so that texts depend on the machine; the
+    record of the texts names what drew them."""
     gpu_memory: float = Field(0.9, gt=0, le=1)
     """Share of the GPU's memory that engine vllm takes."""
 

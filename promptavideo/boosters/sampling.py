@@ -50,8 +50,12 @@ class GumbelNoise(LogitsProcessor):
 class BoosterSampler(ABC):
     """A loaded booster that rewrites prompts; subclasses are the engines that draw."""
 
+    engine: str
+    """The package that draws."""
     rows_a_call: int
     """Rows that an engine takes at a time."""
+    device: str
+    """What it computes on, `cpu` or `cuda`."""
     dtype: str
     """What it computes in."""
     workers: int = 1
@@ -120,6 +124,8 @@ class Sampler(BoosterSampler):
     every call computes on one thread, and several calls at a time take several cores.
     """
 
+    engine = "transformers"
+
     def __init__(
         self,
         chain: Chain,
@@ -131,15 +137,15 @@ class Sampler(BoosterSampler):
     ) -> None:
         """Load the booster; `workers` is the number of calls at a time on a processor, and changes no text."""
         torch.set_num_threads(1)
-        self._device = choose_device(device, "booster")
-        self.workers = workers if self._device == "cpu" else 1
-        self.dtype = resolve(dtype, self._device, "booster")
+        self.device = choose_device(device, "booster")
+        self.workers = workers if self.device == "cpu" else 1
+        self.dtype = resolve(dtype, self.device, "booster")
         model: Any
         model, tokenizer = load_chain(chain, self.dtype)
         super().__init__(tokenizer, turn_ends(chain.base, tokenizer), instruction, settings)
         self.rows_a_call = settings.batch_size
         with enough_memory("take a smaller booster.base, or a GPU with more memory"):
-            self._model: Any = model.to(self._device).eval()
+            self._model: Any = model.to(self.device).eval()
         # torch multiplies a view, such as the last states of all rows, by a copy of the whole head for each row.
         self._model.get_output_embeddings().register_forward_pre_hook(lambda _, given: (given[0].contiguous(),))
 
@@ -157,11 +163,11 @@ class Sampler(BoosterSampler):
             processors.append(TopKLogitsWarper(settings.top_k))
         if settings.top_p < 1:
             processors.append(TopPLogitsWarper(settings.top_p))
-        processors.append(GumbelNoise([*seeds, *[0] * spare], self._device))
+        processors.append(GumbelNoise([*seeds, *[0] * spare], self.device))
         with torch.inference_mode():
             output = self._model.generate(
-                input_ids=tokens.to(self._device),
-                attention_mask=mask.to(self._device),
+                input_ids=tokens.to(self.device),
+                attention_mask=mask.to(self.device),
                 logits_processor=processors,
                 generation_config=GenerationConfig(
                     do_sample=False,

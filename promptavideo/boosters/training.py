@@ -26,10 +26,14 @@ from promptavideo.boosters.load import CARD, Chain, load_chain
 from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 from promptavideo.files import atomic_path, sha256
+from promptavideo.hardware import device_name, environment
 from promptavideo.models import check_model
 from promptavideo.progress import Progress
 
 log = logging.getLogger(__name__)
+
+SESSIONS = "sessions.json"
+"""Beside the checkpoints: which machines made them."""
 
 Example = dict[str, list[Message]]
 """A conversation's prompt and its answers, by the trainer's column names."""
@@ -192,10 +196,14 @@ def _train(
         if run.devices > 1:
             launch.hold(trainer)
         trainer.add_callback(_Report(f"train {run.output.name}"))
-        trainer.train(resume_from_checkpoint=_last_complete(checkpoints))
+        resumed = _last_complete(checkpoints)
+        if launch.rank() == 0:
+            _begin(checkpoints, resumed, device_name("cuda" if on_gpu else "cpu", run.devices))
+        trainer.train(resume_from_checkpoint=resumed)
     if trainer.is_world_process_zero():
         origin = {"name": base.name, "kind": base.kind, "source": base.source, "revision": base.revision}
-        _write(trainer, run, {**identity, "base_model": origin})
+        trained_on = json.loads((checkpoints / SESSIONS).read_text(encoding="utf-8"))
+        _write(trainer, run, {**identity, "base_model": origin, "trained_on": trained_on})
     if run.devices > 1:
         trainer.accelerator.wait_for_everyone()
     if launch.rank() == 0:
@@ -286,6 +294,25 @@ def _last_complete(checkpoints: Path) -> str | None:
         log.info("resuming from %s", folder)
         return str(folder)
     return None
+
+
+def _begin(checkpoints: Path, resumed: str | None, device: str) -> None:
+    """Record which machine and libraries a training goes on with, beside those that made the checkpoint it starts from.
+
+    Args:
+        checkpoints: The training's.
+        resumed: The checkpoint it starts from, if any.
+        device: What it computes on here.
+    """
+    path, step = checkpoints / SESSIONS, int(resumed.rsplit("-", 1)[1]) if resumed else 0
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    kept = [one for one in earlier if one["from_step"] < step]
+    here = {"device": device, **environment()}
+    if not kept or {**kept[-1], **here} != kept[-1]:
+        kept.append({**here, "from_step": step})
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(kept), encoding="utf-8")
 
 
 def _write(trainer: SFTTrainer | DPOTrainer, run: Run, card: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ class VllmSampler(BoosterSampler):
     adapter, a chain has several, and merging gives exactly the weights that the next stage trains on.
     """
 
+    engine = "vllm"
     rows_a_call = 4096
 
     def __init__(
@@ -43,7 +44,8 @@ class VllmSampler(BoosterSampler):
                 "booster.sampling.engine: vllm is not installed in this environment; install it (pip install vllm), or "
                 "set the engine to generate"
             )
-        self.dtype = resolve(dtype, choose_device(device, "booster"), "booster")
+        self.device = choose_device(device, "booster")
+        self.dtype = resolve(dtype, self.device, "booster")
         for name, value in REPRODUCIBLE.items():
             os.environ.setdefault(name, value)
         tokenizer = load_chat_tokenizer(chain.base)

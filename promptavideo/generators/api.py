@@ -116,6 +116,10 @@ class OpenAIVideoGenerator(Generator):
         """Where the model is."""
         return {"device": f"{self.config.model} at {urlsplit(self.config.base_url).hostname}"}
 
+    def environment(self) -> dict[str, Any]:
+        """Nothing: what the model runs on and with is its owner's."""
+        return {}
+
     def film(self, texts: Sequence[str], seeds: Sequence[int]) -> Iterator[Made]:
         """Film up to `batch_size` texts; see `Generator.film`. What was ordered before is fetched."""
         keys = [self.key(text, seed) for text, seed in zip(texts, seeds, strict=True)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptavideo.errors import InputError, PromptAVideoError
+from promptavideo.hardware import environment
 from promptavideo.store import VideoFile
 from promptavideo.video import Clip
 
@@ -53,6 +54,10 @@ class Generator(ABC):
     def circumstances(self) -> dict[str, Any]:
         """What is recorded beside a video and is not part of its key; `device` names the hardware."""
         return {}
+
+    def environment(self) -> dict[str, Any]:
+        """Interpreter and libraries that film, for the record of a job."""
+        return environment()
 
     def key(self, text: str, seed: int) -> str:
         """The name of a video in the store: 32 hexadecimal digits of a hash over identity, text and seed."""

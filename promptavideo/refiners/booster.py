@@ -11,6 +11,7 @@ from promptavideo.boosters.config import BoosterConfig
 from promptavideo.boosters.devices import choose_device
 from promptavideo.boosters.load import read_chain
 from promptavideo.boosters.sampling import BoosterSampler, Sampler
+from promptavideo.hardware import device_name, environment
 from promptavideo.refiners.base import Refiner
 from promptavideo.seeds import derive
 
@@ -22,14 +23,14 @@ class BoosterRefiner(Refiner):
 
     def __init__(self, config: BoosterConfig, base: Path, folder: Path, run_seed: int) -> None:
         """Load the base model and merge the booster's chain of adapters."""
-        self._run_seed, self._stage, self._engine = run_seed, folder.name, config.sampling.engine
+        self._run_seed, self._stage, engine = run_seed, folder.name, config.sampling.engine
         chain, instruction = read_chain(base, folder), Instruction(Path(config.instruction))
         self._sampler: BoosterSampler
-        if self._engine == "auto":
+        if engine == "auto":
             fast = find_spec("vllm") is not None and choose_device(config.device, "booster") == "cuda"
-            self._engine = "vllm" if fast else "generate"
-            log.info("booster.sampling.engine: auto takes %s here", self._engine)
-        if self._engine == "vllm":
+            engine = "vllm" if fast else "generate"
+            log.info("booster.sampling.engine: auto takes %s here", engine)
+        if engine == "vllm":
             from promptavideo.boosters.vllm import VllmSampler
 
             self._sampler = VllmSampler(chain, instruction, config.sampling, config.device, config.dtype)
@@ -39,8 +40,15 @@ class BoosterRefiner(Refiner):
             )
 
     def circumstances(self) -> dict[str, Any]:
-        """Engine, dtype, and what was counted of the answers."""
-        return {"engine": self._engine, "dtype": self._sampler.dtype, **self._sampler.tally.record()}
+        """Libraries, engine, device, dtype, and what was counted of the answers."""
+        sampler, found = self._sampler, environment()
+        return {
+            **found,
+            "engine": f"{sampler.engine} {found['packages'][sampler.engine]}",
+            "device": device_name(sampler.device),
+            "dtype": sampler.dtype,
+            **sampler.tally.record(),
+        }
 
     def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:
         """One refined text a prompt."""

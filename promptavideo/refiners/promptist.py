@@ -8,6 +8,7 @@ from pydantic import Field
 
 from promptavideo.boosters.devices import Device, choose_device, enough_memory
 from promptavideo.errors import InputError
+from promptavideo.hardware import device_name, environment
 from promptavideo.progress import Progress
 from promptavideo.refiners.base import Refiner, Tally
 from promptavideo.settings import Section
@@ -119,8 +120,10 @@ class Promptist(Refiner):
         return refined
 
     def circumstances(self) -> dict[str, Any]:
-        """What was counted of the texts."""
-        return self._tally.record()
+        """Libraries, engine, device, and what was counted of the texts."""
+        found = environment()
+        engine = f"transformers {found['packages']['transformers']}"
+        return {**found, "engine": engine, "device": device_name(self._device), **self._tally.record()}
 
     def _encode(self, prompt: str) -> list[int]:
         limit = self._config.max_prompt_tokens
