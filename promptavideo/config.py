@@ -89,9 +89,11 @@ class PlanningConfig(Section):
     seconds_per_job: float = Field(3.0, gt=0)
     """Python's start and imports."""
     seconds_per_load: float = Field(10.0, gt=0)
-    """The same of a job that films, draws or trains, with its model."""
+    """The same of a job that films, judges, draws or trains, with its model."""
     seconds_per_score: float = Field(1.0, gt=0)
     """All rewards of one video."""
+    seconds_per_judgement: float = Field(1.0, gt=0)
+    """One dimension of VBench on one video."""
     seconds_per_text: float = Field(1.0, gt=0)
     """One answer of a booster."""
     seconds_per_example: float = Field(1.0, gt=0)
@@ -117,6 +119,9 @@ class Config(Section):
     """Prompts that one filming job takes; no result depends on it."""
     shard_minutes: float | None = Field(None, gt=0)
     """Instead of `shard_size`: about how long a filming job takes, by the generator's `seconds_per_video`."""
+    score_minutes: float | None = Field(None, gt=0)
+    """About how long a scoring job takes, by `planning.seconds_per_score`: it scores the shards of several filming
+    jobs, since loading judges may take longer than scoring one shard. Absent: those of one."""
     models: dict[Name, ModelEntry]
     prompt_sources: dict[Name, PromptSource] = Field(default_factory=dict)
     """Datasets of captions that prompt sets may be slices of."""

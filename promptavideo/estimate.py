@@ -5,7 +5,7 @@ import json
 import math
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,7 @@ import pandas as pd
 
 from promptavideo import probe, runs, timing
 from promptavideo.config import Config
+from promptavideo.counts import Count, Counts
 from promptavideo.generators.api import OpenAIVideoConfig
 from promptavideo.generators.diffusers_config import DiffusersConfig
 from promptavideo.operators import ChatConfig
@@ -22,7 +23,8 @@ from promptavideo.operators.ledger import Ledger, Spent
 from promptavideo.plan import Plan
 from promptavideo.probe import Asked, Probe, Speed, Work
 from promptavideo.refiners import BoosterRefinerConfig, LlmRefinerConfig
-from promptavideo.store import read_manifest
+from promptavideo.refiners.promptist import PromptistConfig
+from promptavideo.vbench.plan import VBenchPlan
 
 EMULATED = 5.0
 """How many times slower than the rest of the machine a dtype is that has no instructions of its own."""
@@ -34,7 +36,11 @@ class Row:
 
     generator: str
     stage: str
+    jobs: int = 0
+    """Those that load a model or work on a video or a text; the others take seconds."""
+    jobs_done: int = 0
     videos: int = 0
+    """Each once, though sets may share some."""
     videos_done: int = 0
     requests: int = 0
     requests_done: int = 0
@@ -62,8 +68,10 @@ class Estimate:
         self._config, self._results = config, root / "results"
         self._benchmarks, self._store = root / "benchmarks", root / config.store
         self._plan = Plan(config, root)
+        self._vbench, self._counts = VBenchPlan(self._plan), Counts(config, root, self._plan)
         self.speed = speed or Speed()
         self.measured = cache(self._measured)
+        self.loading = cache(self._loading)
 
     def video(self, generator: str) -> float:
         """Seconds to film one video."""
@@ -91,6 +99,14 @@ class Estimate:
     def load(self) -> float:
         """Seconds that a job takes beside its work if it loads a model."""
         return self._config.planning.seconds_per_load * self.speed.plain
+
+    def _loading(self, generator: str, kind: str) -> float:
+        """Seconds that one of a generator's jobs takes beside its work; `kind` is `videos` or `rewards`."""
+        loads = kind == "videos" or any(entry.models for entry in self._config.rewards.values())
+        took = _median(
+            one.job_seconds - one.seconds for one in self._records(generator, f"**/{kind}") if one.job_seconds
+        )
+        return took if not math.isnan(took) else self.load if loads else self.start
 
     def training(self, stage: str) -> float:
         """Seconds of a training at its largest."""
@@ -120,13 +136,8 @@ class Estimate:
         Jobs must have run through: of one that was resumed only the last part was recorded.
         """
         took, booster = self._took, self._config.booster
-        loads = [
-            took("film", generator, batch, path.name.split(".")[0]) - record.seconds
-            for batch in self._plan.batches(generator)
-            for path in (self._results / generator / batch / "videos").glob("*.timing.json")
-            if (record := timing.read(path)).items
-        ]
-        load = _median(loads)
+        films = self._records(generator, "**/videos")
+        load = _median(one.job_seconds - one.seconds for one in films if one.job_seconds)
         texts = [(took("candidates", generator, stage) - load) / self.texts(stage) for stage in self._config.stages[1:]]
         trained = {}
         for stage in self._config.stages:
@@ -154,57 +165,97 @@ class Estimate:
         """Every stage of one generator, in the order of the method."""
         rows: list[Row] = []
         last_round = f"evolution/round-{self._config.evolution.rounds}"
-        for batch in self._plan.batches(generator):
+        batches = self._plan.batches(generator)
+        films = self._counts.of(generator, batches)
+        scores = self._counts.of(generator, filter(self._scored, batches))
+        for batch in batches:
             rows += self._texts(generator, batch)
-            rows.append(self._films(generator, batch))
+            rows.append(self._films(generator, batch, films[batch]))
+            if batch in scores:
+                rows.append(self._scores(generator, batch, scores[batch]))
+            if self._judged(batch):
+                rows.append(self._judges(generator, batch))
             if batch == last_round or batch in self._config.stages:
                 rows.append(self._training(generator, "sft" if batch == last_round else batch))
         return rows
 
     def _measured(self, generator: str, kind: str) -> timing.Timing:
         """Sums over the timing records of a generator's jobs; `kind` is `videos` or `rewards`."""
-        return self._sum(self._results / generator, f"**/{kind}")
+        total = timing.Timing()
+        for one in self._records(generator, f"**/{kind}"):
+            total.items += one.items
+            total.seconds += one.seconds
+            total.device = one.device
+            total.peak_memory_mb = max(total.peak_memory_mb, one.peak_memory_mb)
+        return total
 
     def spent(self, operator: str) -> Spent:
         """What an operator has really taken, over all generators and stages."""
         return Ledger(self._store / "chat" / "ledger.jsonl").spent(f"operators.{operator}")
 
-    @staticmethod
-    def _sum(folder: Path, where: str) -> timing.Timing:
-        total = timing.Timing()
-        for path in sorted(folder.glob(f"{where}/*.timing.json")):
-            one = timing.read(path)
-            if one.items:
-                total.items += one.items
-                total.seconds += one.seconds
-                total.device = one.device
-                total.peak_memory_mb = max(total.peak_memory_mb, one.peak_memory_mb)
-        return total
+    def _records(self, generator: str, where: str) -> list[timing.Timing]:
+        """The timing records in a folder of a generator's results, of jobs that found not everything done."""
+        paths = sorted((self._results / generator).glob(f"{where}/*.timing.json"))
+        return [one for path in paths if (one := timing.read(path)).items]
 
-    def _films(self, generator: str, batch: str) -> Row:
+    def _films(self, generator: str, batch: str, count: Count) -> Row:
         entry = self._config.generators[generator]
-        videos = self._plan.prompts(batch) * self._plan.videos_per_prompt(batch)
-        manifests = (self._results / generator / batch / "videos").glob("*.jsonl")
-        done = sum(len(read_manifest(path)) for path in manifests)
-        if self._gathered(generator, batch):
-            videos = done  # a late round may have found fewer prompts than were asked for
-        filming, scoring = self.video(generator), self.score(generator)
-        if not self._scored(batch):
-            scoring = 0.0
-        filmed, scored = (self._sum(self._results / generator / batch, kind).seconds for kind in ("videos", "rewards"))
+        jobs = self._plan.shards(generator, batch)
+        done = self._jobs_done(generator, batch, jobs, "videos", ".jsonl")
+        seconds = count.left * self.video(generator) + (len(jobs) - done) * self.loading(generator, "videos")
+        took = sum(max(one.seconds, one.job_seconds) for one in self._records(generator, f"{batch}/videos"))
         price = 0.0
         if isinstance(entry, OpenAIVideoConfig):  # films on somebody else's GPU
-            filming, filmed, price = 0.0, 0.0, entry.seconds * (entry.price_per_second or 0.0)
+            seconds, took, price = 0.0, 0.0, entry.seconds * (entry.price_per_second or 0.0)
         return self._row(
             generator,
             f"{batch} film",
-            hours_done=(filmed + scored) / 3600,
-            hours_to_do=(videos - done) * (filming + scoring) / 3600,
-            money_done=done * price,
-            money_to_do=(videos - done) * price,
-            videos=videos,
-            videos_done=done,
+            hours_done=took / 3600,
+            hours_to_do=seconds / 3600,
+            money_done=count.done * price,
+            money_to_do=count.left * price,
+            jobs=len(jobs),
+            jobs_done=done,
+            videos=count.videos,
+            videos_done=count.done,
         )
+
+    def _scores(self, generator: str, batch: str, count: Count) -> Row:
+        jobs = self._plan.scored_together(generator, batch)
+        done = self._jobs_done(generator, batch, jobs, "rewards", ".parquet")
+        records = self._records(generator, f"{batch}/rewards")
+        left = count.videos - min(count.videos, sum(one.items for one in records)) if done < len(jobs) else 0
+        seconds = left * self.score(generator) + (len(jobs) - done) * self.loading(generator, "rewards")
+        return self._row(
+            generator,
+            f"{batch} score",
+            hours_done=sum(max(one.seconds, one.job_seconds) for one in records) / 3600,
+            hours_to_do=seconds / 3600,
+            jobs=len(jobs),
+            jobs_done=done,
+        )
+
+    def _judges(self, generator: str, batch: str) -> Row:
+        """VBench's jobs of one refiner on one set."""
+        _, name, refiner = batch.split("/")
+        jobs = self._vbench.results(generator, name, refiner)
+        done = [job for job in jobs if (self._results.parent / job).exists()]
+        each = self._vbench.judgements(name) * self._config.planning.seconds_per_judgement / len(jobs)
+        expected = (each + self._config.planning.seconds_per_load) * self.speed.plain
+        took = (self._took("vbench", generator, name, refiner, *Path(job).with_suffix("").parts[-2:]) for job in done)
+        return self._row(
+            generator,
+            f"{batch} vbench",
+            hours_done=sum(expected if math.isnan(seconds) else seconds for seconds in took) / 3600,
+            hours_to_do=(len(jobs) - len(done)) * expected / 3600,
+            jobs=len(jobs),
+            jobs_done=len(done),
+        )
+
+    def _jobs_done(self, generator: str, batch: str, jobs: Collection[str], kind: str, suffix: str) -> int:
+        if self._counts.gathered(generator, batch):
+            return len(jobs)
+        return sum((self._results / generator / batch / kind / f"{job}{suffix}").exists() for job in jobs)
 
     def _texts(self, generator: str, batch: str) -> list[Row]:
         """What makes a batch's prompts table: an operator, a booster, or nothing that costs."""
@@ -219,7 +270,8 @@ class Estimate:
         refiner = self._config.refiners[rest[1]]
         if isinstance(refiner, LlmRefinerConfig):
             return [self._requests(generator, batch, refiner.operator, count)]
-        return [self._answers(generator, batch)] if isinstance(refiner, BoosterRefinerConfig) else []
+        drawn = isinstance(refiner, BoosterRefinerConfig | PromptistConfig)
+        return [self._answers(generator, batch)] if drawn else []
 
     def _requests(self, generator: str, batch: str, name: str, count: int) -> Row:
         planning, operator = self._config.planning, self._config.operators[name]
@@ -252,9 +304,11 @@ class Estimate:
 
     def _gpu(self, generator: str, stage: str, expected: float, done: bool, job: Path) -> Row:
         """A stage that is one job, which took what its record in `benchmarks/` says."""
+        expected += self.load
         if not done:
-            return self._row(generator, stage, hours_to_do=expected / 3600)
-        return self._row(generator, stage, hours_done=_seconds(self._benchmarks / f"{job}.tsv", expected) / 3600)
+            return self._row(generator, stage, jobs=1, hours_to_do=expected / 3600)
+        took = _seconds(self._benchmarks / f"{job}.tsv", expected)
+        return self._row(generator, stage, jobs=1, jobs_done=1, hours_done=took / 3600)
 
     def _row(
         self,
@@ -283,11 +337,13 @@ class Estimate:
         stage, *rest = batch.split("/")
         return stage != "evaluation" or self._config.evaluation.sets[rest[0]].rewards
 
+    def _judged(self, batch: str) -> bool:
+        """Whether a table shows VBench's judgements of a batch."""
+        stage, *rest = batch.split("/")
+        return stage == "evaluation" and rest[0] in self._vbench.tables.values() and not self._vbench.left_out
+
     def _proposed(self, generator: str, batch: str) -> bool:
         return (self._results / generator / batch / "prompts.parquet").exists()
-
-    def _gathered(self, generator: str, batch: str) -> bool:
-        return (self._results / generator / batch / "scores.parquet").exists()
 
 
 def as_table(rows: Iterable[Row]) -> pd.DataFrame:

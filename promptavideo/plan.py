@@ -67,6 +67,11 @@ class Plan:
             if test == prompt_set and (sets[learned].source or sets[test].source)
         ]
 
+    def evaluated_sources(self) -> list[str]:
+        """The sources of captions that evaluation sets are slices of, each once."""
+        sets = (self.config.prompt_sets[entry.prompts] for entry in self.config.evaluation.sets.values())
+        return list(dict.fromkeys(entry.source for entry in sets if entry.source is not None))
+
     def batches(self, generator: str) -> list[str]:
         """What a generator films for its tables, in the order of the method."""
         config = self.config
@@ -107,7 +112,19 @@ class Plan:
     def shards(self, generator: str, batch: str) -> list[str]:
         """The names of a batch's shards."""
         count = shard_count(self.prompts(batch), self.shard_size(generator, batch))
-        return [f"{number:04}" for number in range(count)]
+        return [_shard(number) for number in range(count)]
+
+    def scored_together(self, generator: str, batch: str) -> dict[str, list[str]]:
+        """The names of a batch's scoring jobs, and the shards that each scores: about as many in each."""
+        shards = self.shards(generator, batch)
+        together = 1
+        if self.config.score_minutes is not None:
+            each = self.videos_per_prompt(batch) * self.shard_size(generator, batch)
+            seconds = self.config.planning.seconds_per_score * each
+            together = max(1, int(60 * self.config.score_minutes / seconds))
+        together = -(-len(shards) // shard_count(len(shards), together))
+        starts = range(0, len(shards), together)
+        return {_shard(number): shards[start : start + together] for number, start in enumerate(starts)}
 
     def judged_by(self, generator: str) -> list[str]:
         """The models that decide a generator's scores: its own and those of the rewards, each once."""
@@ -163,3 +180,7 @@ class Plan:
     @staticmethod
     def _scores(generator: str, name: str, refiner: str) -> str:
         return f"results/{generator}/evaluation/{name}/{refiner}/scores.parquet"
+
+
+def _shard(number: int) -> str:
+    return f"{number:04}"

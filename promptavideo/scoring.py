@@ -37,6 +37,7 @@ class _Job:
     """One video to be scored by one reward; the result goes to `cached`."""
 
     entry: Entry
+    manifest: Path
     prompt: str
     identity: str
     cached: Path
@@ -49,17 +50,17 @@ _Ready = tuple[_Job, Any]
 
 def score_shard(
     rows: pd.DataFrame,
-    manifest: Path,
+    manifests: Sequence[Path],
     rewards: Mapping[str, Reward],
     store: Store,
     stage: str,
     timing: Timing | None = None,
 ) -> pd.DataFrame:
-    """Raw rewards of every video a manifest names.
+    """Raw rewards of every video that some manifests name.
 
     Args:
         rows: The same rows of a `schemas.PROMPTS` table that were filmed; rewards see their ORIGINAL prompt.
-        manifest: The shard's manifest.
+        manifests: Their manifests, in the order of the rows.
         rewards: Reward models by their identity; each result is cached in the store under it.
         store: Holds the videos and the cached rewards.
         stage: What the progress lines call this work.
@@ -69,15 +70,17 @@ def score_shard(
         A `schemas.REWARDS` table.
 
     Raises:
-        InputError: The manifest is of another table.
+        InputError: The manifests are of another table.
         ScoreError: A video is damaged, or a score is not finite even when scored twice.
     """
-    entries = read_manifest(manifest)
-    if [(e.prompt_id, e.candidate, e.replicate) for e in entries] != list(rows[KEY].itertuples(index=False, name=None)):
-        raise InputError(f"{manifest}: does not name the rows of its prompts table; delete it and run again")
+    filmed = [(entry, manifest) for manifest in manifests for entry in read_manifest(manifest)]
+    named = [(entry.prompt_id, entry.candidate, entry.replicate) for entry, _ in filmed]
+    if named != list(rows[KEY].itertuples(index=False, name=None)):
+        listed = ", ".join(map(str, manifests))
+        raise InputError(f"{listed}: does not name the rows of its prompts table; delete it and run again")
     jobs = [
-        [_job(entry, prompt, identity, store) for identity in rewards]
-        for entry, prompt in zip(entries, rows["prompt"], strict=True)
+        [_job(entry, manifest, prompt, identity, store) for identity in rewards]
+        for (entry, manifest), prompt in zip(filmed, rows["prompt"], strict=True)
     ]
     unique = {job.cached: job for video in jobs for job in video}
     found = {cached: values for cached in unique if (values := _read(cached)) is not None}
@@ -86,21 +89,19 @@ def score_shard(
     for identity in {job.identity: None for job in missing}:
         rewards[identity]  # loads it now, so that the time is that of scoring
     with (timing or Timing()).measure(len({job.entry.key for job in missing})):
-        found |= _score(missing, manifest, rewards, store, progress)
+        found |= _score(missing, rewards, store, progress)
     scored = [{name: value for job in video for name, value in found[job.cached].items()} for video in jobs]
     table = rows[KEY].reset_index(drop=True)
-    table["key"] = pd.Series([entry.key for entry in entries], dtype="str")  # typed even if there are none
+    table["key"] = pd.Series([entry.key for entry, _ in filmed], dtype="str")  # typed even if there are none
     return table.join(pd.DataFrame(scored, columns=list(DIMENSIONS), dtype=float))
 
 
-def _job(entry: Entry, prompt: str, identity: str, store: Store) -> _Job:
+def _job(entry: Entry, manifest: Path, prompt: str, identity: str, store: Store) -> _Job:
     key = hashlib.sha256(f"{entry.sha256}\n{identity}\n{prompt}".encode()).hexdigest()[:32]
-    return _Job(entry, prompt, identity, store.scores(key), store.video(entry.key))
+    return _Job(entry, manifest, prompt, identity, store.scores(key), store.video(entry.key))
 
 
-def _score(
-    jobs: Sequence[_Job], manifest: Path, rewards: Mapping[str, Reward], store: Store, progress: Progress
-) -> dict[Path, Values]:
+def _score(jobs: Sequence[_Job], rewards: Mapping[str, Reward], store: Store, progress: Progress) -> dict[Path, Values]:
     """Do all jobs: a thread decodes each video once and makes it ready, then it waits until its batch is full.
 
     After an error nothing more is taken up, but what waits is still scored.
@@ -118,7 +119,7 @@ def _score(
         found.update(_score_batch(needed[identity], batch, errors, progress))
 
     try:
-        for video in _made_ready(list(by_video.values()), manifest, needed, store):
+        for video in _made_ready(list(by_video.values()), needed, store):
             for job, ready in video:
                 if isinstance(ready, ScoreError):
                     errors.append(ready)
@@ -138,7 +139,7 @@ def _score(
 
 
 def _made_ready(
-    videos: Sequence[list[_Job]], manifest: Path, rewards: Mapping[str, Reward], store: Store
+    videos: Sequence[list[_Job]], rewards: Mapping[str, Reward], store: Store
 ) -> Iterator[list[tuple[_Job, Any]]]:
     """The jobs of each video, in order, with what their rewards need of the clip, or with the error that they gave.
 
@@ -146,7 +147,7 @@ def _made_ready(
     """
 
     def make_ready(video: list[_Job]) -> list[tuple[_Job, Any]]:
-        clip = store.read(video[0].entry, manifest)
+        clip = store.read(video[0].entry, video[0].manifest)
         return [(job, _prepared(rewards[job.identity], clip, job)) for job in video]
 
     lead = max((reward.batch_size for reward in rewards.values()), default=1)

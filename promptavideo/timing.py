@@ -14,6 +14,8 @@ from promptavideo.files import atomic_path
 from promptavideo.hardware import accelerator
 from promptavideo.records import read_record
 
+_BEGAN = time.perf_counter()  # scripts import this before anything that takes long
+
 
 @dataclass
 class Timing:
@@ -23,6 +25,8 @@ class Timing:
     """Videos filmed or scored, or texts written."""
     seconds: float = 0.0
     """Time spent on them, without loading models."""
+    job_seconds: float = 0.0
+    """Time of the whole job, with imports and loading; 0 in records of earlier versions."""
     device: str = "unknown"
     """What `circumstances` name, else what this machine has."""
     peak_memory_mb: float = 0.0
@@ -39,7 +43,8 @@ class Timing:
         self.items += items
 
     def write(self, path: Path) -> None:
-        """Write the record, with the memory that was used until now."""
+        """Write the record, with the time and the memory that were used until now."""
+        self.job_seconds = time.perf_counter() - _BEGAN
         self.device = str(self.circumstances.get("device") or accelerator())
         self.peak_memory_mb = _peak_memory_mb()
         with atomic_path(path) as partial:

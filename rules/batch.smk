@@ -39,7 +39,10 @@ rule film:
 rule score:
     input:
         prompts="results/{generator}/{batch}/prompts.parquet",
-        videos="results/{generator}/{batch}/videos/{shard}.jsonl",
+        videos=lambda wildcards: expand(
+            "results/{{generator}}/{{batch}}/videos/{shard}.jsonl",
+            shard=scored_together(wildcards),
+        ),
         rewards=reward_inputs(),
     output:
         rewards="results/{generator}/{batch}/rewards/{shard}.parquet",
@@ -55,6 +58,7 @@ rule score:
         mem_mb=2000,
     params:
         rewards=section("rewards"),
+        shards=lambda wildcards: scored_together(wildcards),
         shard_size=lambda wildcards: PLAN.shard_size(
             wildcards.generator, wildcards.batch
         ),
@@ -62,8 +66,8 @@ rule score:
     message:
         "Score {wildcards.generator} {wildcards.batch}, shard {wildcards.shard}"
     shell:
-        "python scripts/score.py --prompts {input.prompts} --shard {wildcards.shard} --shard-size {params.shard_size} "
-        "--manifest {input.videos} --generator {wildcards.generator} --rewards {params.rewards:q} --models resources/models "
+        "python scripts/score.py --prompts {input.prompts} --shards {params.shards} --shard-size {params.shard_size} "
+        "--manifests {input.videos} --generator {wildcards.generator} --rewards {params.rewards:q} --models resources/models "
         "--store {params.store:q} --output {output.rewards} --timing {output.timing} "
         "--stage 'score {wildcards.batch} shard {wildcards.shard}' --log {log}"
 
@@ -73,13 +77,13 @@ rule gather:
         prompts="results/{generator}/{batch}/prompts.parquet",
         rewards=lambda wildcards: expand(
             "results/{{generator}}/{{batch}}/rewards/{shard}.parquet",
-            shard=PLAN.shards(wildcards.generator, wildcards.batch),
+            shard=PLAN.scored_together(wildcards.generator, wildcards.batch),
         ),
         manifests=lambda wildcards: manifests(wildcards, wildcards.batch),
         written=written,
         timings=lambda wildcards: expand(
             "results/{{generator}}/{{batch}}/rewards/{shard}.timing.json",
-            shard=PLAN.shards(wildcards.generator, wildcards.batch),
+            shard=PLAN.scored_together(wildcards.generator, wildcards.batch),
         ),
         models=lambda wildcards: [
             manifest(model) for model in PLAN.judged_by(wildcards.generator)
@@ -97,11 +101,14 @@ rule gather:
         generator=lambda wildcards: section(f"generators.{wildcards.generator}"),
         rewards=section("rewards"),
         models=lambda wildcards: PLAN.as_json(PLAN.judged_by(wildcards.generator)),
-        shards=lambda wildcards: len(PLAN.shards(wildcards.generator, wildcards.batch)),
+        filmed=lambda wildcards: len(PLAN.shards(wildcards.generator, wildcards.batch)),
+        scored=lambda wildcards: len(
+            PLAN.scored_together(wildcards.generator, wildcards.batch)
+        ),
         folder=subpath(output[0], parent=True),
         run=lambda wildcards: run_record(wildcards.generator, wildcards.batch),
     message:
         "Gather the scores of {wildcards.generator} {wildcards.batch}"
     shell:
-        "python scripts/gather.py {params.folder} --shards {params.shards} --generator {params.generator:q} "
+        "python scripts/gather.py {params.folder} --filmed {params.filmed} --scored {params.scored} --generator {params.generator:q} "
         "--rewards {params.rewards:q} --models {params.models:q} --run {params.run:q} --written {input.written} --log {log}"

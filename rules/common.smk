@@ -213,6 +213,11 @@ def manifests(wildcards, batch):
     )
 
 
+def scored_together(wildcards):
+    """The shards that one scoring job scores."""
+    return PLAN.scored_together(wildcards.generator, wildcards.batch)[wildcards.shard]
+
+
 def check_scale():
     """Refuse to book a cluster for the laptop's scale, unless a file says that it shall be so.
 

@@ -2,6 +2,13 @@
 
 
 rule plan:
+    input:
+        # Sets that share prompts share videos; those that no download is needed for are read to count them once.
+        [
+            f"resources/prompts/{source}.parquet"
+            for source in PLAN.evaluated_sources()
+            if CONFIG.prompt_sources[source].kind == "local"
+        ],
     log:
         "logs/plan.log",
     conda:

@@ -52,14 +52,16 @@ def foreseen(job, estimate):
     """What a job is fast or slow with, and its seconds: None where a network, an endpoint or a checkpoint decides."""
     kind, names = job.rule.name, job.wildcards_dict
     if kind in ("film", "score"):
-        generator = names["generator"]
-        videos = estimate.videos(generator, names["batch"], names["shard"])
-        if kind == "score":
-            return "scoring", estimate.start + videos * estimate.score(generator)
-        return (
-            f"filming {generator}",
-            estimate.load + videos * estimate.video(generator),
+        generator, batch = names["generator"], names["batch"]
+        together = (
+            [names["shard"]] if kind == "film" else scored_together(job.wildcards)
         )
+        videos = sum(estimate.videos(generator, batch, shard) for shard in together)
+        if kind == "score":
+            loading = estimate.loading(generator, "rewards")
+            return "scoring", loading + videos * estimate.score(generator)
+        loading = estimate.loading(generator, "videos")
+        return f"filming {generator}", loading + videos * estimate.video(generator)
     if batch := drawn(job):
         return "drawing", estimate.load + estimate.texts(batch) * estimate.text
     if kind in ("sft", "dpo"):

@@ -322,7 +322,7 @@ class _Scoring:
 
         self.turn += 1  # under another identity, no score is found in the cache
         rewards = {f"{identity} {self.turn}": reward for identity, reward in self.batched.items()}
-        return len(score_shard(self.rows, self.manifest, rewards, self.store, "score"))
+        return len(score_shard(self.rows, [self.manifest], rewards, self.store, "score"))
 
 
 def _best(works: Sequence[Callable[[], int]], turns: int = 5) -> list[float]:

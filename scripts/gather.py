@@ -13,7 +13,8 @@ from promptavideo.store import read_manifest
 
 parser = cli.parser(__doc__)
 parser.add_argument("batch", type=Path, help="the batch's folder; gets scores.parquet and scores.provenance.json")
-parser.add_argument("--shards", type=int, required=True, help="how many there are")
+parser.add_argument("--filmed", type=int, required=True, help="how many shards were filmed")
+parser.add_argument("--scored", type=int, required=True, help="how many jobs scored them")
 parser.add_argument("--generator", type=json.loads, required=True, help="its configuration entry, for the record")
 parser.add_argument("--rewards", type=json.loads, required=True, help="likewise")
 parser.add_argument("--models", type=json.loads, required=True, help="names of the models that both load")
@@ -23,16 +24,16 @@ parser.add_argument("--run", type=json.loads, required=True, help="what else to 
 
 def main(options: Namespace) -> None:
     """Read, join, check and write; the record comes first, since the table is what others wait for."""
-    shards = [f"{number:04}" for number in range(options.shards)]
-    rewards = [read_table(options.batch / "rewards" / f"{shard}.parquet", REWARDS) for shard in shards]
+    filmed, scored = ([f"{number:04}" for number in range(count)] for count in (options.filmed, options.scored))
+    rewards = [read_table(options.batch / "rewards" / f"{name}.parquet", REWARDS) for name in scored]
     table = gather(read_table(options.batch / "prompts.parquet", PROMPTS), rewards)
     origin = {"code": provenance.code_version(Path()), "environment": environment(provenance.ARITHMETIC)} | options.run
     origin |= {"generator": options.generator, "rewards": options.rewards}
     origin |= {"models": [provenance.model(Path("resources/models", name)) for name in options.models]}
-    entries = [entry for shard in shards for entry in read_manifest(options.batch / "videos" / f"{shard}.jsonl")]
+    entries = [entry for shard in filmed for entry in read_manifest(options.batch / "videos" / f"{shard}.jsonl")]
     filming, scoring = (
-        [timing.read(options.batch / kind / f"{shard}.timing.json") for shard in shards]
-        for kind in ("videos", "rewards")
+        [timing.read(options.batch / kind / f"{name}.timing.json") for name in names]
+        for kind, names in (("videos", filmed), ("rewards", scored))
     )
     origin |= provenance.videos(table, entries, scoring, [timing.read(path) for path in options.written])
     origin |= {"filming": provenance.jobs(filming), "scoring": provenance.jobs(scoring)}

@@ -1,7 +1,9 @@
-"""Score the videos of one shard with every reward."""
+"""Score the videos of some shards with every reward."""
 
 from argparse import Namespace
 from pathlib import Path
+
+import pandas as pd
 
 from promptavideo import cli
 from promptavideo.hardware import environment
@@ -14,9 +16,9 @@ from promptavideo.timing import Timing
 
 parser = cli.parser(__doc__)
 parser.add_argument("--prompts", type=Path, required=True)
-parser.add_argument("--shard", type=int, required=True)
+parser.add_argument("--shards", type=int, nargs="+", required=True)
 parser.add_argument("--shard-size", type=int, required=True, help="prompts in a shard")
-parser.add_argument("--manifest", type=Path, required=True)
+parser.add_argument("--manifests", type=Path, nargs="+", required=True, help="one a shard")
 parser.add_argument("--generator", required=True)
 parser.add_argument("--rewards", type=cli.settings(dict[str, RewardConfig]), required=True)
 parser.add_argument("--models", type=Path, required=True, help="folder of all models")
@@ -27,12 +29,13 @@ parser.add_argument("--stage", required=True, help="name of this work in progres
 
 
 def main(options: Namespace) -> None:
-    """Score every video the manifest names; a reward is loaded when its first score is missing."""
-    rows = shard_rows(read_table(options.prompts, PROMPTS), options.shard, options.shard_size)
+    """Score every video that the manifests name; a reward is loaded when its first score is missing."""
+    table = read_table(options.prompts, PROMPTS)
+    rows = pd.concat([shard_rows(table, shard, options.shard_size) for shard in options.shards], ignore_index=True)
     rewards = load_rewards(options.rewards, options.models)
     store = Store(options.store, options.generator)
     timing = Timing()
-    table = score_shard(rows, options.manifest, rewards, store, options.stage, timing)
+    table = score_shard(rows, options.manifests, rewards, store, options.stage, timing)
     write_table(table, options.output, REWARDS)
     timing.circumstances = environment() | {"rewards": rewards.circumstances()}
     timing.write(options.timing)

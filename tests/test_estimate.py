@@ -1,5 +1,6 @@
 import copy
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import yaml
 from promptavideo.config import Config, check
 from promptavideo.estimate import Estimate, Row, announce, as_reference, as_table, describe, probe_here, speed_of
 from promptavideo.operators.ledger import Budget, Ledger, Prices
+from promptavideo.plan import Plan
 from promptavideo.probe import Asked, Probe, Speed, Work
 from promptavideo.runs import Job, Run
 from promptavideo.store import Entry, write_manifest
 from promptavideo.timing import Timing
+from promptavideo.vbench.plan import VBenchPlan
 
 ROOT = Path(__file__).parent.parent
+START, LOAD = 3, 10  # seconds of a job beside its work, by default
 RAW = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 
 
@@ -32,6 +36,11 @@ def config(**changes: Any) -> Config:
     return check(raw | changes, ROOT)
 
 
+def record(path: Path, items: int, seconds: float, job_seconds: float) -> None:
+    """What a job recorded."""
+    path.write_text(json.dumps(asdict(Timing(items, seconds, job_seconds))))
+
+
 def rows(root: Path, settings: Config) -> dict[str, Row]:
     # Prompt files are read below the root that results are read from.
     for name in ("resources", "templates"):
@@ -44,20 +53,22 @@ def test_nothing_done_costs_everything(tmp_path: Path) -> None:
     found = rows(tmp_path, config())
     first, later = found["evolution/round-0 film"], found["evolution/round-1 film"]
     assert (first.videos, first.videos_done, later.videos) == (60, 0, 180)
-    assert first.gpu_hours_to_do == pytest.approx(60 * 12 / 3600)
-    assert later.money_to_do == pytest.approx(180 * 12 / 3600 * 2)
+    assert (first.jobs, first.jobs_done) == (2, 0)  # of 50 prompts at most, as config.yaml says
+    assert first.gpu_hours_to_do == pytest.approx((60 * 10 + 2 * LOAD) / 3600)
+    assert later.money_to_do == pytest.approx((180 * 10 + 2 * LOAD) / 3600 * 2)
+    assert found["evolution/round-1 score"].gpu_hours_to_do == pytest.approx((180 * 2 + 2 * START) / 3600)
     asked = found["evolution/round-1 ask paid"]
     assert (asked.requests, asked.requests_done, asked.tokens_to_do) == (60, 0, 60 * 1500)
     assert asked.money_to_do == pytest.approx(60 * (1000 * 1 + 500 * 2) / 1e6)
     assert found["evaluation/heldout/llm ask recombine"].money_to_do == 0  # an operator that charges nothing
     assert found["dpo-1 film"].videos == 300 and found["evaluation/heldout/dpo-2 film"].videos == 200
-    assert found["dpo-1 sample"].gpu_hours_to_do == pytest.approx(300 / 3600)
-    assert found["sft train"].gpu_hours_to_do == pytest.approx(60 * 6 / 3600)
+    assert found["dpo-1 sample"].gpu_hours_to_do == pytest.approx((300 + LOAD) / 3600)
+    assert found["sft train"].gpu_hours_to_do == pytest.approx((60 * 6 + LOAD) / 3600)
 
 
 def test_what_is_done_is_not_to_do(tmp_path: Path) -> None:
     batch = tmp_path / "results/mini-t2v/evolution/round-1"
-    entries = [Entry(f"p{i}", 1, 0, "k", "s", 8, 8.0) for i in range(90)]
+    entries = [Entry(f"p{i}", 1, 0, f"k{i}", "s", 8, 8.0) for i in range(90)]
     (batch / "videos").mkdir(parents=True)
     write_manifest(entries, batch / "videos/0000.jsonl")
     (batch / "prompts.parquet").touch()
@@ -66,7 +77,8 @@ def test_what_is_done_is_not_to_do(tmp_path: Path) -> None:
     found = rows(tmp_path, config())
     film = found["evolution/round-1 film"]
     assert (film.videos, film.videos_done) == (180, 90)
-    assert film.gpu_hours_to_do == pytest.approx(90 * 12 / 3600)
+    assert (film.jobs, film.jobs_done) == (2, 1)
+    assert film.gpu_hours_to_do == pytest.approx((90 * 10 + LOAD) / 3600)
     asked = found["evolution/round-1 ask paid"]
     assert (asked.requests_done, asked.tokens_to_do, asked.tokens_done) == (60, 0, 60 * 1500)
     assert (asked.money_to_do, asked.money_done) == (0, pytest.approx(60 * (1000 * 1 + 500 * 2) / 1e6))
@@ -77,7 +89,7 @@ def test_what_is_done_took_what_its_jobs_recorded(tmp_path: Path) -> None:
     results, benchmarks = tmp_path / "results/mini-t2v", tmp_path / "benchmarks"
     for kind, seconds in (("videos", 1800.0), ("rewards", 360.0)):
         (results / "dpo-1" / kind).mkdir(parents=True)
-        Timing(90, seconds).write(results / "dpo-1" / kind / "0000.timing.json")
+        record(results / "dpo-1" / kind / "0000.timing.json", 90, seconds, seconds + 36)
     for stage in ("sft", "dpo-1"):
         (results / "boosters" / stage).mkdir(parents=True)
         (results / "boosters" / stage / "booster.json").touch()
@@ -90,13 +102,14 @@ def test_what_is_done_took_what_its_jobs_recorded(tmp_path: Path) -> None:
     (benchmarks / "refine/mini-t2v/heldout").mkdir(parents=True)
     (benchmarks / "refine/mini-t2v/heldout/sft.tsv").write_text("s\n36\n")
     found = rows(tmp_path, config())
-    assert found["dpo-1 film"].gpu_hours_done == pytest.approx(0.6)
-    assert found["dpo-1 film"].money_done == pytest.approx(1.2)
+    assert found["dpo-1 film"].gpu_hours_done == pytest.approx(0.51), "with imports and loading"
+    assert found["dpo-1 film"].money_done == pytest.approx(1.02)
+    assert found["dpo-1 score"].gpu_hours_done == pytest.approx(0.11)
     assert found["evolution/round-0 film"].gpu_hours_done == 0
     assert found["sft train"].gpu_hours_done == pytest.approx(7200.5 / 3600)
     assert found["dpo-1 sample"].gpu_hours_done == pytest.approx(720.5 / 3600)
     assert found["evaluation/heldout/sft sample"].gpu_hours_done == pytest.approx(0.01)
-    assert found["dpo-1 train"].gpu_hours_done == pytest.approx(60 * 3 / 3600), "without a record: as expected"
+    assert found["dpo-1 train"].gpu_hours_done == pytest.approx((60 * 3 + LOAD) / 3600), "without a record: as expected"
     assert found["dpo-2 train"].gpu_hours_done == 0
 
 
@@ -115,7 +128,7 @@ def test_what_operators_took_is_told_by_their_ledger(tmp_path: Path) -> None:
 def test_a_gathered_round_has_the_videos_it_has(tmp_path: Path) -> None:
     batch = tmp_path / "results/mini-t2v/evolution/round-2"
     (batch / "videos").mkdir(parents=True)
-    write_manifest([Entry(f"p{i}", 1, 0, "k", "s", 8, 8.0) for i in range(170)], batch / "videos/0000.jsonl")
+    write_manifest([Entry(f"p{i}", 1, 0, f"k{i}", "s", 8, 8.0) for i in range(170)], batch / "videos/0000.jsonl")
     (batch / "scores.parquet").touch()
     film = rows(tmp_path, config())["evolution/round-2 film"]
     assert (film.videos, film.videos_done, film.gpu_hours_to_do) == (170, 170, 0)
@@ -125,19 +138,58 @@ def test_a_set_for_vbench_alone_is_filmed_and_not_scored(tmp_path: Path) -> None
     evaluation = copy.deepcopy(RAW["evaluation"])
     evaluation["sets"]["more"] = evaluation["sets"]["heldout"] | {"rewards": False}
     found = rows(tmp_path, config(evaluation=evaluation))
-    assert found["evaluation/heldout/sft film"].gpu_hours_to_do == pytest.approx(200 * 12 / 3600)
-    assert found["evaluation/more/sft film"].gpu_hours_to_do == pytest.approx(200 * 10 / 3600)
+    assert "evaluation/heldout/sft score" in found and "evaluation/more/sft score" not in found
+
+
+def test_a_video_that_two_sets_show_counts_once(tmp_path: Path) -> None:
+    evaluation = copy.deepcopy(RAW["evaluation"])
+    evaluation["sets"]["more"] = evaluation["sets"]["heldout"] | {"prompts": "few", "replicates": 3, "rewards": False}
+    few = copy.deepcopy(RAW["prompt_sets"]["heldout"]) | {"count": 40}
+    settings = config(evaluation=evaluation, prompt_sets=RAW["prompt_sets"] | {"few": few})
+    found = rows(tmp_path, settings)
+    assert found["evaluation/heldout/sft film"].videos == 200
+    more = found["evaluation/more/sft film"]
+    assert (more.videos, more.jobs) == (40, 1), "the third of its replicates alone"
+    assert more.gpu_hours_to_do == pytest.approx((40 * 10 + LOAD) / 3600)
+    # The same once the smaller set is filmed, which then has all of its videos.
+    batch = tmp_path / "results/mini-t2v/evaluation/more/sft"
+    (batch / "videos").mkdir(parents=True)
+    entries = [Entry(f"p{i}", 0, k, f"k{i}-{k}", "s", 8, 8.0) for i in range(40) for k in range(3)]
+    write_manifest(entries, batch / "videos/0000.jsonl")
+    found = rows(tmp_path, settings)
+    assert (found["evaluation/more/sft film"].videos, found["evaluation/more/sft film"].videos_done) == (120, 120)
+    assert (found["evaluation/heldout/sft film"].videos, found["evaluation/heldout/sft film"].videos_done) == (120, 0)
+
+
+def test_the_jobs_of_vbench_are_planned(tmp_path: Path) -> None:
+    settings = config(vbench=RAW["vbench"] | {"shard_size": 50})
+    rows(tmp_path, settings)
+    plan = VBenchPlan(Plan(settings, tmp_path))
+    judged = plan.set("heldout").names
+    row = rows(tmp_path, settings)["evaluation/heldout/sft vbench"]
+    assert (row.jobs, row.jobs_done) == (len(judged) * 4, 0)  # 100 prompts x 2 replicates, 50 videos a job
+    assert row.jobs == len(plan.results("mini-t2v", "heldout", "sft"))
+    assert row.gpu_hours_to_do == pytest.approx((200 * len(judged) * 1 + row.jobs * LOAD) / 3600)
+    done = tmp_path / plan.results("mini-t2v", "heldout", "sft")[0]
+    done.parent.mkdir(parents=True)
+    done.touch()
+    took = tmp_path / f"benchmarks/vbench/mini-t2v/heldout/sft/{judged[0]}/0000.tsv"
+    took.parent.mkdir(parents=True)
+    took.write_text("s\n72\n")
+    row = rows(tmp_path, settings)["evaluation/heldout/sft vbench"]
+    assert (row.jobs_done, row.gpu_hours_done) == (1, pytest.approx(0.02))
 
 
 def test_a_pilot_replaces_what_is_expected(tmp_path: Path) -> None:
     for kind, seconds in (("videos", 24.0), ("rewards", 4.0)):
         folder = tmp_path / "results/mini-t2v/pilot" / kind
         folder.mkdir(parents=True)
-        Timing(8, seconds).write(folder / "0000.timing.json")
-        Timing(0, 0.0).write(folder / "0001.timing.json")  # a job that found everything done says nothing
+        record(folder / "0000.timing.json", 8, seconds, seconds + 6)
+        record(folder / "0001.timing.json", 0, 0.0, 2)  # a job that found everything done says nothing
     settings = config()
     found = rows(tmp_path, settings)
-    assert found["evolution/round-0 film"].gpu_hours_to_do == pytest.approx(60 * (3 + 0.5) / 3600)
+    assert found["evolution/round-0 film"].gpu_hours_to_do == pytest.approx((60 * 3 + 2 * 6) / 3600)
+    assert found["evolution/round-0 score"].gpu_hours_to_do == pytest.approx((60 * 0.5 + 2 * 6) / 3600)
     text = describe(as_table(found.values()), Estimate(settings, tmp_path), settings)
     assert "3.00 s a video (measured, 8 on" in text and "0.50 s a score (measured" in text
     assert "expected" not in text
@@ -163,16 +215,17 @@ def test_a_hosted_model_costs_money_and_no_gpu(tmp_path: Path) -> None:
     }  # fmt: skip
     (tmp_path / "resources").symlink_to(ROOT / "resources")
     settings = config(generators={"sora": entry})
-    film = {row.stage: row for row in Estimate(settings, tmp_path).rows("sora")}["evolution/round-0 film"]
-    assert film.gpu_hours_to_do == pytest.approx(60 * 2 / 3600)
-    assert film.money_to_do == pytest.approx(60 * 2 / 3600 * 2 + 60 * 0.4)
+    found = {row.stage: row for row in Estimate(settings, tmp_path).rows("sora")}
+    film, score = found["evolution/round-0 film"], found["evolution/round-0 score"]
+    assert (film.gpu_hours_to_do, film.money_to_do) == (0, pytest.approx(60 * 0.4))
+    assert score.gpu_hours_to_do == pytest.approx((60 * 2 + 2 * START) / 3600)
     batch = tmp_path / "results/sora/evolution/round-0"
     for kind, seconds in (("videos", 3600.0), ("rewards", 720.0)):
         (batch / kind).mkdir(parents=True)
-        Timing(60, seconds).write(batch / kind / "0000.timing.json")
-    write_manifest([Entry(f"p{i}", 0, 0, "k", "s", 8, 8.0) for i in range(60)], batch / "videos/0000.jsonl")
+        record(batch / kind / "0000.timing.json", 60, seconds, seconds)
+    write_manifest([Entry(f"p{i}", 0, 0, f"k{i}", "s", 8, 8.0) for i in range(60)], batch / "videos/0000.jsonl")
     film = {row.stage: row for row in Estimate(settings, tmp_path).rows("sora")}["evolution/round-0 film"]
-    assert (film.gpu_hours_done, film.money_done) == (pytest.approx(0.2), pytest.approx(0.2 * 2 + 60 * 0.4))
+    assert (film.gpu_hours_done, film.money_done) == (0, pytest.approx(60 * 0.4))
 
 
 SLOWER = Speed({"mini-t2v": 20.0}, training=3.0, plain=1.5)
@@ -185,8 +238,8 @@ def test_a_slower_machine_takes_longer(tmp_path: Path) -> None:
     assert (here.score("mini-t2v"), here.text, here.start) == (3, 3, 4.5)
     assert (here.training("sft"), here.training("dpo-2")) == (60 * 6 * 3, 60 * 3 * 3)
     films = {row.stage: row for row in here.rows("mini-t2v")}
-    assert films["evolution/round-0 film"].gpu_hours_to_do == pytest.approx(60 * 203 / 3600)
-    assert films["dpo-1 sample"].gpu_hours_to_do == pytest.approx(300 * 3 / 3600)
+    assert films["evolution/round-0 film"].gpu_hours_to_do == pytest.approx((60 * 200 + 2 * LOAD * 1.5) / 3600)
+    assert films["dpo-1 sample"].gpu_hours_to_do == pytest.approx((300 * 3 + LOAD * 1.5) / 3600)
     text = describe(as_table(films.values()), here, settings)
     assert "200 s a video (expected for 10 on the reference machine; `snakemake pilot` measures it)" in text
 
@@ -195,7 +248,7 @@ def test_what_was_measured_here_is_not_scaled(tmp_path: Path) -> None:
     rows(tmp_path, settings := config())
     folder = tmp_path / "results/mini-t2v/pilot/videos"
     folder.mkdir(parents=True)
-    Timing(8, 24.0).write(folder / "0000.timing.json")
+    record(folder / "0000.timing.json", 8, 24.0, 30.0)
     assert Estimate(settings, tmp_path, SLOWER).video("mini-t2v") == 3
 
 
@@ -239,9 +292,9 @@ def test_a_finished_run_gives_the_planning_numbers_of_its_machine(tmp_path: Path
     results = tmp_path / "results/mini-t2v"
     for kind, seconds in (("videos", 40.0), ("rewards", 8.0)):
         (results / "dpo-1" / kind).mkdir(parents=True)
-        Timing(80, seconds).write(results / "dpo-1" / kind / "0000.timing.json")
+        record(results / "dpo-1" / kind / "0000.timing.json", 80, seconds, seconds + 6)
     took = {
-        "film/mini-t2v/dpo-1/0000": 46, "gather/mini-t2v/dpo-1": 0.75, "candidates/mini-t2v/dpo-1": 66,
+        "gather/mini-t2v/dpo-1": 0.75, "candidates/mini-t2v/dpo-1": 66,
         "boosters/mini-t2v/sft": 6 + 50 * 6, "boosters/mini-t2v/dpo-1": 6 + 40 * 3 * 2,
         "boosters/mini-t2v/dpo-2": 6 + 10 * 3 * 2,
     }  # fmt: skip

@@ -149,12 +149,12 @@ def test_a_video_changed_after_filming_is_filmed_again_alone(tmp_path: Path) -> 
     victim = read_manifest(manifest)[3]
     store.video(victim.key).write_bytes(store.video(victim.key).read_bytes()[:-100])
     with pytest.raises(ScoreError, match=victim.key):
-        score_shard(rows, manifest, {"judge": Judge()}, store, "score")
+        score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
     again = Painter()
     film_shard(rows, again, store, manifest, "film")
     assert [again.key(*video) for video in again.filmed] == [victim.key]
     assert contents(store) == filmed
-    assert len(score_shard(rows, manifest, {"judge": Judge()}, store, "score")) == len(rows)
+    assert len(score_shard(rows, [manifest], {"judge": Judge()}, store, "score")) == len(rows)
 
 
 def test_a_table_read_from_disk_gives_the_same_keys(tmp_path: Path) -> None:

@@ -103,6 +103,13 @@ def test_shards_by_minutes_follow_the_generator_and_the_videos_of_a_prompt() -> 
     assert plan.shard_size("slow", "dpo-1") == 3  # 5 candidates
     assert len(plan.shards("slow", "dpo-1")) == 20
     assert len(plan.shards("mini-t2v", "dpo-1")) == 1
+    assert list(plan.scored_together("slow", "dpo-1").values()) == [[shard] for shard in plan.shards("slow", "dpo-1")]
+    raw |= {"score_minutes": 2.0}
+    raw["planning"] = {"seconds_per_score": 1.0}  # of a job: 120 videos, which are 8 shards of 3 prompts
+    together = Plan(check(raw, ROOT), ROOT).scored_together("slow", "dpo-1")
+    assert list(together) == ["0000", "0001", "0002"]
+    assert [len(shards) for shards in together.values()] == [7, 7, 6]
+    assert [shard for shards in together.values() for shard in shards] == plan.shards("slow", "dpo-1")
 
 
 def test_a_generator_is_compared_with_its_own_refiners(plan: Plan) -> None:

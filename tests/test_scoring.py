@@ -38,7 +38,7 @@ Filmed = tuple[pd.DataFrame, Path, Store]
 def test_rewards_see_the_original_prompt_and_fill_the_table(filmed: Filmed, tmp_path: Path) -> None:
     rows, manifest, store = filmed
     judge = Judge()
-    table = score_shard(rows, manifest, {"judge": judge}, store, "score")
+    table = score_shard(rows, [manifest], {"judge": judge}, store, "score")
     assert judge.prompts == rows["prompt"].tolist()
     first = read_video(store.video(table["key"][0])).frames.mean() + len("a red ball")
     assert table.loc[0, list(DIMENSIONS)].tolist() == pytest.approx([first + place for place in range(7)])
@@ -57,18 +57,18 @@ def test_several_rewards_fill_their_own_dimensions(filmed: Filmed) -> None:
 
     rewards: dict[str, Reward] = {"judge": Judge(DIMENSIONS[:5]), "greedy": Greedy(("AES", "MPS"))}
     for _ in range(2):  # fresh, then cached
-        table = score_shard(rows, manifest, rewards, store, "score")
+        table = score_shard(rows, [manifest], rewards, store, "score")
         assert (table["VQ"] > 0).all()
         assert set(table["AES"]) == {5.5} and set(table["MPS"]) == {9.0}
 
 
 def test_a_cached_reward_is_neither_decoded_nor_scored_again(filmed: Filmed, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, manifest, store = filmed
-    first = score_shard(rows, manifest, {"judge": Judge()}, store, "score")
+    first = score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
     decoded: list[Path] = []
     monkeypatch.setattr(store_module, "read_video", lambda path: decoded.append(path) or read_video(path))
     again = Judge()
-    pd.testing.assert_frame_equal(score_shard(rows, manifest, {"judge": again}, store, "score"), first)
+    pd.testing.assert_frame_equal(score_shard(rows, [manifest], {"judge": again}, store, "score"), first)
     assert not again.prompts and not decoded
 
 
@@ -76,36 +76,36 @@ def test_each_video_is_decoded_once_for_all_rewards(filmed: Filmed, monkeypatch:
     rows, manifest, store = filmed
     decoded: list[Path] = []
     monkeypatch.setattr(store_module, "read_video", lambda path: decoded.append(path) or read_video(path))
-    score_shard(rows, manifest, {"a": Judge(DIMENSIONS[:5]), "b": Judge(DIMENSIONS[5:])}, store, "score")
+    score_shard(rows, [manifest], {"a": Judge(DIMENSIONS[:5]), "b": Judge(DIMENSIONS[5:])}, store, "score")
     assert len(decoded) == len(rows) == len(set(decoded))
 
 
 def test_the_cache_tells_rewards_and_original_prompts_apart(filmed: Filmed) -> None:
     rows, manifest, store = filmed
-    score_shard(rows, manifest, {"judge 1": Judge()}, store, "score")
+    score_shard(rows, [manifest], {"judge 1": Judge()}, store, "score")
     other, same = Judge(), Judge()
-    score_shard(rows, manifest, {"judge 2": other}, store, "score")
+    score_shard(rows, [manifest], {"judge 2": other}, store, "score")
     assert len(other.prompts) == len(rows)
     reworded = rows.assign(prompt=rows["prompt"].replace("a box", "one box"))
-    table = score_shard(reworded, manifest, {"judge 1": same}, store, "score")
+    table = score_shard(reworded, [manifest], {"judge 1": same}, store, "score")
     assert same.prompts == ["one box", "one box"]
     assert len(table) == len(rows)
 
 
 def test_a_damaged_cache_file_is_scored_again(filmed: Filmed) -> None:
     rows, manifest, store = filmed
-    first = score_shard(rows, manifest, {"judge": Judge()}, store, "score")
+    first = score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
     cached = next(store.folder.glob("scores/*/*.json"))
     cached.write_text('{"VQ": 1.')
     again = Judge()
-    pd.testing.assert_frame_equal(score_shard(rows, manifest, {"judge": again}, store, "score"), first)
+    pd.testing.assert_frame_equal(score_shard(rows, [manifest], {"judge": again}, store, "score"), first)
     assert len(again.prompts) == 1
 
 
 def test_a_score_that_is_not_finite_is_tried_once_more(filmed: Filmed) -> None:
     rows, manifest, store = filmed
     judge = Judge(nans=1)
-    table = score_shard(rows, manifest, {"judge": judge}, store, "score")
+    table = score_shard(rows, [manifest], {"judge": judge}, store, "score")
     assert len(judge.prompts) == len(rows) + 1
     assert np.isfinite(table[list(DIMENSIONS)].to_numpy()).all()
 
@@ -114,7 +114,7 @@ def test_a_score_that_stays_not_finite_is_an_error_and_is_not_cached(filmed: Fil
     rows, manifest, store = filmed
     judge = Judge(nans=math.inf)
     with pytest.raises(ScoreError, match=r"\.mp4: MPS is not a finite number, scored twice by Judge"):
-        score_shard(rows, manifest, {"judge": judge}, store, "score")
+        score_shard(rows, [manifest], {"judge": judge}, store, "score")
     assert len(judge.prompts) == 2
     assert not list(store.folder.glob("scores/*/*"))
 
@@ -127,14 +127,14 @@ def test_a_dimension_that_a_reward_leaves_out_is_an_error(filmed: Filmed) -> Non
             return [{"VQ": 1.0} for _ in clips]
 
     with pytest.raises(ScoreError, match="TC is not a finite number"):
-        score_shard(rows, manifest, {"lazy": Lazy(("VQ", "TC"))}, store, "score")
+        score_shard(rows, [manifest], {"lazy": Lazy(("VQ", "TC"))}, store, "score")
 
 
 def test_a_manifest_of_another_table_is_refused(filmed: Filmed) -> None:
     rows, manifest, store = filmed
     for other in (rows.iloc[:-1], rows.iloc[::-1], rows.assign(replicate=1)):
         with pytest.raises(InputError, match=r"0000\.jsonl: does not name the rows"):
-            score_shard(other.reset_index(drop=True), manifest, {"judge": Judge()}, store, "score")
+            score_shard(other.reset_index(drop=True), [manifest], {"judge": Judge()}, store, "score")
 
 
 class Batched(Judge):
@@ -171,7 +171,7 @@ def test_each_reward_gets_its_own_batches_from_one_decode(many: Filmed, monkeypa
     decoded: list[Path] = []
     monkeypatch.setattr(store_module, "read_video", lambda path: decoded.append(path) or read_video(path))
     three, five = Batched(3, dimensions=DIMENSIONS[:5]), Batched(5, frames=4, dimensions=DIMENSIONS[5:])
-    table = score_shard(rows, manifest, {"three": three, "five": five}, store, "score")
+    table = score_shard(rows, [manifest], {"three": three, "five": five}, store, "score")
     assert [len(batch) for batch in three.batches] == [3, 3, 1]
     assert [len(batch) for batch in five.batches] == [5, 2]
     assert len(decoded) == len(set(decoded)) == 7
@@ -197,7 +197,7 @@ def test_no_more_is_made_ready_ahead_than_the_largest_batch_holds(
             return super().score(clips, prompts)
 
     ahead: list[int] = []
-    score_shard(rows, manifest, {"judge": Watchful(size)}, store, "score")
+    score_shard(rows, [manifest], {"judge": Watchful(size)}, store, "score")
     assert 0 < max(ahead) <= size and min(ahead) == 0
 
 
@@ -212,7 +212,7 @@ def test_a_clip_that_a_reward_refuses_is_named_and_what_waits_is_scored(many: Fi
 
     choosy, other = Choosy(3, dimensions=DIMENSIONS[:5]), Batched(7, dimensions=DIMENSIONS[5:])
     with pytest.raises(ScoreError, match=r"/[0-9a-f]{32}\.mp4: too strange"):
-        score_shard(rows, manifest, {"choosy": choosy, "other": other}, store, "score")
+        score_shard(rows, [manifest], {"choosy": choosy, "other": other}, store, "score")
     assert choosy.prompts == rows["prompt"].tolist()[:4]
     assert other.prompts == rows["prompt"].tolist()[:5]
     assert cached(store) == 9
@@ -228,32 +228,32 @@ def test_a_killed_job_goes_on_after_its_last_batch(many: Filmed) -> None:
             return super().score(clips, prompts)
 
     with pytest.raises(KeyboardInterrupt):
-        score_shard(rows, manifest, {"judge": Mortal(2)}, store, "score")
+        score_shard(rows, [manifest], {"judge": Mortal(2)}, store, "score")
     assert cached(store) == 4
     again = Batched(2)
-    table = score_shard(rows, manifest, {"judge": again}, store, "score")
+    table = score_shard(rows, [manifest], {"judge": again}, store, "score")
     assert again.prompts == rows["prompt"].tolist()[4:]
     assert table["VQ"].notna().all()
 
 
 def test_another_batch_size_finds_the_cached_scores(many: Filmed) -> None:
     rows, manifest, store = many
-    first = score_shard(rows, manifest, {"judge": Batched(2)}, store, "score")
+    first = score_shard(rows, [manifest], {"judge": Batched(2)}, store, "score")
     again = Batched(5)
-    pd.testing.assert_frame_equal(score_shard(rows, manifest, {"judge": again}, store, "score"), first)
+    pd.testing.assert_frame_equal(score_shard(rows, [manifest], {"judge": again}, store, "score"), first)
     assert not again.batches
 
 
 def test_a_reward_whose_scores_are_cached_is_never_loaded(many: Filmed) -> None:
     rows, manifest, store = many
-    score_shard(rows, manifest, {"judge": Batched(2)}, store, "score")
+    score_shard(rows, [manifest], {"judge": Batched(2)}, store, "score")
 
     def load() -> Reward:
         raise AssertionError("loaded")
 
-    assert score_shard(rows, manifest, Rewards({"judge": load}), store, "score")["VQ"].notna().all()
+    assert score_shard(rows, [manifest], Rewards({"judge": load}), store, "score")["VQ"].notna().all()
     with pytest.raises(AssertionError, match="loaded"):
-        score_shard(rows, manifest, Rewards({"other": load}), store, "score")
+        score_shard(rows, [manifest], Rewards({"other": load}), store, "score")
 
 
 def test_one_score_that_is_not_finite_keeps_the_rest_of_its_batch(many: Filmed) -> None:
@@ -275,11 +275,11 @@ def test_one_score_that_is_not_finite_keeps_the_rest_of_its_batch(many: Filmed) 
 
     sick = Odd(cured=False)
     with pytest.raises(ScoreError, match=r"MPS is not a finite number, scored twice by Odd"):
-        score_shard(rows, manifest, {"judge": sick}, store, "score")
+        score_shard(rows, [manifest], {"judge": sick}, store, "score")
     assert [len(batch) for batch in sick.batches] == [4, 1]
     assert cached(store) == 3
     healed = Odd(cured=True)
-    table = score_shard(rows, manifest, {"judge": healed}, store, "score")
+    table = score_shard(rows, [manifest], {"judge": healed}, store, "score")
     assert [len(batch) for batch in healed.batches] == [4, 1]
     assert np.isfinite(table[list(DIMENSIONS)].to_numpy()).all()
 
@@ -294,7 +294,7 @@ def test_a_clip_that_cannot_be_judged_is_named_and_the_others_are_kept(many: Fil
             return super().score(clips, prompts)
 
     with pytest.raises(ScoreError, match=r"/[0-9a-f]{32}\.mp4: too strange"):
-        score_shard(rows, manifest, {"judge": Strict(4)}, store, "score")
+        score_shard(rows, [manifest], {"judge": Strict(4)}, store, "score")
     assert cached(store) == 3
 
 
@@ -304,10 +304,32 @@ def test_what_was_decoded_before_a_damaged_video_is_scored(many: Filmed) -> None
     store.video(keys[5]).write_bytes(b"damaged")
     three, five = Batched(3, dimensions=DIMENSIONS[:5]), Batched(8, dimensions=DIMENSIONS[5:])
     with pytest.raises(ScoreError, match=rf"{keys[5]}\.mp4: the video is not the one that was filmed"):
-        score_shard(rows, manifest, {"three": three, "eight": five}, store, "score")
+        score_shard(rows, [manifest], {"three": three, "eight": five}, store, "score")
     assert [len(batch) for batch in three.batches] == [3, 2]
     assert [len(batch) for batch in five.batches] == [5]
     assert cached(store) == 10
+
+
+def test_shards_scored_together_give_the_same_scores_and_lose_one_manifest_to_damage(many: Filmed) -> None:
+    rows, manifest, store = many
+    whole = score_shard(rows, [manifest], {"judge": Batched(4)}, store, "score")
+    parts, manifests = [], []
+    for number in range(3):
+        parts.append(shard_rows(rows, number, 3))
+        manifests.append(manifest.with_name(f"part-{number}.jsonl"))
+        film_shard(parts[-1], Painter(videos=0), store, manifests[-1], "film")
+    together = pd.concat(parts, ignore_index=True)
+    shutil.rmtree(store.folder / "scores")
+    scores = score_shard(together, manifests, {"judge": Batched(4)}, store, "score")
+    order = ["prompt_id", "candidate", "replicate"]
+    pd.testing.assert_frame_equal(
+        scores.sort_values(order, ignore_index=True), whole.sort_values(order, ignore_index=True), check_exact=True
+    )
+    shutil.rmtree(store.folder / "scores")
+    store.video(read_manifest(manifests[1])[0].key).write_bytes(b"damaged")
+    with pytest.raises(ScoreError, match="not the one that was filmed"):
+        score_shard(together, manifests, {"judge": Batched(4)}, store, "score")
+    assert [path.exists() for path in manifests] == [True, False, True]
 
 
 def test_rows_that_share_a_video_and_a_prompt_are_scored_once(tmp_path: Path) -> None:
@@ -315,7 +337,7 @@ def test_rows_that_share_a_video_and_a_prompt_are_scored_once(tmp_path: Path) ->
     store = Store(tmp_path / "store", "painter")
     film_shard(rows, Painter(), store, tmp_path / "0000.jsonl", "film")
     judge = Batched(8)
-    table = score_shard(rows, tmp_path / "0000.jsonl", {"judge": judge}, store, "score")
+    table = score_shard(rows, [tmp_path / "0000.jsonl"], {"judge": judge}, store, "score")
     assert [len(batch) for batch in judge.batches] == [2]
     assert table["VQ"][0] == table["VQ"][1] != table["VQ"][2]
 
@@ -332,7 +354,7 @@ def test_the_papers_three_rewards_fill_the_table_together(
     }
     adapter: TypeAdapter[Any] = TypeAdapter(dict[str, RewardConfig])
     configs = adapter.validate_python({name: {"kind": name, **entry} for name, entry in entries.items()})
-    whole = score_shard(rows, manifest, load_rewards(configs, reward_models), store, "score")
+    whole = score_shard(rows, [manifest], load_rewards(configs, reward_models), store, "score")
     assert np.isfinite(whole[list(DIMENSIONS)].to_numpy()).all()
     assert whole[list(DIMENSIONS)].round(5).nunique().min() == 7
 
@@ -342,14 +364,14 @@ def test_the_papers_three_rewards_fill_the_table_together(
         part = shard_rows(rows, number, 3)
         film_shard(part, Painter(videos=0), store, manifest.with_name(f"{number}.jsonl"), "film")
         parts.append(
-            score_shard(part, manifest.with_name(f"{number}.jsonl"), load_rewards(configs, reward_models), store, "s")
+            score_shard(part, [manifest.with_name(f"{number}.jsonl")], load_rewards(configs, reward_models), store, "s")
         )
     pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole, check_exact=True)
 
 
 def test_gather_follows_the_prompts_table_and_adds_the_five_scale(filmed: Filmed, tmp_path: Path) -> None:
     rows, manifest, store = filmed
-    rewards = score_shard(rows, manifest, {"judge": Judge()}, store, "score")
+    rewards = score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
     table = gather(rows, [rewards.iloc[3:], rewards.iloc[:3].iloc[::-1]])
     pd.testing.assert_frame_equal(table[list(rows.columns)], rows)
     assert table["key"].tolist() == rewards["key"].tolist()
@@ -361,7 +383,7 @@ def test_gather_follows_the_prompts_table_and_adds_the_five_scale(filmed: Filmed
 
 def test_gather_names_the_first_row_without_rewards(filmed: Filmed) -> None:
     rows, manifest, store = filmed
-    rewards = score_shard(rows, manifest, {"judge": Judge()}, store, "score")
+    rewards = score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
     with pytest.raises(InputError, match=r"'prompt_id': 'pa box', 'candidate': 0.*and 1 more rows"):
         gather(rows, [rewards.iloc[:2]])
 
@@ -371,10 +393,10 @@ def test_an_empty_shard_goes_through_the_schemas(filmed: Filmed, tmp_path: Path)
     nothing = shard_rows(rows, 5, 2)
     film_shard(nothing, Painter(videos=0), store, tmp_path / "0005.jsonl", "film")
     judge = Judge()
-    empty = score_shard(nothing, tmp_path / "0005.jsonl", {"judge": judge}, store, "score")
+    empty = score_shard(nothing, [tmp_path / "0005.jsonl"], {"judge": judge}, store, "score")
     assert not judge.prompts and len(empty) == 0
     write_table(empty, tmp_path / "empty.parquet", REWARDS)
-    write_table(score_shard(rows, manifest, {"judge": judge}, store, "score"), tmp_path / "full.parquet", REWARDS)
+    write_table(score_shard(rows, [manifest], {"judge": judge}, store, "score"), tmp_path / "full.parquet", REWARDS)
     shards = [read_table(tmp_path / f"{name}.parquet", REWARDS) for name in ("empty", "full", "empty")]
     table = gather(rows, shards)
     write_table(table, tmp_path / "scores.parquet", SCORES)

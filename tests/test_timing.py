@@ -18,7 +18,7 @@ def test_items_and_seconds_add_up_and_survive_the_file(tmp_path: Path) -> None:
     record.write(tmp_path / "x.timing.json")
     found = timing.read(tmp_path / "x.timing.json")
     assert found == record and found.items == 5
-    assert 0.03 <= found.seconds < 1 and found.peak_memory_mb > 1 and found.device
+    assert 0.03 <= found.seconds < 1 and found.job_seconds > found.seconds and found.peak_memory_mb > 1 and found.device
 
 
 def test_work_that_fails_does_not_count() -> None:

@@ -111,17 +111,25 @@ class VBenchPlan:
 
     def results(self, generator: str, name: str, refiner: str) -> list[str]:
         """What the jobs of one evaluation write."""
-        batch = f"evaluation/{name}/{refiner}"
-        folder = f"results/{generator}/{batch}/vbench"
+        folder = f"results/{generator}/evaluation/{name}/{refiner}/vbench"
+        each = max(1, self._config.vbench.shard_size // self._config.evaluation.sets[name].replicates)
+        return [
+            f"{folder}/{dimension}/{number:04}.json"
+            for dimension, prompts in self._judged(name).items()
+            for number in range(shard_count(prompts, each))
+        ]
+
+    def judgements(self, name: str) -> int:
+        """How many videos of a refiner are judged on a set, summed over the set's dimensions, at most."""
+        return sum(self._judged(name).values()) * self._config.evaluation.sets[name].replicates
+
+    def _judged(self, name: str) -> dict[str, int]:
+        """How many prompts of a set are judged for each dimension, at most."""
         settings = self.set(name)
-        found = []
-        for dimension in settings.names:
-            prompts = self._plan.prompts(batch)
-            if settings.mode == "standard":  # each is judged for some dimensions only
-                prompts = min(prompts, DIMENSIONS[dimension].prompts)
-            each = max(1, self._config.vbench.shard_size // self._config.evaluation.sets[name].replicates)
-            found += [f"{folder}/{dimension}/{number:04}.json" for number in range(shard_count(prompts, each))]
-        return found
+        prompts = self._plan.prompts(f"evaluation/{name}/{next(iter(self._config.refiners))}")  # the same of each
+        if settings.mode == "standard":  # each is judged for some dimensions only
+            return {dimension: min(prompts, DIMENSIONS[dimension].prompts) for dimension in settings.names}
+        return dict.fromkeys(settings.names, prompts)
 
     def arms(self, generators: list[str], table: str) -> list[dict[str, str | None]]:
         """The rows of a table, with the files they come from; none where VBench is left out."""
