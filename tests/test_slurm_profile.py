@@ -3,11 +3,16 @@
 import re
 import resource
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
 from test_workflow import ROOT, workspace
+
+from promptavideo.config import check
+from promptavideo.estimate import Estimate
+from promptavideo.settings import lay
 
 PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
 SOURCE = "\n".join(path.read_text() for path in [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))])
@@ -90,6 +95,17 @@ def test_the_papers_scale_is_planned_in_seconds_and_few_jobs(tmp_path: Path, gen
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    jobs = int(re.search(r"^total\s+(\d+)$", run.stdout + run.stderr, re.MULTILINE).group(1))
-    assert 1000 < jobs <= 3000
+    counted = {
+        rule: int(count) for rule, count in re.findall(r"^(\w+)\s+(\d+)$", run.stdout + run.stderr, re.MULTILINE)
+    }
+    assert 800 < counted["total"] <= 2000
+    planned = Counter[str]()
+    layers = {name: yaml.safe_load((ROOT / name).read_text()) for name in ("config.yaml", "paper.yaml")}
+    for row in Estimate(check(lay(layers)[0], ROOT), ROOT).rows(generator):
+        planned[row.stage.split()[-1]] += row.jobs
+    assert planned["film"] == counted["film"] and planned["score"] == counted["score"]
+    assert planned["train"] == counted["sft"] + counted["dpo"]
+    assert planned["vbench"] == counted["vbench_dimension"] > 0
+    assert counted["candidates"] < planned["sample"] < counted["candidates"] + counted["refine"]
+    assert counted["score"] < counted["film"] / 10
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 30  # of processors, on busy ones too
