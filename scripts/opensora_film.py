@@ -3,7 +3,7 @@
 Its scripts/inference.py draws the noise of all prompts from one random stream, so that a video would depend on its
 place in the file. It also obeys its prompts: `{"reference_path": ...}` in one opens a file or an address. So that
 script runs here as it is, except for these functions: what reads the prompts gives texts and nothing else, names come
-from our file, and noise comes from each video's seed.
+from our file, and noise comes from each video's seed. OUTPUT/record.json names the weights that it read.
 
     python opensora_film.py PROMPTS.jsonl OUTPUT CONFIG [further arguments of scripts/inference.py]
 
@@ -13,6 +13,7 @@ PROMPTS.jsonl holds {"text", "seed", "output"} a line. Written for Python 3.9, a
 import importlib.util
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def main(prompts: str, output: str, arguments: "list[str]") -> None:
     """Run scripts/inference.py of the current folder over a file of prompts."""
     with Path(prompts).open(encoding="utf-8") as stream:
         jobs = [json.loads(line) for line in stream]
+    weights = _note_weights()
     sys.path.insert(0, str(Path.cwd()))
     spec = importlib.util.spec_from_file_location("opensora_inference", "scripts/inference.py")
     assert spec is not None and spec.loader is not None
@@ -46,6 +48,21 @@ def main(prompts: str, output: str, arguments: "list[str]") -> None:
     inference.main()
     if len(filmed) != len(jobs):
         sys.exit(f"noise was drawn for {len(filmed)} of {len(jobs)} videos: this is not Open-Sora v1.2.0")
+    Path(output, "record.json").write_text(json.dumps({"weights": weights}), encoding="utf-8")
+
+
+def _note_weights() -> "dict[str, str]":
+    """The Hub's repositories and commits of which files are opened from now on: paths in its cache name both."""
+    found: dict[str, str] = {}
+
+    def note(event: str, arguments: Any) -> None:
+        if event == "open" and isinstance(arguments[0], (str, os.PathLike)):
+            named = re.search(r"models--([^/]+)/snapshots/([0-9a-f]{40})/", os.fspath(arguments[0]))
+            if named:
+                found[named[1].replace("--", "/", 1)] = named[2]
+
+    sys.addaudithook(note)
+    return found
 
 
 def _replace(inference: Any, jobs: "list[dict[str, Any]]") -> "list[int]":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -164,6 +165,46 @@ class TestFilm:
         )
 
 
+class TestRecord:
+    """What films is recorded, never what this project has installed."""
+
+    def test_the_commands_own_interpreter_reports_its_packages(self, tmp_path: Path, checkout: Path) -> None:
+        venv = tmp_path / "own"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+        (site,) = venv.glob("lib/python*/site-packages")
+        (site / "colossalai-0.3.7.dist-info").mkdir()
+        (site / "colossalai-0.3.7.dist-info/METADATA").write_text("Name: colossalai\nVersion: 0.3.7\n")
+        command = ["env", "--", str(venv / "bin/python"), "{checkout}/film.py", "{prompts}", "{output}"]
+        config = configure(checkout, command=command, environment={})
+        found = CommandGenerator(config, "generators.own", None, tmp_path / "work").environment()
+        assert found == {"python": platform.python_version(), "packages": {"colossalai": "0.3.7"}}
+
+    @pytest.mark.parametrize("lines", ["exec true", "exit 3", "echo no JSON", "echo '[1]'"])
+    def test_a_command_without_an_interpreter_that_answers_credits_nobody(
+        self, tmp_path: Path, checkout: Path, lines: str
+    ) -> None:
+        for name in ("run.sh", "python"):
+            (checkout / name).write_text(f"#!/bin/sh\n{lines}\n")
+            (checkout / name).chmod(0o755)
+            config = configure(checkout, command=[str(checkout / name), "{prompts}", "{output}"])
+            found = CommandGenerator(config, "generators.own", None, tmp_path / "work").environment()
+            assert found == {"python": "unknown", "packages": {}}
+
+    def test_what_the_command_leaves_for_the_record_is_taken(
+        self, tmp_path: Path, checkout: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        said = '\nPath(output, "record.json").write_text(json.dumps({"weights": {"a/b": "c0"}, "python": "3.9"}))\n'
+        (checkout / "film.py").write_text(FILM + said)
+        generator = CommandGenerator(configure(checkout), "generators.own", None, tmp_path / "work")
+        assert "weights" not in generator.environment()
+        assert len(list(generator.film(["a"], [1]))) == 1
+        found = generator.environment()
+        assert (found["weights"], found["python"]) == ({"a/b": "c0"}, "3.9") and found["packages"]
+        (checkout / "film.py").write_text(FILM + '\nPath(output, "record.json").write_text("[1]")\n')
+        assert len(list(generator.film(["a"], [2]))) == 1
+        assert "generators.own.command: leaves a record.json that holds no JSON object ([1])" in caplog.text
+
+
 class TestFaults:
     def test_what_a_failing_command_filmed_is_kept_and_its_log_is_shown(
         self, tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
@@ -262,7 +303,11 @@ class TestVersion:
         return checkout
 
     def test_the_one_checked_out_will_do(self, tmp_path: Path, repository: Path) -> None:
-        CommandGenerator(configure(repository, version="v1"), "generators.own", None, tmp_path)
+        generator = CommandGenerator(configure(repository, version="v1"), "generators.own", None, tmp_path)
+        commit = subprocess.run(
+            ["git", "-C", repository, "rev-parse", "v1"], capture_output=True, text=True, check=True
+        )
+        assert generator.environment()["commit"] == commit.stdout.strip()
 
     def test_another_one_an_unknown_one_and_changed_files_are_refused(self, tmp_path: Path, repository: Path) -> None:
         with pytest.raises(InputError, match="git cannot tell whether v2 is checked out"):
@@ -337,6 +382,17 @@ class TestOpenSora:
         assert np.array_equal(two, clips(["a ball"], [2])[0])
         assert np.array_equal(three, clips(["a b", "|0|a box|1|a ball {}"], [7, 1])[1])
         assert not np.array_equal(one, three)
+
+    def test_the_weights_that_it_read_are_recorded(self, tmp_path: Path, config: CommandConfig) -> None:
+        cached = tmp_path / "hub/models--hpcai-tech--OpenSora-STDiT-v3/snapshots" / ("0" * 39 + "a")
+        cached.mkdir(parents=True)
+        (cached / "config.json").write_text("{}")
+        script = tmp_path / "open-sora/scripts/inference.py"
+        reads = f"def main():\n    Path({str(cached / 'config.json')!r}).read_text()\n"
+        script.write_text(OPEN_SORA.replace("def main():\n", reads))
+        generator = CommandGenerator(config, "generators.own", None, tmp_path / "work")
+        assert len(list(generator.film(["a ball"], [1]))) == 1
+        assert generator.environment()["weights"] == {"hpcai-tech/OpenSora-STDiT-v3": "0" * 39 + "a"}
 
     def test_another_version_of_the_script_is_refused(self, tmp_path: Path, config: CommandConfig) -> None:
         script = tmp_path / "open-sora/scripts/inference.py"

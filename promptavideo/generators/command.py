@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -25,6 +26,8 @@ from promptavideo.settings import Section
 from promptavideo.store import VideoFile
 from promptavideo.video import read_video
 
+log = logging.getLogger(__name__)
+
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 """What `{scripts}` stands for."""
 
@@ -40,6 +43,18 @@ TAIL = 30
 
 GRACE_S = 10.0
 """What a command has to end by itself once it is told to."""
+
+RECORD = "record.json"
+"""What a command may leave in `{output}` for the record of its videos: an object, such as {"weights": {...}}."""
+
+ASK = (
+    "import json, platform; from importlib import metadata; print(json.dumps({'python': platform.python_version(), "
+    "'packages': {str(one.metadata['Name']): one.version for one in metadata.distributions()}}))"
+)
+"""Asks an interpreter what it is and has; one line, since `conda run` takes no other."""
+
+ASK_S = 300.0
+"""What an interpreter has to answer."""
 
 
 class CommandConfig(Section):
@@ -140,6 +155,7 @@ class CommandGenerator(Generator):
         self._digest = check_model(model).digest if model else None
         self._checkout = Path(config.checkout).resolve() if config.checkout else None
         self._device = accelerator()
+        self._said: dict[str, Any] = {}
 
     def identity(self) -> dict[str, Any]:
         """The command, its version and the model's digest; not how many videos a call makes."""
@@ -148,6 +164,35 @@ class CommandGenerator(Generator):
     def circumstances(self) -> dict[str, Any]:
         """The hardware of this machine."""
         return {"device": self._device}
+
+    def environment(self) -> dict[str, Any]:
+        """What films, never what this process has: interpreter, all packages, the checkout's commit, and what else the
+        command has left to record.
+
+        Packages are those that the interpreter named in the command reports; `python` is unknown where none is named.
+        """
+        found: dict[str, Any] = {"python": "unknown", "packages": {}} | self._ask()
+        if self._checkout and (self._checkout / ".git").exists():
+            found["commit"] = _git(self._checkout, self.config.version, self._entry, "rev-parse", "HEAD")
+        return found | self._said
+
+    def _ask(self) -> dict[str, Any]:
+        """What the command's own interpreter answers, if it has one."""
+        command = self._resolved(self._work, self._work, 0)
+        python = [place for place, part in enumerate(command) if re.fullmatch(r"python(\d+(\.\d+)?)?", Path(part).name)]
+        if not python:
+            return {}
+        self._work.mkdir(parents=True, exist_ok=True)
+        try:
+            answer = subprocess.run(
+                [*command[: python[0] + 1], "-c", ASK], cwd=self._checkout or self._work, env=self._environment(),
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=ASK_S,
+            )  # fmt: skip
+            found = json.loads(answer.stdout.splitlines()[-1])
+            return {"python": str(found["python"]), "packages": dict(sorted(found["packages"].items()))}
+        except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError, AttributeError) as error:
+            log.warning("%s.command: its interpreter does not report its packages (%s)", self._entry, error)
+            return {}
 
     def film(self, texts: Sequence[str], seeds: Sequence[int]) -> Iterator[Made]:
         """Film up to `batch_size` texts by one call; see `Generator.film`.
@@ -183,18 +228,13 @@ class CommandGenerator(Generator):
         lines = [json.dumps(job) if config.prompts == "jsonl" else " ".join(job["text"].split()) for job in jobs]
         prompts = folder / ("prompts.jsonl" if config.prompts == "jsonl" else "prompts.txt")
         prompts.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        values = {
-            "prompts": prompts, "output": output, "seed": jobs[0]["seed"], "checkout": self._checkout,
-            "model": self._model, "scripts": SCRIPTS,
-        }  # fmt: skip
-        command = [re.sub(r"\{([a-z_]+)\}", lambda match: str(values[match[1]]), part) for part in config.command]
-        passed = [name for name in (*INHERITED, *config.pass_environment) if name in os.environ]
+        command = self._resolved(prompts, output, jobs[0]["seed"])
         with (folder / "log.txt").open("wb") as written:
             try:
                 process = subprocess.Popen(
                     command,
                     cwd=self._checkout or folder,
-                    env={name: os.environ[name] for name in passed} | config.environment,
+                    env=self._environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=written,
                     stderr=subprocess.STDOUT,
@@ -212,10 +252,37 @@ class CommandGenerator(Generator):
                 _stop(process)
         if config.prompts == "lines" and (made := output / config.output).exists():
             made.replace(output / jobs[0]["output"])
+        if (record := output / RECORD).is_file():
+            self._said = self._read(record)
         if status == 0:
             return None
         what = f"ended with status {status}" if status is not None else f"did not end within {config.timeout_s:g} s"
         return InputError(f"{self._entry}.command: {what}; what it has filmed is kept. {self._tail(folder)}")
+
+    def _read(self, record: Path) -> dict[str, Any]:
+        """What the command has left for the record; nothing that stops the work, since the videos are there."""
+        text = record.read_text(encoding="utf-8", errors="replace")
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if isinstance(found, dict):
+            return found
+        log.warning("%s.command: leaves a %s that holds no JSON object (%.200s)", self._entry, RECORD, text)
+        return {}
+
+    def _resolved(self, prompts: Path, output: Path, seed: int) -> list[str]:
+        """The command with its placeholders filled in."""
+        values = {
+            "prompts": prompts, "output": output, "seed": seed, "checkout": self._checkout, "model": self._model,
+            "scripts": SCRIPTS,
+        }  # fmt: skip
+        return [re.sub(r"\{([a-z_]+)\}", lambda match: str(values[match[1]]), part) for part in self.config.command]
+
+    def _environment(self) -> dict[str, str]:
+        """The variables that the command sees."""
+        passed = [name for name in (*INHERITED, *self.config.pass_environment) if name in os.environ]
+        return {name: os.environ[name] for name in passed} | self.config.environment
 
     def _tail(self, folder: Path) -> str:
         """The end of a call's log, for a message, without what was handed on and may be a secret."""
@@ -253,29 +320,30 @@ def check_command(config: CommandConfig, entry: str) -> None:
 
 def _check_version(checkout: Path, version: str, entry: str) -> None:
     """Check that a git repository has a version checked out, unchanged."""
-
-    def git(*arguments: str) -> str:
-        try:
-            answer = subprocess.run(
-                ["git", "-C", checkout, *arguments], capture_output=True, text=True, check=True, timeout=60
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            said = (getattr(error, "stderr", None) or str(error)).strip()
-            raise InputError(
-                f"{entry}.version: git cannot tell whether {version} is checked out in {checkout} ({said})"
-            ) from error
-        return answer.stdout.strip()
-
-    wanted = git("rev-parse", "--verify", "--end-of-options", f"{version}^{{commit}}")
-    found = git("rev-parse", "HEAD")
+    wanted = _git(checkout, version, entry, "rev-parse", "--verify", "--end-of-options", f"{version}^{{commit}}")
+    found = _git(checkout, version, entry, "rev-parse", "HEAD")
     if found != wanted:
         raise InputError(f"{entry}.version: {checkout} has {found} checked out, not {version} ({wanted})")
-    changed = git("status", "--porcelain", "--untracked-files=no")
+    changed = _git(checkout, version, entry, "status", "--porcelain", "--untracked-files=no")
     if changed:
         raise InputError(
             f"{entry}.version: files of {checkout} differ from {version} ({changed.splitlines()[0].strip()}, ...); "
             "commit the changes and name that commit"
         )
+
+
+def _git(checkout: Path, version: str, entry: str, *arguments: str) -> str:
+    """What git answers in a checkout."""
+    try:
+        answer = subprocess.run(
+            ["git", "-C", checkout, *arguments], capture_output=True, text=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip()
+        raise InputError(
+            f"{entry}.version: git cannot tell whether {version} is checked out in {checkout} ({said})"
+        ) from error
+    return answer.stdout.strip()
 
 
 def _whole(path: Path) -> bool:
