@@ -230,13 +230,13 @@ def test_an_unknown_pipeline_or_argument_is_refused() -> None:
         text = message(changed(f"{key}/sampling/{reserved}", "x"))
         assert text.startswith(f"generators.mini-t2v.sampling.{reserved}: LattePipeline takes no such setting")
     text = message(changed(f"{key}/pipeline", "StableVideoDiffusionPipeline"))
-    assert "StableVideoDiffusionPipeline cannot be used, its call takes no prompt" in text
+    assert "StableVideoDiffusionPipeline needs image, which no configuration gives" in text
 
 
 @pytest.mark.parametrize(
     ("pipeline", "setting"),
     [
-        ("CogVideoXPipeline", "use_dynamic_cfg"),
+        ("CogVideoXPipeline", "eta"),
         ("WanPipeline", "guidance_scale_2"),
         ("HunyuanVideoPipeline", "true_cfg_scale"),
         ("MochiPipeline", "num_frames"),

@@ -54,6 +54,11 @@ def equal(one: Clip, two: Clip) -> bool:
 
 
 class TestPipelines:
+    def test_a_size_that_the_pipeline_rounds_is_refused(self, wan: Path) -> None:
+        config = configure(**WAN | {"sampling": {**WAN_SAMPLING, "num_frames": 6}})
+        with pytest.raises(InputError, match=r"gave videos of 5 where sampling\.num_frames is 6"):
+            DiffusersGenerator(config, wan).film(["a", "b"], [1, 2])
+
     @pytest.mark.parametrize(("name", "entry", "frames"), [("ltx", LTX, 9), ("wan", WAN, 5)])
     def test_films_by_configuration_alone(
         self, request: pytest.FixtureRequest, name: str, entry: dict[str, Any], frames: int
@@ -216,6 +221,50 @@ class TestCheck:
     def test_settings_are_checked_against_the_source(self, fields: dict[str, Any], words: str) -> None:
         with pytest.raises(InputError, match=rf"generators\.mine\.{words}"):
             check_pipeline("mine", configure(**LTX, **fields))
+
+    @pytest.mark.parametrize(
+        ("pipeline", "words"),
+        [
+            ("WanImageToVideoPipeline", "needs image, which no configuration gives"),
+            ("WanAnimatePipeline", "needs image, pose_video, face_video, which no"),
+            ("LTXImageToVideoPipeline", "needs image, which no"),  # None by its signature, and then an error
+            ("CogVideoXVideoToVideoPipeline", "needs video, which no"),
+            ("StableDiffusionPipeline", "gives images, nsfw_content_detected and no video"),
+            ("AudioLDM2Pipeline", "gives audios and no video"),
+        ],
+    )
+    def test_a_pipeline_that_makes_no_videos_of_texts_is_refused(self, pipeline: str, words: str) -> None:
+        with pytest.raises(InputError, match=rf"generators\.mine\.pipeline: {pipeline} {words}"):
+            check_pipeline("mine", configure(pipeline=pipeline))
+
+    @pytest.mark.parametrize(
+        ("fields", "words"),
+        [
+            ({"sampling": {"num_inference_steps": 5.5}}, r"sampling.num_inference_steps: \w+ takes int and no f.* \(5.5\)"),
+            ({"sampling": {"num_inference_steps": True}}, r"sampling.num_inference_steps: \w+ takes int and no bool"),
+            ({"sampling": {"guidance_scale": "high"}}, r"sampling.guidance_scale: \w+ takes float and no s.* \('high'\)"),
+            ({"sampling": {"guidance_scale": [3, 4]}}, "sampling.guidance_scale: LTXPipeline takes float and no list"),
+            ({"sampling": {"timesteps": 4}}, r"sampling.timesteps: LTXPipeline takes list\[int\] and no int"),
+            ({"sampling": {"timesteps": [999.5]}}, r"sampling.timesteps: LTXPipeline takes list\[int\] and no list"),
+            ({"sampling": {"prompt_embeds": 1.0}}, r"sampling.prompt_embeds: \w+ takes torch.Tensor and no float"),
+            (
+                {"scheduler": {"name": "FlowMatchEulerDiscreteScheduler", "settings": {"shift": "low"}}},
+                "scheduler.settings.shift: FlowMatchEulerDiscreteScheduler takes float and no str",
+            ),
+            (
+                {"cache": {"name": "FirstBlockCache", "settings": {"threshold": "low"}}, "batch_size": 1},
+                "cache.settings.threshold: FirstBlockCacheConfig takes float and no str",
+            ),
+        ],
+    )  # fmt: skip
+    def test_values_of_another_type_are_refused(self, fields: dict[str, Any], words: str) -> None:
+        with pytest.raises(InputError, match=rf"generators\.mine\.{words}"):
+            check_pipeline("mine", configure(**LTX | fields))
+
+    def test_values_of_the_annotated_types_are_taken(self) -> None:
+        sampling = {"guidance_scale": 3, "timesteps": [999, 500], "num_frames": 9, "decode_timestep": [0.05]}
+        check_pipeline("mine", configure(pipeline="LTXPipeline", sampling=sampling))
+        check_pipeline("mine", configure(pipeline="LTXConditionPipeline", sampling={"num_frames": 9}))
 
     @pytest.mark.parametrize(
         ("pipeline", "good", "bad", "instead"),

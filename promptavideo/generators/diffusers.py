@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 OFFLOADS = ("none", "model", "sequential")
 """Where weights wait, from fastest to what needs least GPU memory."""
 
+SIZES = {"num_frames": 1, "video_length": 1, "height": 2, "width": 3}
+"""Arguments that say how large a video is, and the axes of the frames that they are the length of."""
+
 DENOISERS = ("transformer", "transformer_2", "unet")
 
 
@@ -102,8 +105,18 @@ class DiffusersGenerator(Generator):
                 f"{self.config.pipeline} gave frames that are not numbers in {self.config.dtype}; try bfloat16, or "
                 "component_dtypes: {vae: float32}"
             )
+        self._check_size(numbers.shape)
         pixels = np.round(np.clip(numbers, 0, 1) * 255).astype(np.uint8)
         return [Clip(clip, self.config.fps) for clip in pixels]
+
+    def _check_size(self, shape: tuple[int, ...]) -> None:
+        """Check the shape [B, T, H, W, 3] of what the pipeline gave; some round what they are asked for."""
+        for name, axis in SIZES.items():
+            if name in self.config.sampling and self.config.sampling[name] != shape[axis]:
+                raise InputError(
+                    f"{self.config.pipeline} gave videos of {shape[axis]} where sampling.{name} is "
+                    f"{self.config.sampling[name]}; set it to what the pipeline can film"
+                )
 
     def _call(self, texts: Sequence[str], seeds: Sequence[int]) -> Any:
         import torch

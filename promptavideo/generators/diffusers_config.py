@@ -1,5 +1,7 @@
 """The configuration of a diffusers generator, and what is checked of it before anything runs."""
 
+import ast
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -7,7 +9,15 @@ from pydantic import Field, model_validator
 
 from promptavideo.dtypes import Dtype
 from promptavideo.errors import InputError
-from promptavideo.generators.source import Source, arguments, check_settings, fields
+from promptavideo.generators.source import (
+    Source,
+    arguments,
+    check_names,
+    check_settings,
+    fields,
+    required,
+    returned,
+)
 from promptavideo.settings import Section, Value
 
 PASSED = ("prompt", "negative_prompt", "generator", "output_type")
@@ -15,6 +25,9 @@ PASSED = ("prompt", "negative_prompt", "generator", "output_type")
 
 RESERVED = (*PASSED, "return_dict", "num_videos_per_prompt", "latents")
 """What the configuration must not set."""
+
+MADE_FROM = re.compile(r"(Image|Video)To(?:Video|World)")
+"""In the name of a pipeline whose call takes it by its signature, but fails without an image or a video."""
 
 
 @dataclass(frozen=True)
@@ -150,29 +163,45 @@ def check_pipeline(name: str, config: DiffusersConfig) -> None:
     if source is None:
         return
     pipeline = source.find(config.pipeline, f"{where}.pipeline")
+    _check_makes_videos(f"{where}.pipeline", pipeline)
     if (known := arguments(pipeline, "__call__")) is not None:
         for argument in PASSED:
             if argument not in known:
                 raise InputError(f"{where}.pipeline: {config.pipeline} cannot be used, its call takes no {argument}")
-        check_settings(f"{where}.sampling", config.pipeline, config.sampling, known - set(RESERVED))
+        settable = {name: kind for name, kind in known.items() if name not in RESERVED}
+        check_settings(f"{where}.sampling", config.pipeline, config.sampling, settable)
     if (components := arguments(pipeline, "__init__")) is not None:
-        check_settings(f"{where}.component_dtypes", config.pipeline, config.component_dtypes, components)
+        check_names(f"{where}.component_dtypes", config.pipeline, config.component_dtypes, components)
         if config.quantisation:
             key = f"{where}.quantisation.components"
-            check_settings(key, config.pipeline, config.quantisation.components, components)
+            check_names(key, config.pipeline, config.quantisation.components, components)
     if config.scheduler:
         key = f"{where}.scheduler"
-        settable = arguments(source.find(config.scheduler.name, f"{key}.name"), "__init__")
-        if settable is not None:
-            check_settings(f"{key}.settings", config.scheduler.name, config.scheduler.settings, settable)
+        taken = arguments(source.find(config.scheduler.name, f"{key}.name"), "__init__")
+        if taken is not None:
+            check_settings(f"{key}.settings", config.scheduler.name, config.scheduler.settings, taken)
     if config.cache:
         hook = f"{config.cache.name}Config"
         settable = {
-            field
-            for field in fields(source.find(hook, f"{where}.cache.name"))
+            field: kind
+            for field, kind in fields(source.find(hook, f"{where}.cache.name")).items()
             if not field.endswith(("callback", "dtype"))
         }
         check_settings(f"{where}.cache.settings", hook, config.cache.settings, settable)
+
+
+def _check_makes_videos(where: str, pipeline: ast.ClassDef) -> None:
+    """Refuse a pipeline that films no text alone, or makes something else of it."""
+    lacking = [name for name in required(pipeline, "__call__") if name not in PASSED]
+    if not lacking and (made_from := MADE_FROM.search(pipeline.name)):
+        lacking = [made_from[1].lower()]
+    if lacking:
+        raise InputError(
+            f"{where}: {pipeline.name} needs {', '.join(lacking)}, which no configuration gives; take a pipeline that "
+            "makes videos of texts"
+        )
+    if (given := returned(pipeline, "__call__")) and "frames" not in given:
+        raise InputError(f"{where}: {pipeline.name} gives {', '.join(sorted(given))} and no video")
 
 
 def _check_frames(where: str, config: DiffusersConfig) -> None:

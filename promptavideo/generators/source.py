@@ -3,7 +3,7 @@
 import ast
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -34,23 +34,48 @@ class Source:
         return found
 
 
-def arguments(found: ast.ClassDef, function: str) -> set[str] | None:
+Types = Mapping[str, ast.expr | None]
+"""The settings that a class takes by name, and the annotation of each."""
+
+
+def arguments(found: ast.ClassDef, function: str) -> Types | None:
     """The arguments of a class's own function; None if it does not tell (it inherits the function, or takes any)."""
-    for node in found.body:
-        if isinstance(node, ast.FunctionDef) and node.name == function and node.args.kwarg is None:
-            return {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)} - {"self"}
-    return None
+    node = _function(found, function)
+    if node is None or node.args.kwarg is not None:
+        return None
+    taken = (*node.args.args, *node.args.kwonlyargs)
+    return {argument.arg: argument.annotation for argument in taken if argument.arg != "self"}
 
 
-def fields(found: ast.ClassDef) -> set[str]:
+def required(found: ast.ClassDef, function: str) -> list[str]:
+    """The arguments of a class's own function that have no default."""
+    node = _function(found, function)
+    if node is None:
+        return []
+    positional = [argument.arg for argument in node.args.args if argument.arg != "self"]
+    keyword = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    given = len(positional) - len(node.args.defaults)
+    return [*positional[:given], *(argument.arg for argument, default in keyword if default is None)]
+
+
+def returned(found: ast.ClassDef, function: str) -> set[str]:
+    """The names of what a class's own function gives, `frames` of `return WanPipelineOutput(frames=video)`."""
+    node = _function(found, function)
+    calls = (one.value for one in ast.walk(node) if isinstance(one, ast.Return)) if node else ()
+    return {word.arg for call in calls if isinstance(call, ast.Call) for word in call.keywords if word.arg}
+
+
+def fields(found: ast.ClassDef) -> Types:
     """The fields of a data class."""
     return {
-        node.target.id for node in found.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        node.target.id: node.annotation
+        for node in found.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }
 
 
-def check_settings(where: str, owner: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Check that a class takes every setting that is given to it.
+def check_names(where: str, owner: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Check that a class has every name that is given to it.
 
     Raises:
         InputError: It does not; the message begins with `where`.
@@ -59,6 +84,58 @@ def check_settings(where: str, owner: str, given: Iterable[str], known: Iterable
     for name in given:
         if name not in known:
             raise InputError(f"{where}.{name}: {owner} takes no such setting; known: {', '.join(known) or 'none'}")
+
+
+def check_settings(where: str, owner: str, given: Mapping[str, object], known: Types) -> None:
+    """Check that a class takes every setting that is given to it, and values of these types.
+
+    Raises:
+        InputError: It does not; the message begins with `where`.
+    """
+    check_names(where, owner, given, known)
+    for name, value in given.items():
+        annotation = known[name]
+        if annotation is not None and not _fits(value, annotation):
+            wanted = ast.unparse(annotation).replace(" | None", "")
+            raise InputError(f"{where}.{name}: {owner} takes {wanted} and no {type(value).__name__} ({value!r:.60})")
+
+
+def _function(found: ast.ClassDef, name: str) -> ast.FunctionDef | None:
+    return next((node for node in found.body if isinstance(node, ast.FunctionDef) and node.name == name), None)
+
+
+_PLAIN: dict[str, Callable[[object], bool]] = {
+    "bool": lambda value: isinstance(value, bool),
+    "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    "float": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "str": lambda value: isinstance(value, str),
+}
+
+
+def _fits(value: object, annotation: ast.expr) -> bool:
+    """Whether a number, a text or a list of them is of an annotated type; of a type that YAML has not, none is."""
+    match annotation:
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _fits(value, left) or _fits(value, right)
+        case ast.Name(id=name) if name in _PLAIN:
+            return _PLAIN[name](value)
+        case ast.Name(id="list" | "List" | "tuple" | "Tuple"):
+            return isinstance(value, list)
+        case ast.Name(id="Any" | "object"):
+            return True
+        case ast.Constant(value=str(text)):  # an annotation in quotes
+            return _fits(value, ast.parse(text, mode="eval").body)
+        case ast.Subscript(value=ast.Name(id="Optional"), slice=inner):
+            return _fits(value, inner)
+        case ast.Subscript(value=ast.Name(id="Union"), slice=ast.Tuple(elts=parts)):
+            return any(_fits(value, part) for part in parts)
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
+            parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            return value in [part.value for part in parts if isinstance(part, ast.Constant)]
+        case ast.Subscript(value=ast.Name(id="list" | "List" | "tuple" | "Tuple"), slice=inner):
+            parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            return isinstance(value, list) and all(any(_fits(one, part) for part in parts) for one in value)
+    return False
 
 
 @cache
