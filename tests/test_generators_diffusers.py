@@ -240,9 +240,9 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("fields", "words"),
         [
-            ({"sampling": {"num_inference_steps": 5.5}}, r"sampling.num_inference_steps: \w+ takes int and no f.* \(5.5\)"),
+            ({"sampling": {"num_inference_steps": 5.5}}, r"sampling.num_inference_steps: \w+ takes int and no float"),
             ({"sampling": {"num_inference_steps": True}}, r"sampling.num_inference_steps: \w+ takes int and no bool"),
-            ({"sampling": {"guidance_scale": "high"}}, r"sampling.guidance_scale: \w+ takes float and no s.* \('high'\)"),
+            ({"sampling": {"guidance_scale": "high"}}, r"sampling.guidance_scale: \w+ takes float and no str"),
             ({"sampling": {"guidance_scale": [3, 4]}}, "sampling.guidance_scale: LTXPipeline takes float and no list"),
             ({"sampling": {"timesteps": 4}}, r"sampling.timesteps: LTXPipeline takes list\[int\] and no int"),
             ({"sampling": {"timesteps": [999.5]}}, r"sampling.timesteps: LTXPipeline takes list\[int\] and no list"),
