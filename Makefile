@@ -47,8 +47,9 @@ benchmark: .venv/run
 
 # Snakemake gives the edges in another order each time; sorted, the picture changes with the rules only.
 dag: .venv/run
+	set -e; picture=$$(snakemake --rulegraph mermaid-js); \
 	{ printf '# The rules and what they wait for\n\nOne box a rule, each standing for all its jobs. Made by `make dag`.\n\n```mermaid\nflowchart TB\n'; \
-	  snakemake --rulegraph mermaid-js | grep -e '\[' -e '-->' | LC_ALL=C sort; printf '```\n'; } > docs/dag.md
+	  echo "$$picture" | grep -e '\[' -e '-->' | LC_ALL=C sort; printf '```\n'; } > docs/dag.md
 
 # torch comes first and alone: its CPU build has the same version as the CUDA build, and pip's index decides.
 .venv/run: requirements.txt
