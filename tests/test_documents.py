@@ -28,11 +28,13 @@ import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from promptavideo.config import check
+from promptavideo.config import Config, check
 from promptavideo.plan import Plan
 from promptavideo.prompts import load_prompt_set
 from promptavideo.settings import Section, lay
 from promptavideo.vbench.plan import VBenchPlan
+
+pytestmark = pytest.mark.workflow
 
 ROOT = Path(__file__).parents[1]
 MARKDOWN = MarkdownIt().enable("table")
@@ -77,17 +79,17 @@ case "$*" in
   "config --get channel_priority --json") echo '{"get": {"channel_priority": "strict"}}' ;;
   "info --json") echo '{"conda_prefix": "/opt/conda", "platform": "linux-64"}' ;;
   "env create "*) while [ "$1" != -f ] && [ "$1" != --file ]; do shift; done; test -f "$2" ;;
+  "clean "*) ;;
   *) echo "the stand-in for conda does not know: $*" >&2; exit 1 ;;
 esac
 """
 
-FILES = subprocess.run(
-    ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-    cwd=ROOT,
-    check=True,
-    capture_output=True,
-    text=True,
-).stdout.split("\0")[:-1]
+LISTED = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+FILES = [
+    name
+    for name in subprocess.run(LISTED, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+    if name and (ROOT / name).is_file()
+]
 """What a clone holds."""
 
 CONFIG = {"config.yaml": yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))}
@@ -180,6 +182,12 @@ def blocks_of(document: str) -> Iterator[Block]:
 
 BLOCKS = [block for document in DOCUMENTS for block in blocks_of(document)]
 COMMANDS = [command for document in DOCUMENTS for command in commands_of(document)]
+NAMES = [
+    (Place(document, line), token.content)
+    for document in DOCUMENTS
+    for line, token in tokens(document)
+    if token.type == "code_inline" and not is_command(token.content)
+]
 
 
 def layers_of(block: Block) -> dict[str, Any]:
@@ -221,7 +229,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, words: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a reader in an activated environment would."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MAKEFLAGS")}
+    environment = {name: value for name, value in os.environ.items() if not re.match("PYTHONPATH|PYTEST|MAKE", name)}
     environment["PATH"] = f"{folder.parent / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.run(
         words, cwd=folder, env=environment | variables, capture_output=True, text=True, timeout=300, input="secret\n"
@@ -256,6 +264,20 @@ def test_a_yaml_block_is_accepted(block: Block, clone: Path) -> None:
     first, *_ = (one for one in COMMANDS if one.place.document == block.place.document and "--profile" in one.text)
     succeeds(clone, [*first.words[1], "-n"])
     (clone / file).write_text(before)
+
+
+@pytest.mark.parametrize("scale", ["config.yaml", "paper.yaml"])
+def test_settings_in_a_sentence_are_accepted(scale: str) -> None:
+    """Those that begin with a section of the configuration, or a key beside them."""
+    below = CONFIG | {scale: yaml.safe_load((ROOT / scale).read_text(encoding="utf-8"))}
+    tried = 0
+    for place, text in NAMES:
+        key, _, value = text.partition(": ")
+        if key in Config.model_fields and value:
+            raw, origins = lay(below | {str(place): yaml.safe_load(text)})
+            check(raw, ROOT, origins)
+            tried += 1
+    assert tried >= 3
 
 
 @pytest.mark.parametrize("block", **named(block for block in BLOCKS if block.language == "python"))
@@ -355,9 +377,10 @@ def test_a_command_does_what_the_document_says(
             collected = succeeds(clone, ["pytest", "--collect-only", "-q", *options, *one], **variables)
             assert "no tests collected" not in collected
         case ["python", script, *options]:
-            helped = succeeds(clone, ["python", script, "--help"], **variables)
-            assert {option for option in options if option.startswith("--")} <= set(re.findall(r"--[\w-]+", helped))
-            if f"python {script}" not in ALTERED:
+            if f"python {script}" in ALTERED:
+                helped = succeeds(clone, ["python", script, "--help"], **variables)
+                assert {option for option in options if option.startswith("--")} <= set(re.findall(r"--[\w-]+", helped))
+            else:
                 succeeds(clone, words, **variables)
         case ["conda" | "rm" | "read" | "export", *_]:
             succeeds(clone, ["bash", "-c", command.text], **variables)
@@ -381,12 +404,6 @@ def test_the_dag_is_that_of_the_rules_and_stays_where_it_cannot_be_drawn(clone: 
     assert (clone / "docs/dag.md").read_text() == drawn
 
 
-NAMES = [
-    (Place(document, line), token.content)
-    for document in DOCUMENTS
-    for line, token in tokens(document)
-    if token.type == "code_inline" and not is_command(token.content)
-]
 CODE = {
     name: (ROOT / name).read_text(encoding="utf-8")
     for name in FILES

@@ -109,12 +109,6 @@ def test_a_generator_is_added_in_under_20_lines() -> None:
     assert list(config.generators) == ["mini-t2v", "my-generator"]
 
 
-@pytest.mark.parametrize("document", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
-def test_examples_of_the_documents_are_yaml(document: str) -> None:
-    for block in examples(document):
-        assert isinstance(yaml.safe_load(block), dict)
-
-
 def test_another_round_changes_no_record_of_the_rounds_before() -> None:
     """A record that changed would be gathered anew, and all that follows from its scores."""
     paper = merged("paper.yaml")

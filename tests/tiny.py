@@ -121,3 +121,7 @@ def tiny_gpt2(folder: Path) -> Path:
     tokenizer.save_pretrained(folder)
     (folder / "tokenizer_config.json").write_text('{"model_max_length": 1024}')  # its end token is known to code alone
     return folder
+
+
+if __name__ == "__main__":
+    tiny_llama(ROOT / "tests/tiny-llama")  # of tests/smoke.yaml
