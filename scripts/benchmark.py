@@ -65,10 +65,10 @@ def main(options: Namespace) -> None:
 def _filming(config: Config, prompts: list[str]) -> list[Row]:
     """Videos a second: one pipeline call a prompt, against fixed-shape batches; the same threads for both."""
     name, entry = next(iter(config.generators.items()))
-    folder = Path("resources/models", *entry.models)
+    folders = [Path("resources/models", model) for model in entry.models]
     rates = []
     for batch_size in (1, entry.batch_size):
-        generator = load_generator(entry.model_copy(update={"batch_size": batch_size}), folder)
+        generator = load_generator(entry.model_copy(update={"batch_size": batch_size}), folders)
         generator.film(prompts[:batch_size], list(range(batch_size)))
 
         def film(generator=generator, batch_size=batch_size) -> int:  # type: ignore[no-untyped-def]
@@ -97,7 +97,7 @@ def _filming_dtypes(config: Config, prompts: list[str]) -> list[Row]:
     rates = []
     for dtype in _dtypes():
         settings = entry.model_copy(update={"batch_size": len(prompts), "dtype": dtype, "device": "cpu"})
-        generator = load_generator(settings, Path("resources/models", *entry.models))
+        generator = load_generator(settings, [Path("resources/models", model) for model in entry.models])
 
         def film(generator=generator) -> int:  # type: ignore[no-untyped-def]
             return len(list(generator.film(prompts, list(range(len(prompts))))))
@@ -148,7 +148,7 @@ def _student(config: Config, prompts: int) -> list[Row]:
         for name in ("mini-t2v-teacher", "mini-t2v"):
             entry = config.generators[name]
             (model,) = entry.models
-            generator = load_generator(entry, _fetched(config, model, Path(folder)))
+            generator = load_generator(entry, [_fetched(config, model, Path(folder))])
             spent = [0, 0.0]
 
             def film(  # type: ignore[no-untyped-def]

@@ -28,8 +28,8 @@ def main(options: Namespace) -> None:
     """Load the generator once and film what the store does not hold."""
     rows = shard_rows(read_table(options.prompts, PROMPTS), options.shard, options.shard_size)
     store = Store(options.store, options.generator)
-    (model,) = [options.models / name for name in options.settings.models] or [None]
-    generator = load_generator(options.settings, model, options.generator, store.work)
+    folders = [options.models / name for name in options.settings.models]
+    generator = load_generator(options.settings, folders, options.generator, store.work)
     timing = Timing()
     film_shard(rows, generator, store, options.manifest, options.stage, timing)
     timing.circumstances = (generator.environment() if timing.items else {}) | generator.circumstances()

@@ -19,7 +19,7 @@ parser.add_argument("--sheet", type=Path, required=True)
 
 def main(options: Namespace) -> None:
     """Film fresh scenes in good, short and bad wording, and compare."""
-    generator = load_generator(options.settings, options.model)
+    generator = load_generator(options.settings, [options.model])
 
     def film(texts: list[str], seeds: list[int]) -> list[Clip]:
         progress = Progress("card", len(texts), "videos")

@@ -165,7 +165,7 @@ class TestKey:
 
 class TestLoad:
     def test_the_registry_gives_a_generator(self, miniature: Path) -> None:
-        generator = load_generator(configure(), miniature)
+        generator = load_generator(configure(), [miniature])
         assert (generator.batch_size, generator.crf, generator.pixel_format) == (4, 12, "yuv420p")
 
     def test_another_pipeline_than_configured_is_refused(self, miniature: Path) -> None:

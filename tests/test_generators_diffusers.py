@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from tiny_pipelines import LTX_SAMPLING, WAN_SAMPLING, tiny_ltx, tiny_wan
+from tiny_pipelines import LTX_SAMPLING, WAN_SAMPLING, tiny_lora, tiny_ltx, tiny_wan
 
 from promptavideo.errors import InputError
 from promptavideo.generators import diffusers as module
@@ -196,6 +196,60 @@ class TestKey:
             "crf": 12,
             "pixel_format": "yuv420p",
         }
+
+
+class TestLoras:
+    @pytest.fixture(scope="class")
+    def lora(self, wan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return fetched(lambda folder: tiny_lora(folder, wan), tmp_path_factory.mktemp("lora"))
+
+    @staticmethod
+    def adapted(folder: Path, *loras: tuple[Path, float], **fields: Any) -> DiffusersGenerator:
+        entries = [{"model": f"lora-{place}", "weight": weight} for place, (_, weight) in enumerate(loras)]
+        config = configure(**WAN, loras=entries, **fields)
+        assert config.models == ["tiny", *(f"lora-{place}" for place in range(len(loras)))]
+        return DiffusersGenerator(config, folder, *(path for path, _ in loras))
+
+    def test_it_changes_videos_by_its_weight(self, wan: Path, lora: Path) -> None:
+        plain = DiffusersGenerator(configure(**WAN), wan)
+        clips = {}
+        for weight in (0.0, 0.5, 1.0):
+            clips[weight] = (generator := self.adapted(wan, (lora, weight))).film(["a"], [1])[0]
+            assert generator.key("a", 1) != plain.key("a", 1)
+        assert equal(clips[0.0], plain.film(["a"], [1])[0])
+        assert not equal(clips[1.0], clips[0.0]) and not equal(clips[1.0], clips[0.5])
+
+    def test_several_add_up(self, wan: Path, lora: Path) -> None:
+        twice = self.adapted(wan, (lora, 0.5), (lora, 0.5)).film(["a"], [1])[0]
+        once = self.adapted(wan, (lora, 1.0)).film(["a"], [1])[0]
+        assert np.abs(twice.frames.astype(int) - once.frames).max() <= 1
+
+    def test_its_files_are_part_of_the_key(self, wan: Path, lora: Path, tmp_path: Path) -> None:
+        other = fetched(lambda folder: tiny_lora(folder, wan, ("to_k",)), tmp_path)
+        assert self.adapted(wan, (lora, 1.0)).key("a", 1) != self.adapted(wan, (other, 1.0)).key("a", 1)
+
+    def test_one_of_another_model_is_refused(self, wan: Path, ltx: Path, tmp_path: Path) -> None:
+        other = fetched(lambda folder: tiny_lora(folder, ltx), tmp_path)
+        with pytest.raises(InputError, match="adapter"):
+            self.adapted(wan, (other, 1.0))
+
+    def test_one_that_fits_in_part_is_refused(self, wan: Path, lora: Path, tmp_path: Path) -> None:
+        from safetensors.torch import load_file, save_file
+
+        def more(folder: Path) -> Path:
+            (file,) = lora.rglob("*.safetensors")
+            weights = load_file(file)
+            extra = {key.replace("blocks.0", "blocks.77"): value.clone() for key, value in weights.items()}
+            folder.mkdir()
+            save_file(weights | extra, folder / "model.safetensors")
+            return folder
+
+        with pytest.raises(InputError, match=r"of the \d+ layers that this adapter changes are in"):
+            self.adapted(wan, (fetched(more, tmp_path), 1.0))
+
+    def test_a_component_that_is_not_there_is_refused_before_the_run(self) -> None:
+        with pytest.raises(InputError, match=r"loras\.0\.component\.transformer_3: WanPipeline takes no such setting"):
+            check_pipeline("mine", configure(**WAN, loras=[{"model": "x", "component": "transformer_3"}]))
 
 
 class TestCheck:

@@ -35,6 +35,19 @@ WAN_SAMPLING: dict[str, Any] = {
 }  # fmt: skip
 
 
+def tiny_lora(folder: Path, pipeline: Path, layers: tuple[str, ...] = ("to_q", "to_v")) -> Path:
+    """Save a random adapter of a pipeline's transformer into `folder`, as its trainers publish it."""
+    from diffusers import DiffusionPipeline
+    from peft import LoraConfig, get_peft_model_state_dict
+
+    torch.manual_seed(1)
+    loaded: Any = DiffusionPipeline.from_pretrained(pipeline)
+    loaded.transformer.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=list(layers), init_lora_weights=False))
+    weights = get_peft_model_state_dict(loaded.transformer)
+    loaded.save_lora_weights(folder, transformer_lora_layers=weights)
+    return folder
+
+
 def tiny_ltx(folder: Path) -> Path:
     """Save a random LTXPipeline into `folder`; frames come in 8N+1, sides in multiples of 32."""
     torch.manual_seed(0)

@@ -1,5 +1,6 @@
 """Generators: one small module a kind. A new kind is a module here and a line in each function below."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -43,12 +44,14 @@ def check_ready(name: str, config: GeneratorConfig) -> None:
             read_key(config.key_variable, config.base_url, entry)
 
 
-def load_generator(config: GeneratorConfig, model: Path | None, name: str = "", work: Path | None = None) -> Generator:
+def load_generator(
+    config: GeneratorConfig, folders: Sequence[Path], name: str = "", work: Path | None = None
+) -> Generator:
     """Load the generator of a configuration entry.
 
     Args:
         config: The entry.
-        model: The folder of its model; None if it names none.
+        folders: The folders of its `models`, in their order.
         name: Its name, for messages.
         work: Folder for what commands and endpoints make and for what was ordered of them, the same in each job; a
             diffusers generator needs none.
@@ -59,8 +62,10 @@ def load_generator(config: GeneratorConfig, model: Path | None, name: str = "", 
     entry = f"generators.{name}"
     match config:
         case DiffusersConfig():
-            return DiffusersGenerator(config, require(model, f"{entry}: needs the folder of its model"))
+            return DiffusersGenerator(config, *folders)
         case CommandConfig():
-            return CommandGenerator(config, entry, model, require(work, f"{entry}: needs a folder to work in"))
+            return CommandGenerator(
+                config, entry, next(iter(folders), None), require(work, f"{entry}: needs a folder to work in")
+            )
         case OpenAIVideoConfig():
             return OpenAIVideoGenerator(config, entry, require(work, f"{entry}: needs a folder to work in"))

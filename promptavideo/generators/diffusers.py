@@ -36,12 +36,13 @@ class DiffusersGenerator(Generator):
     _as_published: Sequence[str] = ()
     """The tokenizers that transformers reads otherwise than their files say, so that they were loaded from these."""
 
-    def __init__(self, config: DiffusersConfig, folder: Path) -> None:
+    def __init__(self, config: DiffusersConfig, folder: Path, *loras: Path) -> None:
         """Load the pipeline.
 
         Args:
             config: Its configuration entry.
             folder: The model's folder, in diffusers format.
+            loras: Those of its adapters.
 
         Raises:
             InputError: The folder is no such pipeline, it lacks what a setting asks for, or a GPU is required and there
@@ -52,6 +53,7 @@ class DiffusersGenerator(Generator):
 
         self.crf, self.pixel_format = config.crf, config.pixel_format
         self._folder, self._model = folder, check_model(folder).digest
+        self._loras = [(lora, check_model(lora).digest) for lora in loras]
         gpu = torch.cuda.is_available()
         if config.device == "cuda" and not gpu:
             raise InputError(
@@ -74,6 +76,9 @@ class DiffusersGenerator(Generator):
         settings = self.config.model_dump(exclude=set(PLANNING))
         told = self.config.model_dump(exclude_defaults=True)
         kept = {key: settings[key] for key in settings if key not in ADDED or key in told}
+        if "loras" in kept:
+            pairs = zip(kept["loras"], self._loras, strict=True)
+            kept["loras"] = [lora | {"model": digest} for lora, (_, digest) in pairs]
         # Only where transformers reads a tokenizer otherwise than its file says: those videos were other ones before.
         tokenizers = {"tokenizers": self._as_published} if self._as_published else {}
         return {"model": self._model, **kept, **tokenizers}
@@ -197,6 +202,7 @@ class DiffusersGenerator(Generator):
         for wanted, name in ((config.vae_tiling, "enable_tiling"), (config.vae_slicing, "enable_slicing")):
             if wanted:
                 self._ability("vae", name)()
+        self._add_loras()
         for denoiser in DENOISERS:
             if pipeline.components.get(denoiser) is None:
                 continue
@@ -208,6 +214,15 @@ class DiffusersGenerator(Generator):
                     self._ability(denoiser, name)(mode=config.compile.mode, dynamic=False)
                 except ValueError as error:
                     raise InputError(f"{config.pipeline}: compile.regional is not possible ({error})") from error
+
+    def _add_loras(self) -> None:
+        """Load every adapter into its component and set its weight."""
+        weights: dict[str, dict[str, float]] = {}
+        for place, (lora, (folder, _)) in enumerate(zip(self.config.loras, self._loras, strict=True)):
+            load_lora(self._pipeline, folder, lora.component, f"lora_{place}")
+            weights.setdefault(lora.component, {})[f"lora_{place}"] = lora.weight
+        for component, adapters in weights.items():
+            self._ability(component, "set_adapters")(list(adapters), list(adapters.values()))
 
     def _cache_config(self) -> Any:
         import diffusers
@@ -282,6 +297,42 @@ class DiffusersGenerator(Generator):
             )  # fmt: skip
             if self._fits(self._place):
                 return
+
+
+def load_lora(pipeline: Any, folder: Path, component: str, name: str) -> None:
+    """Load an adapter into a component of a pipeline, whole.
+
+    Args:
+        pipeline: A diffusers pipeline.
+        folder: The adapter's folder, with one .safetensors file in a form that diffusers reads.
+        component: Name of the component.
+        name: What the adapter is called from then on.
+
+    Raises:
+        InputError: The folder holds none or several, or parts of the adapter fit nothing in the component.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    files = sorted(folder.rglob("*.safetensors"))
+    if len(files) != 1:
+        raise InputError(f"{folder}: holds {len(files)} .safetensors files; choose the adapter's by allow_patterns")
+    if not hasattr(pipeline, "load_lora_weights"):
+        raise InputError(f"{type(pipeline).__name__}: takes no adapters; take loras out")
+    second = {"load_into_transformer_2": True} if component == "transformer_2" else {}
+    try:
+        found = pipeline.lora_state_dict(folder, weight_name=str(files[0].relative_to(folder)), local_files_only=True)
+        weights = found[0] if isinstance(found, tuple) else found
+        pipeline.load_lora_weights(weights, adapter_name=name, **second)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise InputError(f"{files[0]}: cannot be loaded as an adapter ({error!s:.500})") from error
+    given = sum(key.endswith(("lora_A.weight", "lora.down.weight")) for key in weights)
+    layers = (one for one in getattr(pipeline, component).modules() if isinstance(one, BaseTunerLayer))
+    taken = sum(name in getattr(layer, "lora_A", ()) for layer in layers)
+    if not taken or taken < given:
+        raise InputError(
+            f"{files[0]}: {taken} of the {given} layers that this adapter changes are in the pipeline's {component}; "
+            "it was made for another model or component"
+        )
 
 
 def _resolved(config: DiffusersConfig, device: str, entry: str) -> DiffusersConfig:

@@ -84,6 +84,16 @@ class CacheHook(Section):
     """Its fields: spatial_attention_block_skip_range, threshold, ..."""
 
 
+class Lora(Section):
+    """A low-rank adapter of the denoiser, such as one that lets it film in 4 steps."""
+
+    model: str
+    """Name in the model registry; of the hub's files, `allow_patterns` chooses the one."""
+    weight: float = 1.0
+    component: str = "transformer"
+    """Of the pipeline: Wan 2.2 has a `transformer_2` beside its `transformer`, with an adapter of its own."""
+
+
 class DiffusersConfig(Section):
     """A generator that is a diffusers pipeline."""
 
@@ -118,6 +128,8 @@ class DiffusersConfig(Section):
     compile: Compile | None = None
     quantisation: Quantisation | None = None
     cache: CacheHook | None = None
+    loras: list[Lora] = Field(default_factory=list)
+    """Adapters that are added up."""
     crf: int = Field(12, ge=0, le=51)
     pixel_format: Literal["yuv420p", "yuv444p"] = "yuv420p"
     seconds_per_video: float = Field(gt=0)
@@ -126,7 +138,7 @@ class DiffusersConfig(Section):
     @property
     def models(self) -> list[str]:
         """Names in the model registry."""
-        return [self.model]
+        return [self.model, *(lora.model for lora in self.loras)]
 
     def decides(self) -> dict[str, Any]:
         """What decides which videos come out, the model by its name."""
@@ -143,10 +155,10 @@ class DiffusersConfig(Section):
 
 
 PLANNING = ("model", "device", "offload", "max_frames", "seconds_per_video")
-"""Settings that are no part of a video's key. The model counts with its files' digest. Offload moves weights between
+"""Settings that are no part of a video's key. Models count with their files' digest. Offload moves weights between
 memories; what is computed on them is the same, on the same device."""
 
-ADDED = ("component_dtypes", "scheduler", "vae_tiling", "vae_slicing", "compile", "quantisation", "cache")
+ADDED = ("component_dtypes", "scheduler", "vae_tiling", "vae_slicing", "compile", "quantisation", "cache", "loras")
 """Settings that count only when they are set, so that they could be added without renaming the videos made before."""
 
 
@@ -172,6 +184,8 @@ def check_pipeline(name: str, config: DiffusersConfig) -> None:
         check_settings(f"{where}.sampling", config.pipeline, config.sampling, settable)
     if (components := arguments(pipeline, "__init__")) is not None:
         check_names(f"{where}.component_dtypes", config.pipeline, config.component_dtypes, components)
+        for place, lora in enumerate(config.loras):
+            check_names(f"{where}.loras.{place}.component", config.pipeline, [lora.component], components)
         if config.quantisation:
             key = f"{where}.quantisation.components"
             check_names(key, config.pipeline, config.quantisation.components, components)
