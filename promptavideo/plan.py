@@ -144,7 +144,6 @@ class Plan:
                 "set": name,
                 "refiner": refiner,
                 "scores": self._scores(generator, name, refiner),
-                "prompts_file": self.config.prompt_sets[entry.prompts].path,
                 "booster": self.booster(generator, refiner),
             }
             for generator in generators

@@ -12,6 +12,8 @@ import pandas as pd
 from promptavideo.files import sha256
 from promptavideo.hardware import computed_on
 from promptavideo.models import check_model
+from promptavideo.prompts import PromptSet
+from promptavideo.records import read_record
 from promptavideo.timing import Timing
 
 if TYPE_CHECKING:
@@ -68,6 +70,27 @@ def texts(config: "Config", generator: str, batch: str) -> dict[str, Any]:
     if refiner.kind == "promptist":
         said["models"] = {name: config.models[name].model_dump(mode="json") for name in refiner.models}
     return said
+
+
+def prompt_set(name: str, settings: PromptSet, root: Path) -> dict[str, Any]:
+    """Which file, or which revision of which dataset, a prompt set is of, and which slice of it.
+
+    Args:
+        name: The set's name.
+        settings: Its entry.
+        root: Folder that its path is relative to.
+
+    Raises:
+        InputError: The record of its source is missing.
+    """
+    path = root / settings.path
+    said = {"name": name, **settings.model_dump(mode="json", exclude_none=True), "sha256": sha256(path)}
+    if settings.source is None:
+        return said
+    origin = read_record(path.with_suffix(".json"), dict[str, Any], "record of a source of captions")
+    dataset = {**origin["source"], **{key: origin[key] for key in ("revision", "rows", "usable", "kept")}}
+    # A commit says what its files hold.
+    return said | {"dataset": dataset if origin["revision"] else dataset | {"files": origin["files"]}}
 
 
 def videos(
@@ -134,7 +157,7 @@ def jobs(timings: Iterable[Timing], made: str = "videos") -> list[dict[str, Any]
 
 
 def row(
-    arm: Mapping[str, str], scores: pd.DataFrame, origin: Mapping[str, Any], prompts_file: Path, booster: Path | None
+    arm: Mapping[str, str], scores: pd.DataFrame, origin: Mapping[str, Any], booster: Path | None
 ) -> dict[str, Any]:
     """The origin of one table row.
 
@@ -142,14 +165,12 @@ def row(
         arm: Its generator, set and refiner.
         scores: The `schemas.SCORES` table behind it.
         origin: The record beside that table.
-        prompts_file: The file its prompt set was read from.
         booster: The folder of the booster behind the refiner, if it is one.
     """
     return {
         **arm,
         "scores": dict(origin),
         "video_seeds": sorted(int(seed) for seed in scores["seed"].unique()),
-        "prompts_file": {"path": str(prompts_file), "sha256": sha256(prompts_file)},
         "booster": json.loads((booster / "booster.json").read_text(encoding="utf-8")) if booster else None,
     }
 

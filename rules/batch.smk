@@ -106,9 +106,13 @@ rule gather:
             PLAN.scored_together(wildcards.generator, wildcards.batch)
         ),
         folder=subpath(output[0], parent=True),
+        # Derived from the output, since other settings that give the same prompts gather nothing anew; see evolution.smk.
+        prompt_set=lambda wildcards, output: PLAN.prompt_set(wildcards.batch),
+        prompts=lambda wildcards, output: prompts_entry(wildcards.batch),
         run=lambda wildcards: run_record(wildcards.generator, wildcards.batch),
     message:
         "Gather the scores of {wildcards.generator} {wildcards.batch}"
     shell:
         "python scripts/gather.py {params.folder} --filmed {params.filmed} --scored {params.scored} --generator {params.generator:q} "
-        "--rewards {params.rewards:q} --models {params.models:q} --run {params.run:q} --written {input.written} --log {log}"
+        "--rewards {params.rewards:q} --models {params.models:q} --prompt-set {params.prompt_set} "
+        "--prompts {params.prompts:q} --run {params.run:q} --written {input.written} --log {log}"

@@ -197,6 +197,11 @@ def run_record(generator, batch):
     )
 
 
+def prompts_entry(batch):
+    """The prompt set that a batch films, as JSON."""
+    return section(f"prompt_sets.{PLAN.prompt_set(batch)}")
+
+
 def written(wildcards):
     """The record of what wrote a batch's texts; evolution's operators keep a ledger, a pilot films what users wrote."""
     unrecorded = wildcards.batch.startswith("evolution/") or wildcards.batch == "pilot"

@@ -91,6 +91,11 @@ rule vbench_gather:
         models=lambda wildcards: PLAN.as_json(
             CONFIG.generators[wildcards.generator].models
         ),
+        # Derived from the output, since other settings that give the same prompts gather nothing anew; see evolution.smk.
+        prompt_set=lambda wildcards, output: PLAN.prompt_set(
+            f"evaluation/{wildcards.set}"
+        ),
+        prompts=lambda wildcards, output: prompts_entry(f"evaluation/{wildcards.set}"),
         run=lambda wildcards: run_record(
             wildcards.generator, f"evaluation/{wildcards.set}/{wildcards.refiner}"
         ),
@@ -99,7 +104,8 @@ rule vbench_gather:
     shell:
         "python scripts/vbench_gather.py {params.folder} --settings {params.settings:q} --results {input.results} "
         "--manifests {input.manifests} --checkpoints {input.checkpoints} --generator {params.generator:q} "
-        "--models {params.models:q} --written {input.written} --run {params.run:q} --log {log}"
+        "--models {params.models:q} --written {input.written} --prompt-set {params.prompt_set} "
+        "--prompts {params.prompts:q} --run {params.run:q} --log {log}"
 
 
 rule vbench_table:

@@ -7,6 +7,7 @@ from pathlib import Path
 from promptavideo import cli, provenance, timing
 from promptavideo.files import atomic_path
 from promptavideo.hardware import environment
+from promptavideo.prompts import PromptSet
 from promptavideo.schemas import PROMPTS, REWARDS, SCORES, read_table, write_table
 from promptavideo.scoring import gather
 from promptavideo.store import read_manifest
@@ -19,6 +20,8 @@ parser.add_argument("--generator", type=json.loads, required=True, help="its con
 parser.add_argument("--rewards", type=json.loads, required=True, help="likewise")
 parser.add_argument("--models", type=json.loads, required=True, help="names of the models that both load")
 parser.add_argument("--written", type=Path, nargs="*", default=[], help="the records of what wrote the texts")
+parser.add_argument("--prompt-set", required=True, help="name of the batch's prompt set")
+parser.add_argument("--prompts", type=cli.settings(PromptSet), required=True, help="its entry")
 parser.add_argument("--run", type=json.loads, required=True, help="what else to record of the run")
 
 
@@ -29,6 +32,7 @@ def main(options: Namespace) -> None:
     table = gather(read_table(options.batch / "prompts.parquet", PROMPTS), rewards)
     origin = {"code": provenance.code_version(Path()), "environment": environment(provenance.ARITHMETIC)} | options.run
     origin |= {"generator": options.generator, "rewards": options.rewards}
+    origin |= {"prompt_set": provenance.prompt_set(options.prompt_set, options.prompts, Path())}
     origin |= {"models": [provenance.model(Path("resources/models", name)) for name in options.models]}
     entries = [entry for shard in filmed for entry in read_manifest(options.batch / "videos" / f"{shard}.jsonl")]
     filming, scoring = (

@@ -8,6 +8,7 @@ from pathlib import Path
 from promptavideo import cli, provenance, timing
 from promptavideo.files import atomic_path
 from promptavideo.hardware import environment
+from promptavideo.prompts import PromptSet
 from promptavideo.schemas import VBENCH_SCORES, write_table
 from promptavideo.store import read_manifest
 from promptavideo.vbench.config import VBenchSet
@@ -24,6 +25,8 @@ parser.add_argument("--checkpoints", type=Path, nargs="*", default=[], help="rec
 parser.add_argument("--generator", type=json.loads, required=True, help="its configuration entry, for the record")
 parser.add_argument("--models", type=json.loads, required=True, help="names of the models that it loads")
 parser.add_argument("--written", type=Path, nargs="*", default=[], help="the records of what wrote the texts")
+parser.add_argument("--prompt-set", required=True, help="name of the batch's prompt set")
+parser.add_argument("--prompts", type=cli.settings(PromptSet), required=True, help="its entry")
 parser.add_argument("--run", type=json.loads, required=True, help="what else to record of the run")
 
 
@@ -34,6 +37,7 @@ def main(options: Namespace) -> None:
     entries = [entry for path in options.manifests for entry in read_manifest(path)]
     origin = {"code": provenance.code_version(Path()), "environment": environment(provenance.ARITHMETIC)} | options.run
     origin |= {"generator": options.generator, "vbench": options.settings.model_dump(mode="json")}
+    origin |= {"prompt_set": provenance.prompt_set(options.prompt_set, options.prompts, Path())}
     origin |= {"models": [provenance.model(Path("resources/models", name)) for name in options.models]}
     origin |= {"checkpoints": [json.loads(path.read_text(encoding="utf-8")) for path in options.checkpoints]}
     origin |= {

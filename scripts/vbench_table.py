@@ -62,7 +62,6 @@ def _origin(arm: Mapping[str, str]) -> dict[str, Any]:
         {key: arm[key] for key in ("generator", "set", "refiner")},
         read_table(Path(arm["prompts"]), PROMPTS),
         json.loads(Path(arm["vbench"]).with_suffix(".provenance.json").read_text(encoding="utf-8")),
-        Path(arm["prompts_file"]),
         Path(arm["booster"]) if arm["booster"] else None,
     )
 

@@ -38,10 +38,7 @@ def main(options: Namespace) -> None:
     run = {"code": provenance.code_version(Path()), "scale": options.scale, "run_seed": options.seed}
     run |= {"environment": environment(provenance.ARITHMETIC)}
     rows = [
-        run
-        | provenance.row(
-            name, arm_scores, origin, Path(arm["prompts_file"]), Path(arm["booster"]) if arm["booster"] else None
-        )
+        run | provenance.row(name, arm_scores, origin, Path(arm["booster"]) if arm["booster"] else None)
         for name, arm_scores, origin, arm in zip(names, scores, origins, options.arms, strict=True)
     ]
     notes = footnotes(table, options.scale, provenance.hardware_of(rows), provenance.stand_ins_of(rows))

@@ -15,6 +15,7 @@ import yaml
 from fakes import prompts_table
 
 from promptavideo import cli, hardware, provenance
+from promptavideo.captions import LocalSource, read_source
 from promptavideo.config import check
 from promptavideo.errors import InputError, ScoreError, require
 from promptavideo.models import LocalModel, fetch
@@ -194,18 +195,17 @@ def test_a_row_tells_where_its_number_comes_from(tmp_path: Path) -> None:
     (tmp_path / "source/config.json").write_text("{}")
     (tmp_path / "source/model.safetensors").write_bytes(b"weights")
     fetch("tiny", LocalModel(kind="local", path=str(tmp_path / "source")), tmp_path / "tiny", {})
-    (tmp_path / "prompts.txt").write_text("a red ball\n")
     (tmp_path / "sft").mkdir()
     card: dict[str, Any] = {"stage": "sft", "dtype": "float32", "trained_on": [{"device": "GPU A"}]}
     (tmp_path / "sft/booster.json").write_text(json.dumps(card))
     scores = prompts_table({"a": ["x"], "b": ["y"]}, replicates=2)
     arm = {"generator": "mini", "set": "heldout", "refiner": "sft"}
     entries = [Entry(f"p{i}", 0, 0, "k", "s", 8, 8.0, "GPU A" if i else "GPU B") for i in range(4)]
-    scorings = [Timing(3, 1.5, "GPU A"), Timing(0, 0.0, "GPU C")]
+    scorings = [Timing(3, device="GPU A"), Timing(0, device="GPU C")]
     drawn = {"dtype": "bfloat16", "engine": "vllm 0.11.0", "packages": {"vllm": "0.11.0"}}
-    writings = [Timing(2, 1.0, "GPU A", circumstances=drawn), Timing(2, 1.0, "GPU A")]
+    writings = [Timing(2, device="GPU A", circumstances=drawn), Timing(2, device="GPU A")]
     origin = {"models": [provenance.model(tmp_path / "tiny")], **provenance.videos(scores, entries, scorings, writings)}
-    row = provenance.row(arm, scores, origin, tmp_path / "prompts.txt", tmp_path / "sft")
+    row = provenance.row(arm, scores, origin, tmp_path / "sft")
     assert row.items() >= {**arm, "booster": card}.items()
     assert row["scores"]["videos"] == 4 and row["scores"]["prompts"] == 2
     assert row["scores"]["filmed_on"] == {"GPU B": 1, "GPU A": 3} and row["scores"]["scored_on"] == {"GPU A": 3}
@@ -221,10 +221,35 @@ def test_a_row_tells_where_its_number_comes_from(tmp_path: Path) -> None:
         "texts written on GPU A in bfloat16 by vllm 0.11.0, GPU A in bfloat16 by transformers 5.23.0"
     ]
     assert row["video_seeds"] == sorted(scores["seed"])
-    assert row["prompts_file"]["sha256"] == hashlib.sha256(b"a red ball\n").hexdigest()
     assert row["scores"]["models"][0]["name"] == "tiny" and row["scores"]["models"][0]["digest"]
     assert json.loads(json.dumps(row)) == row
-    assert provenance.row(arm, scores, origin, tmp_path / "prompts.txt", None)["booster"] is None
+    assert provenance.row(arm, scores, origin, None)["booster"] is None
+
+
+def test_a_prompt_set_is_told_by_its_file_or_dataset_revision_and_slice(tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a red ball\n")
+    found = provenance.prompt_set("own", PromptSet(file="prompts.txt", first=0, count=1), tmp_path)
+    assert found.items() >= {"name": "own", "file": "prompts.txt", "first": 0, "count": 1}.items()
+    assert found["sha256"] == hashlib.sha256(b"a red ball\n").hexdigest() and "dataset" not in found
+
+    (tmp_path / "captions.csv").write_text("caption\na red ball\na blue box\nno. 123\n")
+    source = LocalSource(kind="local", path="captions.csv")
+    table, origin = (tmp_path / f"resources/prompts/clips.{suffix}" for suffix in ("parquet", "json"))
+    read_source("clips", source, tmp_path, table, origin)
+    found = provenance.prompt_set("learned", PromptSet(source="clips", first=1, count=1), tmp_path)
+    assert (found["source"], found["first"], found["count"]) == ("clips", 1, 1)
+    assert found["dataset"].items() >= {"kind": "local", "path": "captions.csv", "rows": 3, "usable": 2}.items()
+    digest = hashlib.sha256((tmp_path / "captions.csv").read_bytes()).hexdigest()
+    assert found["dataset"]["files"] == {"captions.csv": f"sha256:{digest}"}
+
+    said = json.loads(origin.read_text())
+    said |= {"revision": "c0ffee", "source": {"kind": "hub", "repo_id": "lab/videos", "revision": "unpinned"}}
+    origin.write_text(json.dumps(said))
+    dataset = provenance.prompt_set("learned", PromptSet(source="clips", count=1), tmp_path)["dataset"]
+    assert (dataset["repo_id"], dataset["revision"]) == ("lab/videos", "c0ffee")  # that was read, not what was asked
+    origin.unlink()
+    with pytest.raises(InputError, match=r"clips\.json: is no record of a source of captions"):
+        provenance.prompt_set("learned", PromptSet(source="clips", count=1), tmp_path)
 
 
 def test_the_texts_of_a_batch_are_told_by_what_wrote_them() -> None:
@@ -264,7 +289,10 @@ def test_a_job_ran_on_what_it_says_and_else_on_what_the_machine_has(
 
 def test_jobs_are_told_by_what_they_ran_on() -> None:
     one, other = {"packages": {"torch": "2"}}, {"packages": {"torch": "3"}, "offload": "model"}
-    timings = [Timing(3, 1, "A", 0, one), Timing(2, 1, "A", 0, one), Timing(1, 1, "A", 0, other), Timing(0, 0, "B")]
+    timings = [
+        *(Timing(items, device="A", circumstances=said) for items, said in ((3, one), (2, one), (1, other))),
+        Timing(0, device="B"),
+    ]
     assert provenance.jobs(timings) == [
         {"device": "A", **one, "jobs": 2, "videos": 5},
         {"device": "A", **other, "jobs": 1, "videos": 1},

@@ -81,7 +81,6 @@ def test_arms_are_every_set_and_refiner_with_their_files(plan: Plan) -> None:
         "set": "held.out",
         "refiner": "dpo-1",
         "scores": "results/mini-t2v-1.5/evaluation/held.out/dpo-1/scores.parquet",
-        "prompts_file": "resources/prompts/miniature-heldout.txt",
         "booster": "results/mini-t2v-1.5/boosters/dpo-1",
     }
     assert {arm["refiner"]: arm["booster"] for arm in arms}["llm"] is None

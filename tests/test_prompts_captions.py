@@ -399,8 +399,6 @@ class TestConfiguration:
         plan = Plan(configured(shard_size=50, evolution=self.EVOLUTION, heldout=heldout), ROOT)
         assert len(plan.shards("mini-t2v", "evolution/round-0")) == 60
         assert len(plan.shards("mini-t2v", "evaluation/heldout/original")) == 3
-        arm = next(arm for arm in plan.arms(["mini-t2v"]) if arm["set"] == "heldout")
-        assert arm["prompts_file"] == "resources/prompts/webvid.parquet"
 
     def test_sets_that_planning_cannot_compare_are_compared_when_they_are_read(self) -> None:
         plan = Plan(configured(evolution=self.EVOLUTION), ROOT)

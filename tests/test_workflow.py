@@ -130,7 +130,7 @@ def test_every_row_of_a_table_leads_back_to_what_made_it(finished: Path) -> None
         assert scores["rewards"] == {"pixels": {"kind": "pixels"}}
         assert [(model["name"], len(model["digest"])) for model in scores["models"]] == [("mini-t2v", 64)]
         assert (scores["videos"], scores["prompts"], len(row["video_seeds"])) == (6, 3, 6)
-        assert sum(scores["filmed_on"].values()) == 6 and row["prompts_file"]["sha256"]
+        assert sum(scores["filmed_on"].values()) == 6 and len(scores["prompt_set"]["sha256"]) == 64
         for job in scores["filming"] + scores["scoring"]:
             assert job["jobs"] and job["videos"] and job["device"] == job["processor"]
             assert job["packages"]["torch"] == version("torch")

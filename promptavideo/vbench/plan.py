@@ -136,7 +136,6 @@ class VBenchPlan:
         if self.left_out:
             return []
         name = self.tables[table]
-        prompt_set = self._config.prompt_sets[self._config.evaluation.sets[name].prompts]
         return [
             {
                 "generator": generator,
@@ -145,7 +144,6 @@ class VBenchPlan:
                 "prompts": f"{folder}/prompts.parquet",
                 "vbench": f"{folder}/vbench/scores.parquet",
                 "scores": f"{folder}/scores.parquet",
-                "prompts_file": prompt_set.path,
                 "booster": self._plan.booster(generator, refiner),
             }
             for generator in generators
