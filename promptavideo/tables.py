@@ -44,10 +44,6 @@ METHOD_NOTE = (
     "over prompts, resampled alike for all rows of a set. gain is the paired difference of avg to the original "
     "prompts; p_value is a two-sided paired permutation test, not corrected for the number of rows."
 )
-HARDWARE_NOTE = (
-    "Not all on the same hardware, in the same dtype and by the same engine, between which scores differ: {}."
-)
-STAND_IN_NOTE = "Not every text is what its refiner answered: {}."
 PAPER_NOTE = (
     'Rows with set "paper" are the numbers printed in Table 1 of Prompt-A-Video (arXiv 2412.15156), at the scale of '
     "that paper; cells that nobody published are empty."
@@ -205,25 +201,15 @@ def read_printed(path: Path, numbers: Sequence[str]) -> pd.DataFrame:
     return printed[needed].replace({"refiner": PRINTED_AS})
 
 
-def footnotes(
-    table: pd.DataFrame,
-    scale: Literal["laptop", "paper"],
-    hardware: Sequence[str] = (),
-    stand_ins: Sequence[str] = (),
-) -> list[str]:
+def footnotes(table: pd.DataFrame, scale: Literal["laptop", "paper"], remarks: Sequence[str] = ()) -> list[str]:
     """The notes that belong under a VideoScore table, for `write` and for the report.
 
     Args:
         table: The table, with or without the paper's rows.
         scale: The configuration's scale.
-        hardware: What was done on different hardware or in different dtypes (`provenance.hardware_of`).
-        stand_ins: Which texts are not what their refiners answered (`provenance.stand_ins_of`).
+        remarks: What the records of its rows call for (`provenance.remarks`).
     """
-    notes = [METHOD_NOTE]
-    if stand_ins:
-        notes.append(STAND_IN_NOTE.format("; ".join(stand_ins)))
-    if hardware:
-        notes.append(HARDWARE_NOTE.format("; ".join(hardware)))
+    notes = [METHOD_NOTE, *remarks]
     if (table["set"] == PAPER_SET).any():
         notes.append(PAPER_NOTE)
     if scale == "laptop":

@@ -7,6 +7,7 @@ sys.path.insert(0, workflow.basedir)
 
 from snakemake.common.configfile import load_configfile
 
+from promptavideo import published
 from promptavideo.config import check
 from promptavideo.errors import InputError
 from promptavideo.files import hold
@@ -30,6 +31,17 @@ try:
     VBENCH = VBenchPlan(PLAN)
 except InputError as error:
     raise WorkflowError(str(error))
+
+
+# Where the paper's models come from; what it is made of is not asked of a table at another scale.
+PUBLISHED = PLAN.as_json(
+    published.sources(
+        load_configfile(Path(workflow.basedir, "paper.yaml")),
+        Path(workflow.basedir, "resources/vbench/checkpoints.yaml"),
+    )
+    if CONFIG.scale == "paper"
+    else None
+)
 
 
 # Scripts run as commands; they find the library beside them, in any environment and on any node.

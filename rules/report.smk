@@ -28,12 +28,13 @@ rule videoscore:
         stem=subpath(output[0], strip_suffix=".csv"),
         paper=subpath(input.paper, parent=True),
         scale=CONFIG.scale,
+        published=PUBLISHED,
         seed=CONFIG.seed,
     message:
         "Compare the refiners in results/{wildcards.scope}/videoscore.csv"
     shell:
         "python scripts/videoscore_table.py --arms {params.arms:q} --bootstrap {params.bootstrap:q} "
-        "--paper {params.paper} --scale {params.scale} --seed {params.seed} --stem {params.stem} --log {log}"
+        "--paper {params.paper} --scale {params.scale} --published {params.published:q} --seed {params.seed} --stem {params.stem} --log {log}"
 
 
 rule figures:

@@ -140,9 +140,10 @@ rule vbench_table:
         bootstrap=PLAN.as_json(CONFIG.evaluation.bootstrap.model_dump()),
         stem=subpath(output[0], strip_suffix=".csv"),
         scale=CONFIG.scale,
+        published=PUBLISHED,
         seed=CONFIG.seed,
     message:
         "Compare the refiners in results/{wildcards.scope}/{wildcards.table}.csv"
     shell:
         "python scripts/vbench_table.py {params.kind} --arms {params.arms:q} --bootstrap {params.bootstrap:q} "
-        "--paper {input.paper} --scale {params.scale} --seed {params.seed} --stem {params.stem} --log {log}"
+        "--paper {input.paper} --scale {params.scale} --published {params.published:q} --seed {params.seed} --stem {params.stem} --log {log}"

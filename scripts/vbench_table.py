@@ -19,6 +19,7 @@ parser.add_argument("--arms", type=json.loads, required=True, help="JSON: genera
 parser.add_argument("--bootstrap", type=cli.settings(BootstrapConfig), required=True)
 parser.add_argument("--paper", type=Path, required=True, help="the paper's Table 8")
 parser.add_argument("--scale", choices=["laptop", "paper"], required=True)
+parser.add_argument("--published", type=json.loads, help="JSON: where the paper's models come from, at its scale")
 parser.add_argument("--seed", type=int, required=True, help="the run's seed, for the record")
 parser.add_argument("--stem", type=Path, required=True, help="output path without suffix")
 
@@ -29,8 +30,10 @@ def main(options: Namespace) -> None:
     run = {"code": provenance.code_version(Path()), "scale": options.scale, "run_seed": options.seed}
     origins = [run | {"environment": environment(provenance.ARITHMETIC)} | _origin(arm) for arm in options.arms]
     name = next((arm["set"] for arm in options.arms), "")
-    told = provenance.hardware_of(origins), provenance.stand_ins_of(origins)
-    notes = tables.notes(options.kind, rows, name, options.scale, *told)
+    if options.kind == "ablation":
+        for origin, arm in zip(origins, options.arms, strict=True):
+            origin["rewards"] = _read(Path(arm["scores"]))
+    notes = tables.notes(options.kind, rows, name, options.scale, provenance.remarks(origins, options.published))
     if options.kind == "main":
         ours = tables.vbench_table(rows, options.bootstrap)
         part = any(tables.part(row) for row in rows)
@@ -61,9 +64,15 @@ def _origin(arm: Mapping[str, str]) -> dict[str, Any]:
     return provenance.row(
         {key: arm[key] for key in ("generator", "set", "refiner")},
         read_table(Path(arm["prompts"]), PROMPTS),
-        json.loads(Path(arm["vbench"]).with_suffix(".provenance.json").read_text(encoding="utf-8")),
+        _read(Path(arm["vbench"])),
         Path(arm["booster"]) if arm["booster"] else None,
     )
+
+
+def _read(scores: Path) -> dict[str, Any]:
+    """The record of a scores table."""
+    found: dict[str, Any] = json.loads(scores.with_suffix(".provenance.json").read_text(encoding="utf-8"))
+    return found
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ parser.add_argument("--arms", type=json.loads, required=True, help="JSON: genera
 parser.add_argument("--bootstrap", type=cli.settings(BootstrapConfig), required=True)
 parser.add_argument("--paper", type=Path, required=True, help="folder of the paper's tables")
 parser.add_argument("--scale", choices=["laptop", "paper"], required=True)
+parser.add_argument("--published", type=json.loads, help="JSON: where the paper's models come from, at its scale")
 parser.add_argument("--seed", type=int, required=True, help="the run's seed, for the record")
 parser.add_argument("--stem", type=Path, required=True, help="output path without suffix")
 
@@ -41,7 +42,7 @@ def main(options: Namespace) -> None:
         run | provenance.row(name, arm_scores, origin, Path(arm["booster"]) if arm["booster"] else None)
         for name, arm_scores, origin, arm in zip(names, scores, origins, options.arms, strict=True)
     ]
-    notes = footnotes(table, options.scale, provenance.hardware_of(rows), provenance.stand_ins_of(rows))
+    notes = footnotes(table, options.scale, provenance.remarks(rows, options.published))
     write(table, options.stem, "Refiners compared on the seven rewards", notes)
     paper = {"source": "Prompt-A-Video (arXiv 2412.15156), Table 1", "file": "resources/paper/table1_videoscore.csv"}
     rows += [paper] * (len(table) - len(ours))

@@ -278,6 +278,21 @@ def test_the_texts_of_a_batch_are_told_by_what_wrote_them() -> None:
     assert texts("evaluation/heldout/p")["models"]["gpt2"]["revision"] == "607a30d7"
 
 
+def test_what_the_records_call_for_is_said_in_notes() -> None:
+    counted = {"texts": 9, "fallbacks": 2, "dropped": {"a refusal": 2}}
+    rows = [
+        {"generator": "big", "set": "own", "refiner": "llm", "scores": {"stand_ins": counted, "filmed_on": {"A": 1}}},
+        {"generator": "big", "scores": {"filmed_on": {"B": 1}, "models": [{"name": "m", "source": "lab/tiny"}]}},
+    ]
+    stand_ins, hardware = provenance.remarks(rows)
+    assert "2 of 9 texts of llm for big on own are the prompt itself (a refusal: 2)" in stand_ins
+    assert "videos filmed on A, B" in hardware
+    assert provenance.remarks(rows, ["lab/large"]) == [
+        provenance.OTHERS_NOTE.format("m (lab/tiny)"), stand_ins, hardware
+    ]  # fmt: skip
+    assert provenance.remarks(rows, ["lab/tiny"]) == [stand_ins, hardware]
+
+
 def test_a_job_ran_on_what_it_says_and_else_on_what_the_machine_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -8,12 +9,13 @@ from test_tables import FAST, PAPER, flat_scores
 
 from promptavideo.errors import InputError
 from promptavideo.headline import of_results
+from promptavideo.provenance import remarks
 from promptavideo.tables import Arm, footnotes, videoscore_table, with_paper_rows, write
 
 ROOT = Path(__file__).parents[1]
 
 
-def results(folder: Path, scale: str) -> Path:
+def results(folder: Path, scale: str, remarks: Sequence[str] = ()) -> Path:
     """Results of two generators, of which one has no contact sheet."""
     original, refined = flat_scores([2.0, 2.5, 3.0, 3.5]), flat_scores([2.25, 2.75, 3.5, 3.5])
     alone = flat_scores([2.5])
@@ -23,7 +25,7 @@ def results(folder: Path, scale: str) -> Path:
         Arm("other", "mine", "original", alone),
     ]
     table = with_paper_rows(videoscore_table(arms, FAST), PAPER)
-    write(table, folder / "tables/videoscore", "Title", footnotes(table, scale))
+    write(table, folder / "tables/videoscore", "Title", footnotes(table, scale, remarks))
     (folder / "mini-t2v/figures").mkdir(parents=True)
     (folder / "mini-t2v/figures/contact_sheet.png").touch()
     (folder / "report.html").touch()
@@ -50,6 +52,12 @@ def test_the_headline_is_the_gains_and_where_to_see_more(tmp_path: Path) -> None
 
 def test_real_models_are_compared_without_the_warning(tmp_path: Path) -> None:
     assert "comparable" not in of_results(results(tmp_path, "paper"))
+
+
+def test_stand_ins_are_told_at_the_papers_scale_too(tmp_path: Path) -> None:
+    row = {"generator": "big", "scores": {"models": [{"name": "cogvideox-5b", "kind": "local", "source": "/data/x"}]}}
+    text = of_results(results(tmp_path, "paper", remarks([row], ["THUDM/CogVideoX-5b"])))
+    assert "(perhaps stand-ins): cogvideox-5b (from this machine)." in " ".join(text.split())
 
 
 def test_the_command_prints_it_and_names_a_missing_table(tmp_path: Path) -> None:

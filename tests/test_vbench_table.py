@@ -410,8 +410,7 @@ def test_notes_say_what_the_numbers_are_and_what_is_missing() -> None:
 
     assert notes("main", whole, "vbench", "laptop", [])[2:] == [LAPTOP_NOTE]
     assert notes("main", [], "", "laptop", [])[2:] == [LEFT_OUT_NOTE, LAPTOP_NOTE]
-    (hardware,) = notes("main", whole, "vbench", "paper", ["filmed on H100, A100"])[2:]
-    assert "H100, A100" in hardware
+    assert notes("main", whole, "vbench", "paper", ["On an H100."])[2:] == ["On an H100."]
 
 
 def test_a_part_of_the_list_says_so_and_gets_no_papers_rows_beside_it() -> None:
@@ -421,12 +420,6 @@ def test_a_part_of_the_list_says_so_and_gets_no_papers_rows_beside_it() -> None:
     (told,) = notes("main", [few], "vbench", "paper", [])[1:]
     assert "128 of 946 prompts" in told and "the paper's rows are left out" in told
     assert vbench_table([few], FAST)["part"].tolist() == ["128 of 946 prompts"]
-
-
-def test_notes_name_texts_that_stand_in_for_an_answer() -> None:
-    whole = [judged(random_cells(0, prompts=2))]
-    (told,) = notes("main", whole, "vbench", "paper", [], ["2 of 9 texts of llm"])[2:]
-    assert "2 of 9 texts of llm" in told
 
 
 def test_notes_warn_of_what_compares_with_nobodys_numbers() -> None:

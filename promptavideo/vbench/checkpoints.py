@@ -64,6 +64,11 @@ class UrlCheckpoint(_Checkpoint):
     contents: dict[str, Digest] = Field(default_factory=dict)
     """{path below the folder of checkpoints: SHA-256} of files out of an archive whose own digest is not known."""
 
+    @property
+    def source(self) -> str:
+        """Where it comes from."""
+        return self.url
+
     @model_validator(mode="after")
     def _inside(self) -> Self:
         for path, member in self.files.items():
@@ -84,6 +89,11 @@ class HubCheckpoint(_Checkpoint):
     repo_id: RepoId
     revision: Revision
     allow_patterns: list[str] = Field(min_length=1)
+
+    @property
+    def source(self) -> str:
+        """Where it comes from."""
+        return self.repo_id
 
 
 Checkpoint = Annotated[UrlCheckpoint | HubCheckpoint, Field(discriminator="kind")]
@@ -131,7 +141,7 @@ def stage(name: str, entry: UrlCheckpoint | HubCheckpoint, cache: Path, output: 
             raise InputError(f"{name}: {path} has {found}, expected {digest}; correct the entry only if you trust it")
     record = Record(
         name=name,
-        source=entry.url if isinstance(entry, UrlCheckpoint) else entry.repo_id,
+        source=entry.source,
         revision=revision,
         files=files,
     )

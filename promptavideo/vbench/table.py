@@ -13,9 +13,7 @@ from scipy import stats
 from promptavideo.errors import InputError
 from promptavideo.seeds import derive
 from promptavideo.tables import (
-    HARDWARE_NOTE,
     LAPTOP_NOTE,
-    STAND_IN_NOTE,
     VIDEOSCORE,
     Arm,
     BootstrapConfig,
@@ -184,8 +182,7 @@ def notes(
     rows: Sequence[Judged],
     set_name: str,
     scale: Literal["laptop", "paper"],
-    hardware: Sequence[str],
-    stand_ins: Sequence[str] = (),
+    remarks: Sequence[str] = (),
 ) -> list[str]:
     """The notes that belong under a table of VBench.
 
@@ -194,16 +191,14 @@ def notes(
         rows: What it was made of; none where VBench was left out.
         set_name: The evaluation set.
         scale: The configuration's scale.
-        hardware: What was done on different hardware or in different dtypes (`provenance.hardware_of`).
-        stand_ins: Which texts are not what their refiners answered (`provenance.stand_ins_of`).
+        remarks: What the records of its rows call for (`provenance.remarks`).
     """
     parts = list(dict.fromkeys(part(row) for row in rows if part(row)))
     if kind == "ablation":
         lines = [ABLATION_NOTE]
     else:
         lines = [METHOD_NOTE, PART_NOTE.format(part=", ".join(parts)) if parts else PAPER_NOTE]
-    if stand_ins:
-        lines.append(STAND_IN_NOTE.format("; ".join(stand_ins)))
+    lines += remarks
     judged = set().union(*(row.scores["dimension"] for row in rows))
     missing = [name for name in DIMENSIONS if name not in judged]
     if not rows:
@@ -218,8 +213,6 @@ def notes(
         lines.append(f"Generators film in different ways, on which dynamic_degree and others depend: {told}.")
     if long := [row.generator for row in rows if row.listing.frames / row.listing.fps >= LONG_SECONDS]:
         lines.append(LONG_NOTE.format(generators=", ".join(dict.fromkeys(long)), seconds=LONG_SECONDS))
-    if hardware:
-        lines.append(HARDWARE_NOTE.format("; ".join(hardware)))
     if scale == "laptop":
         lines.append(LAPTOP_NOTE)
     return lines

@@ -1,0 +1,94 @@
+"""Stand-ins under the paper's names are told at the paper's scale."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from promptavideo.config import check
+from promptavideo.models import LocalModel, fetch
+from promptavideo.provenance import model, texts
+from promptavideo.published import others, sources
+from promptavideo.settings import lay
+
+ROOT = Path(__file__).parents[1]
+
+
+def read(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def paper() -> list[str]:
+    return sources(read("paper.yaml"), ROOT / "resources/vbench/checkpoints.yaml")
+
+
+def row(name: str = "cogvideox-5b", /, **scores: Any) -> dict[str, Any]:
+    return {"generator": name, "set": "webvid-test", "refiner": "dpo-2", "scores": scores}
+
+
+def fetched(name: str, source: str, kind: str = "hub") -> dict[str, Any]:
+    return {"name": name, "kind": kind, "source": source, "revision": "c0ffee", "digest": "d"}
+
+
+def refined(refiner: str, *overlays: str, generator: str = "cogvideox-5b", **changes: Any) -> dict[str, Any]:
+    """The record of a refiner's texts at the paper's scale, under some changes."""
+    layers = {name: read(name) for name in ("config.yaml", "paper.yaml", *overlays)}
+    config = check(lay({**layers, "changes": changes})[0], ROOT)
+    return row(generator, texts=texts(config, generator, f"evaluation/webvid-test/{refiner}"))
+
+
+def test_the_papers_own_models_judges_and_endpoints_need_no_word(paper: list[str]) -> None:
+    rows = [
+        row(models=[fetched("cogvideox-5b", "THUDM/CogVideoX-5b"), fetched("videoscore", "TIGER-Lab/VideoScore")]),
+        row(models=[fetched("under-another-name", "THUDM/CogVideoX-5b")]),
+        {**row(), "booster": {"base_model": fetched("llama-3-8b-instruct", "meta-llama/Meta-Llama-3-8B-Instruct")}},
+        {"source": "Prompt-A-Video (arXiv 2412.15156), Table 1", "file": "resources/paper/table1_videoscore.csv"},
+        *(refined(name) for name in ("promptist", "glm-4", "original")),
+        refined("gpt-4o", generator="open-sora-1.2"),
+    ]
+    assert others(rows, paper) == []
+
+
+def test_a_folder_or_file_of_this_machine_may_hold_anything(paper: list[str], tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny/model.safetensors").write_bytes(b"weights")
+    fetch("cogvideox-5b", LocalModel(kind="local", path=str(tmp_path / "tiny")), tmp_path / "cogvideox-5b", {})
+    rows = [
+        row(models=[model(tmp_path / "cogvideox-5b")]),
+        row(models=[fetched("laion-aesthetic", "file:///data/head.pth", "url")]),
+        row(checkpoints=[{"name": "clip-vit-l-14", "source": "file:///data/clip.pt"}]),
+        {**row(), "booster": {"base_model": fetched("llama-3-8b-instruct", "/data/llama", "local")}},
+        {**row(), "rewards": {"models": [fetched("videoscore", "/data/judge", "local")]}},
+        refined("promptist", models={"gpt2": {"kind": "local", "path": "stand-ins/gpt2", "weights": False}}),
+    ]
+    names = ["cogvideox-5b", "laion-aesthetic", "clip-vit-l-14", "llama-3-8b-instruct", "videoscore", "gpt2"]
+    assert others(rows * 2, paper) == [f"{name} (from this machine)" for name in names]
+
+
+def test_another_repository_or_endpoint_under_the_papers_name_is_told(paper: list[str]) -> None:
+    local = {"operators": {"glm-4-refiner": {"base_url": "http://localhost:8000/v1", "model": "small"}}}
+    rows = [row(models=[fetched("cogvideox-5b", "lab/tiny-random-cogvideox")]), refined("glm-4", **local)]
+    assert others(rows, paper) == [
+        "cogvideox-5b (lab/tiny-random-cogvideox)",
+        "glm-4-refiner (small at http://localhost:8000/v1)",
+    ]
+
+
+def test_a_command_that_reports_no_weights_may_film_with_any(paper: list[str]) -> None:
+    said = {"generator": {"kind": "command", "model": None}}
+    known = [{"weights": {"hpcai-tech/OpenSora-STDiT-v3": "a" * 40}}]
+    assert others([row("open-sora-1.2", filming=known, **said)], paper) == []
+    assert others([row("open-sora-1.2", filming=[], **said)], paper) == []  # another batch has filmed its videos
+    for filming in ([{}], [{"weights": {}}], [*known, {}]):
+        told = others([row("open-sora-1.2", filming=filming, **said)], paper)
+        assert told == ["open-sora-1.2 (whose command reports no weights)"]
+    registered = {"generator": {"kind": "command", "model": "own"}, "models": [fetched("own", "lab/own")]}
+    assert others([row("own", filming=[{}], **registered)], paper) == ["own (lab/own)"]
+
+
+def test_a_hosted_generator_is_told_by_its_endpoint(paper: list[str]) -> None:
+    hosted = {"kind": "openai-video", "model": "sora-2", "base_url": "https://api.openai.com/v1"}
+    assert others([row("sora", generator=hosted)], paper) == ["sora (sora-2 at https://api.openai.com/v1)"]
