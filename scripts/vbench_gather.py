@@ -40,7 +40,9 @@ def main(options: Namespace) -> None:
     origin |= {"prompt_set": provenance.prompt_set(options.prompt_set, options.prompts, Path())}
     origin |= {"models": [provenance.model(Path("resources/models", name)) for name in options.models]}
     origin |= {"checkpoints": [json.loads(path.read_text(encoding="utf-8")) for path in options.checkpoints]}
+    filming = [timing.read(path.with_suffix(".timing.json")) for path in options.manifests]
     origin |= {
+        "filming": provenance.jobs(filming),
         "videos": int(table["key"].nunique()),
         "prompts": int(table["prompt_id"].nunique()),
         **provenance.written([timing.read(path) for path in options.written]),
