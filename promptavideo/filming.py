@@ -8,7 +8,7 @@ import pandas as pd
 from promptavideo.errors import InputError, PromptAVideoError, ScoreError
 from promptavideo.generators.base import Generator, Lost, RefusedError
 from promptavideo.progress import Progress
-from promptavideo.store import Entry, Store, Stored, write_manifest
+from promptavideo.store import BlackError, Entry, Store, Stored, write_manifest
 from promptavideo.timing import Timing
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,8 @@ def film_shard(
         timing: Gets the number of videos that were filmed and the time it took.
 
     Raises:
-        InputError: The generator refused texts, named by prompt once everything else is filmed; or it cannot go on.
+        InputError: The generator refused texts or made black videos of them, named by prompt once everything else is
+            filmed; or it cannot go on.
         ScoreError: A video could not be read back even when filmed twice.
     """
     keys = [generator.key(text, seed) for text, seed in zip(rows["refined"], rows["seed"], strict=True)]
@@ -56,9 +57,16 @@ def film_shard(
             frames=stored[key].frames,
             fps=stored[key].fps,
             device=stored[key].device,
+            nothing=stored[key].nothing,
         )
         for row, key in zip(rows.to_dict("records"), keys, strict=True)
     ]
+    for row, entry in zip(rows.to_dict("records"), entries, strict=True):
+        if entry.nothing:
+            log.warning(
+                "%s: the video is %s; prompt %s, text: %.200r",
+                store.video(entry.key), entry.nothing, entry.prompt_id, row["refined"],
+            )  # fmt: skip
     write_manifest(entries, manifest)
 
 
@@ -88,6 +96,8 @@ class _Shoot:
                 stored[key] = self._store.put(
                     key, made, generator.crf, generator.pixel_format, generator.circumstances()
                 )
+            except BlackError as error:
+                self.refused[key] = str(error)
             except ScoreError as error:
                 if attempts == 1:
                     stopped = stopped or ScoreError(f"{error}. It was filmed twice; text: {work[0]!r}")
@@ -106,6 +116,6 @@ def _refusals(rows: pd.DataFrame, keys: list[str], refused: dict[str, str]) -> s
         if key in refused
     ]
     return (
-        f"the generator refuses {len(lines)} videos, everything else of this shard is filmed and kept. Leave these "
-        "prompts out of the prompt set, or change what refines them:\n  " + "\n  ".join(lines)
+        f"the generator gives no videos of {len(lines)} texts, everything else of this shard is filmed and kept. Leave "
+        "these prompts out of the prompt set, or change what refines them:\n  " + "\n  ".join(lines)
     )

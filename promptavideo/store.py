@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.files import atomic_path, sha256
 from promptavideo.hardware import computed_on
-from promptavideo.video import Clip, read_video, write_video
+from promptavideo.video import Clip, Nothing, nothing, read_video, write_video
 
 UNKNOWN = "unknown"
 """The device of a video whose filming was not recorded."""
@@ -55,14 +55,23 @@ class VideoFile:
             )
 
 
+class BlackError(ScoreError):
+    """A video is wholly black, which filming it again would not change."""
+
+
 @dataclass(frozen=True)
 class Stored:
-    """A video in the store: its file's SHA-256, frames, frames a second, what filmed it (`hardware.computed_on`)."""
+    """A video in the store."""
 
     sha256: str
+    """Of its file."""
     frames: int
     fps: float
+    """Frames a second."""
     device: str
+    """What filmed it (`hardware.computed_on`)."""
+    nothing: Nothing | None
+    """What it is if nothing can be seen to happen."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,7 @@ class Entry:
     frames: int
     fps: float
     device: str = UNKNOWN
+    nothing: Nothing | None = None
 
 
 _ENTRY = TypeAdapter(Entry)
@@ -115,7 +125,7 @@ class Store:
         except ScoreError:
             self.remove(path)
             return None
-        return Stored(sha256(path), len(clip.frames), clip.fps, self._device(key))
+        return self._stored(key, clip)
 
     def put(
         self,
@@ -138,6 +148,7 @@ class Store:
             circumstances: What the key does not say (`device`, ...); recorded beside the video.
 
         Raises:
+            BlackError: The video is wholly black.
             InputError: The file is not what was expected.
             ScoreError: There are no frames, or what was written cannot be decoded.
         """
@@ -145,10 +156,15 @@ class Store:
         partial = path.with_name(f".{key}.{secrets.token_hex(4)}.mp4")
         try:
             clip = _write(made, partial, crf, pixel_format)
+            if nothing(clip) == "black":
+                raise BlackError(
+                    "the video is wholly black: numbers that are not finite in the generator's dtype give that, and "
+                    "filters of what may be shown"
+                )
             theirs = self._publish(partial, key, circumstances or {})
-            return theirs or Stored(sha256(path), len(clip.frames), clip.fps, self._device(key))
+            return theirs or self._stored(key, clip)
         except ScoreError as error:
-            raise ScoreError(str(error).replace(str(partial), str(path))) from error
+            raise type(error)(str(error).replace(str(partial), str(path))) from error
         finally:
             partial.unlink(missing_ok=True)
 
@@ -170,6 +186,9 @@ class Store:
             self.remove(path)
             raise
         return None
+
+    def _stored(self, key: str, clip: Clip) -> Stored:
+        return Stored(sha256(self.video(key)), len(clip.frames), clip.fps, self._device(key), nothing(clip))
 
     def _device(self, key: str) -> str:
         try:

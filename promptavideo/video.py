@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -18,6 +19,28 @@ class Clip:
 
     frames: NDArray[np.uint8]
     fps: float
+
+
+Nothing = Literal["black", "one colour", "frozen"]
+"""What a clip is that shows nothing happen."""
+
+NOISE = 8
+"""Differences between values, of 255, that writing and reading a video make of equal ones."""
+
+BLACK = 16
+"""The largest value of a wholly black video, by the same noise and by those who write black as 16."""
+
+
+def nothing(clip: Clip) -> Nothing | None:
+    """What a clip is if it is wholly black, of one colour throughout, or several frames that are all the same."""
+    frames = clip.frames
+    if frames.max() <= BLACK:
+        return "black"
+    if np.ptp(frames, axis=(0, 1, 2)).max() <= NOISE:
+        return "one colour"
+    if len(frames) > 1 and all(np.abs(frame.astype(np.int16) - frames[0]).max() <= NOISE for frame in frames[1:]):
+        return "frozen"
+    return None
 
 
 def write_video(clip: Clip, path: Path, crf: int = 12, pixel_format: str = "yuv420p") -> None:

@@ -1,9 +1,11 @@
 import errno
 import logging
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from fakes import Judge, Painter, prompts_table
@@ -13,12 +15,13 @@ from promptavideo import store as store_module
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.files import sha256
 from promptavideo.filming import film_shard
+from promptavideo.generators.base import Made
 from promptavideo.progress import Progress
 from promptavideo.schemas import PROMPTS, read_table, write_table
 from promptavideo.scoring import score_shard
 from promptavideo.shards import shard_count, shard_rows
 from promptavideo.store import Store, read_manifest
-from promptavideo.video import Clip, read_video, write_video
+from promptavideo.video import Clip, nothing, read_video, write_video
 
 TEXTS = {prompt: [f"{prompt} one", f"{prompt} two"] for prompt in ("d", "a", "c", "b", "e")}
 
@@ -220,10 +223,53 @@ def test_a_full_disk_is_one_message_and_what_was_filmed_is_kept(
     assert not (tmp_path / "0000.jsonl").exists()
 
 
+class Dull(Painter):
+    """Paints `frozen` without motion, `flat` in one colour and `dark` black."""
+
+    def film(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Made]:
+        clips = super().film(texts, seeds)
+        for place, (text, clip) in enumerate(zip(texts, clips, strict=True)):
+            assert isinstance(clip, Clip)
+            frames = clip.frames.copy()
+            if text == "frozen":
+                frames[:] = frames[0]
+            if text in ("flat", "dark"):
+                frames[:] = (90, 120, 30) if text == "flat" else 0
+            clips[place] = Clip(frames, clip.fps)
+        return clips
+
+
+def test_a_video_that_shows_nothing_is_named_and_counted_and_a_black_one_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows, store = prompts_table({"a": ["moving", "frozen"], "b": ["flat"]}), Store(tmp_path, "painter")
+    film_shard(rows, Dull(), store, tmp_path / "0.jsonl", "film")
+    assert [entry.nothing for entry in read_manifest(tmp_path / "0.jsonl")] == [None, "frozen", "one colour"]
+    assert "the video is frozen; prompt pa, text: 'frozen'" in caplog.text
+    film_shard(rows, Painter(videos=0), store, tmp_path / "again.jsonl", "film")  # found in the store it is the same
+    assert read_manifest(tmp_path / "again.jsonl") == read_manifest(tmp_path / "0.jsonl")
+    dull, rows = Dull(), prompts_table({"a": ["dark", "moving"], "b": ["flat"]})
+    with pytest.raises(
+        InputError, match=r"no videos of 1 texts.*\n  prompt pa, candidate 0: the video is wholly black"
+    ):
+        film_shard(rows, dull, store, tmp_path / "1.jsonl", "film")
+    assert len(dull.filmed) == 1 and not (tmp_path / "1.jsonl").exists()
+    assert not list(tmp_path.rglob(".*.mp4"))
+
+
+def test_one_frame_is_no_frozen_video_and_a_dim_moving_one_is_no_black_one() -> None:
+    frames = np.zeros((4, 8, 8, 3), np.uint8)
+    assert nothing(Clip(frames, 8.0)) == "black"
+    frames[2, 3, 3] = 40
+    assert nothing(Clip(frames, 8.0)) is None
+    assert nothing(Clip(frames[2:3], 8.0)) is None
+    assert nothing(Clip(np.repeat(frames[2:3], 4, axis=0), 8.0)) == "frozen"
+
+
 def test_a_refused_text_is_named_by_its_prompt_once_all_else_is_filmed(tmp_path: Path) -> None:
     rows, store = prompts_table({"a": ["one", "bad", "two"], "b": ["bad", "three"]}), Store(tmp_path, "painter")
     painter = Painter(refused=("bad",))
-    with pytest.raises(InputError, match=r"refuses 2 videos") as caught:
+    with pytest.raises(InputError, match=r"no videos of 2 texts") as caught:
         film_shard(rows, painter, store, tmp_path / "0000.jsonl", "film")
     assert "prompt pa, candidate 1: not this; text: 'bad'" in str(caught.value)
     assert "prompt pb, candidate 0: not this; text: 'bad'" in str(caught.value)

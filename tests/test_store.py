@@ -31,7 +31,7 @@ def filled(root: Path, key: str = KEY) -> tuple[Store, Entry]:
 
 def test_a_stored_video_is_held_and_read_back(tmp_path: Path) -> None:
     store, entry = filled(tmp_path)
-    assert store.find(KEY) == Stored(entry.sha256, 8, 8.0, "unknown")
+    assert store.find(KEY) == Stored(entry.sha256, 8, 8.0, "unknown", None)
     assert store.find("cd" * 16) is None
     assert store.read(entry, tmp_path / "0000.jsonl").frames.shape == (8, 32, 32, 3)
     assert Store(tmp_path, "other").video(KEY) != store.video(KEY)
@@ -75,7 +75,7 @@ def test_a_truncated_video_is_not_found(tmp_path: Path) -> None:
 def test_what_is_put_is_what_is_found(tmp_path: Path) -> None:
     store = Store(tmp_path, "painter")
     put = store.put(KEY, clip(), crf=8, pixel_format="yuv444p", circumstances={"device": "GPU", "offload": "model"})
-    assert put == store.find(KEY) == Stored(sha256(store.video(KEY)), 8, 8.0, "GPU")
+    assert put == store.find(KEY) == Stored(sha256(store.video(KEY)), 8, 8.0, "GPU", None)
     assert json.loads(store.circumstances(KEY).read_text()) == {"device": "GPU", "offload": "model"}
     assert sorted(path.suffix for path in store.video(KEY).parent.iterdir()) == [".json", ".mp4"]
 
