@@ -113,9 +113,21 @@ def videos(
     return {
         "videos": len(scores),
         "prompts": int(scores["prompt_id"].nunique()),
-        "filmed_on": dict(Counter(entry.device for entry in entries)),
+        **filmed(entries),
         "scored_on": dict(scored),
         **written(writings),
+    }
+
+
+def filmed(entries: "Sequence[Entry]") -> dict[str, Any]:
+    """On what a batch's videos were filmed, and how many of them show nothing happen (`video.nothing`).
+
+    Args:
+        entries: The manifests' lines of all its shards.
+    """
+    return {
+        "filmed_on": dict(Counter(entry.device for entry in entries)),
+        "nothing": dict(Counter(entry.nothing for entry in entries if entry.nothing)),
     }
 
 
@@ -181,6 +193,7 @@ HARDWARE_NOTE = (
     "Not all on the same hardware, in the same dtype and by the same engine, between which scores differ: {}."
 )
 STAND_IN_NOTE = "Not every text is what its refiner answered: {}."
+NOTHING_NOTE = "Not every video shows something happen: {}."
 OTHERS_NOTE = (
     "Made with models that are not the paper's, or that nothing shows to be the paper's (perhaps stand-ins): {}. "
     "Numbers compare with the paper's only where the models are the same."
@@ -205,6 +218,7 @@ def remarks(rows: Sequence[Mapping[str, Any]], paper: Sequence[str] | None = Non
     told = (
         (OTHERS_NOTE, ", ".join(published.others(rows, paper)) if paper is not None else ""),
         (STAND_IN_NOTE, "; ".join(stand_ins_of(rows))),
+        (NOTHING_NOTE, "; ".join(nothing_of(rows))),
         (HARDWARE_NOTE, "; ".join(hardware_of(rows))),
     )
     return [note.format(what) for note, what in told if what]
@@ -222,13 +236,33 @@ def stand_ins_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     told = []
     for row in rows:
         found = row.get("scores", {}).get("stand_ins", {})
-        whose = f"{found.get('texts')} texts of {row.get('refiner')} for {row.get('generator')} on {row.get('set')}"
+        whose = f"{found.get('texts')} texts of {_whose(row)}"
         if count := found.get("fallbacks"):
             reasons = ", ".join(f"{reason}: {times}" for reason, times in found["dropped"].items())
             told.append(f"{count} of {whose} are the prompt itself ({reasons})")
         if count := found.get("cut"):
             told.append(f"{count} of {whose} were cut at their limit")
     return told
+
+
+def nothing_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The rows some of whose videos show nothing happen, and how many.
+
+    Args:
+        rows: Records of `row`.
+
+    Returns:
+        Such as `3 of 200 videos of sft for cogvideox-5b on webvid-test are frozen`.
+    """
+    return [
+        f"{count} of {row['scores']['videos']} videos of {_whose(row)} are {kind}"
+        for row in rows
+        for kind, count in row.get("scores", {}).get("nothing", {}).items()
+    ]
+
+
+def _whose(row: Mapping[str, Any]) -> str:
+    return f"{row.get('refiner')} for {row.get('generator')} on {row.get('set')}"
 
 
 def hardware_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:

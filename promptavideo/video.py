@@ -21,7 +21,7 @@ class Clip:
     fps: float
 
 
-Nothing = Literal["black", "one colour", "frozen"]
+Nothing = Literal["black", "of one colour", "frozen"]
 """What a clip is that shows nothing happen."""
 
 NOISE = 8
@@ -37,7 +37,7 @@ def nothing(clip: Clip) -> Nothing | None:
     if frames.max() <= BLACK:
         return "black"
     if np.ptp(frames, axis=(0, 1, 2)).max() <= NOISE:
-        return "one colour"
+        return "of one colour"
     if len(frames) > 1 and all(np.abs(frame.astype(np.int16) - frames[0]).max() <= NOISE for frame in frames[1:]):
         return "frozen"
     return None

@@ -46,7 +46,7 @@ def main(options: Namespace) -> None:
         "videos": int(table["key"].nunique()),
         "prompts": int(table["prompt_id"].nunique()),
         **provenance.written([timing.read(path) for path in options.written]),
-        "filmed_on": dict(Counter(entry.device for entry in entries)),
+        **provenance.filmed(entries),
         "scored_on": dict(Counter(result.device for result in results for _ in result.judged)),
         "vbench_versions": [
             dict(one) for one in sorted({tuple(sorted(result.versions.items())) for result in results})

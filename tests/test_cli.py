@@ -280,17 +280,19 @@ def test_the_texts_of_a_batch_are_told_by_what_wrote_them() -> None:
 
 def test_what_the_records_call_for_is_said_in_notes() -> None:
     counted = {"texts": 9, "fallbacks": 2, "dropped": {"a refusal": 2}}
+    seen = {"stand_ins": counted, "filmed_on": {"A": 1}, "videos": 9, "nothing": {"frozen": 3}}
     rows = [
-        {"generator": "big", "set": "own", "refiner": "llm", "scores": {"stand_ins": counted, "filmed_on": {"A": 1}}},
+        {"generator": "big", "set": "own", "refiner": "llm", "scores": seen},
         {"generator": "big", "scores": {"filmed_on": {"B": 1}, "models": [{"name": "m", "source": "lab/tiny"}]}},
     ]
-    stand_ins, hardware = provenance.remarks(rows)
+    stand_ins, nothing, hardware = provenance.remarks(rows)
+    assert "3 of 9 videos of llm for big on own are frozen" in nothing
     assert "2 of 9 texts of llm for big on own are the prompt itself (a refusal: 2)" in stand_ins
     assert "videos filmed on A, B" in hardware
     assert provenance.remarks(rows, ["lab/large"]) == [
-        provenance.OTHERS_NOTE.format("m (lab/tiny)"), stand_ins, hardware
+        provenance.OTHERS_NOTE.format("m (lab/tiny)"), stand_ins, nothing, hardware
     ]  # fmt: skip
-    assert provenance.remarks(rows, ["lab/tiny"]) == [stand_ins, hardware]
+    assert provenance.remarks(rows, ["lab/tiny"]) == [stand_ins, nothing, hardware]
 
 
 def test_a_job_ran_on_what_it_says_and_else_on_what_the_machine_has(

@@ -244,7 +244,7 @@ def test_a_video_that_shows_nothing_is_named_and_counted_and_a_black_one_refused
 ) -> None:
     rows, store = prompts_table({"a": ["moving", "frozen"], "b": ["flat"]}), Store(tmp_path, "painter")
     film_shard(rows, Dull(), store, tmp_path / "0.jsonl", "film")
-    assert [entry.nothing for entry in read_manifest(tmp_path / "0.jsonl")] == [None, "frozen", "one colour"]
+    assert [entry.nothing for entry in read_manifest(tmp_path / "0.jsonl")] == [None, "frozen", "of one colour"]
     assert "the video is frozen; prompt pa, text: 'frozen'" in caplog.text
     film_shard(rows, Painter(videos=0), store, tmp_path / "again.jsonl", "film")  # found in the store it is the same
     assert read_manifest(tmp_path / "again.jsonl") == read_manifest(tmp_path / "0.jsonl")
