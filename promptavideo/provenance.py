@@ -86,7 +86,8 @@ def prompt_set(name: str, settings: PromptSet, root: Path) -> dict[str, Any]:
         InputError: The record of its source is missing.
     """
     path = root / settings.path
-    said = {"name": name, **settings.model_dump(mode="json", exclude_none=True), "sha256": sha256(path)}
+    kept = {"source", "first", "count"} if settings.source else None  # the rest is the source's
+    said = {"name": name, **settings.model_dump(mode="json", include=kept, exclude_none=True), "sha256": sha256(path)}
     if settings.source is None:
         return said
     origin = read_record(path.with_suffix(".json"), dict[str, Any], "record of a source of captions")

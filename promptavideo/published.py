@@ -11,6 +11,7 @@ from promptavideo.models import ModelEntry, source_of
 from promptavideo.vbench.checkpoints import read_checkpoints
 
 HERE = "from this machine"
+NO_MODEL = "no model"
 
 
 def sources(paper: Mapping[str, Any], checkpoints: Path) -> list[str]:
@@ -60,7 +61,8 @@ def _behind(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             model = TypeAdapter[ModelEntry](ModelEntry).validate_python(entry)
             yield _shown({"name": name, "kind": model.kind, "source": source_of(model)})
         if operator := texts.get("operator"):
-            yield texts["refiner"]["operator"], _endpoint(operator) if "base_url" in operator else operator["kind"]
+            yield texts["refiner"]["operator"], _endpoint(operator) if "base_url" in operator else NO_MODEL
+        yield from ((name, NO_MODEL) for name, entry in scores.get("rewards", {}).items() if "model" not in entry)
     if booster := row.get("booster"):
         yield _shown(booster["base_model"])
 

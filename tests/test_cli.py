@@ -237,6 +237,7 @@ def test_a_prompt_set_is_told_by_its_file_or_dataset_revision_and_slice(tmp_path
     table, origin = (tmp_path / f"resources/prompts/clips.{suffix}" for suffix in ("parquet", "json"))
     read_source("clips", source, tmp_path, table, origin)
     found = provenance.prompt_set("learned", PromptSet(source="clips", first=1, count=1), tmp_path)
+    assert set(found) == {"name", "source", "first", "count", "sha256", "dataset"}
     assert (found["source"], found["first"], found["count"]) == ("clips", 1, 1)
     assert found["dataset"].items() >= {"kind": "local", "path": "captions.csv", "rows": 3, "usable": 2}.items()
     digest = hashlib.sha256((tmp_path / "captions.csv").read_bytes()).hexdigest()

@@ -89,6 +89,12 @@ def test_a_command_that_reports_no_weights_may_film_with_any(paper: list[str]) -
     assert others([row("own", filming=[{}], **registered)], paper) == ["own (lab/own)"]
 
 
+def test_measurements_are_no_judges_and_recombined_words_no_operators(paper: list[str]) -> None:
+    judges = {"videoscore": {"kind": "videoscore", "model": "videoscore"}, "pixels": {"kind": "pixels"}}
+    recombined = {"refiner": {"kind": "llm", "operator": "words"}, "operator": {"kind": "recombine"}}
+    assert others([row(rewards=judges, texts=recombined)], paper) == ["words (no model)", "pixels (no model)"]
+
+
 def test_a_hosted_generator_is_told_by_its_endpoint(paper: list[str]) -> None:
     hosted = {"kind": "openai-video", "model": "sora-2", "base_url": "https://api.openai.com/v1"}
     assert others([row("sora", generator=hosted)], paper) == ["sora (sora-2 at https://api.openai.com/v1)"]
