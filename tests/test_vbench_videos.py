@@ -43,7 +43,7 @@ JUDGED = ["overall_consistency", "color", "temporal_flickering"]
 
 
 def clip(frames: int = 4, size: int = 16, fps: float = 8.0) -> Clip:
-    return Clip(np.zeros((frames, size, size, 3), np.uint8), fps)
+    return Clip(np.full((frames, size, size, 3), 128, np.uint8), fps)
 
 
 @dataclass(frozen=True)
