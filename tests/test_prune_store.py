@@ -18,7 +18,7 @@ def run_folder(tmp_path: Path) -> Path:
     """A store of two videos of which the results name one, and a third that a killed job left half written."""
     store = Store(tmp_path / "store", "mini")
     for shade, key in enumerate((NAMED, UNNAMED)):
-        store.put(key, Clip(np.full((2, 16, 16, 3), 90 * shade, np.uint8), 8.0), crf=20, pixel_format="yuv420p")
+        store.put(key, Clip(np.full((2, 16, 16, 3), 90 * shade + 30, np.uint8), 8.0), crf=20, pixel_format="yuv420p")
     store.video(UNNAMED).with_name(".cut.0123.mp4").write_bytes(b"half")
     entry = Entry("p0", 0, 0, NAMED, sha256(store.video(NAMED)), 2, 8.0)
     write_manifest([entry], tmp_path / "results/mini/evaluation/heldout/original/videos/0000.jsonl")
