@@ -58,6 +58,7 @@ def film_shard(
             fps=stored[key].fps,
             device=stored[key].device,
             nothing=stored[key].nothing,
+            made_with=stored[key].made_with,
         )
         for row, key in zip(rows.to_dict("records"), keys, strict=True)
     ]
@@ -92,10 +93,10 @@ class _Shoot:
                 else:
                     stopped = stopped or made.error
                 continue
+            said = generator.circumstances()
+            said |= {"made_with": self._store.keep(generator.environment() | said)}
             try:
-                stored[key] = self._store.put(
-                    key, made, generator.crf, generator.pixel_format, generator.circumstances()
-                )
+                stored[key] = self._store.put(key, made, generator.crf, generator.pixel_format, said)
             except BlackError as error:
                 self.refused[key] = str(error)
             except ScoreError as error:

@@ -19,7 +19,7 @@ from promptavideo.timing import Timing
 
 if TYPE_CHECKING:
     from promptavideo.config import Config
-    from promptavideo.store import Entry
+    from promptavideo.store import Entry, Store
 
 ARITHMETIC = ("numpy", "pandas", "scipy")
 """What gathers scores and makes tables; what filmed, scored, wrote and trained is in the records of those jobs."""
@@ -152,8 +152,20 @@ def written(writings: Sequence[Timing]) -> dict[str, Any]:
     }
 
 
+def filming(entries: "Sequence[Entry]", store: "Store") -> list[dict[str, Any]]:
+    """What filmed some videos, whenever and for whatever batch that was, and how many of them.
+
+    Args:
+        entries: The manifests' lines.
+        store: Their generator's.
+    """
+    counts = Counter((entry.made_with, entry.device) for entry in entries)
+    first = {(entry.made_with, entry.device): entry for entry in entries}
+    return [{**store.made_with(first[kind]), "videos": count} for kind, count in counts.items()]
+
+
 def jobs(timings: Iterable[Timing], made: str = "videos") -> list[dict[str, Any]]:
-    """What ran the jobs that made anything: device and circumstances, and how many items they did.
+    """What ran the jobs that scored or wrote anything: device and circumstances, and how many items they did.
 
     Jobs under the same circumstances are one entry. What a job found in the store counts for the job that did it.
 

@@ -4,6 +4,7 @@ The store is no declared output of the workflow: a killed job keeps what it fini
 video, and two jobs that make the same key agree. A manifest is written last and names every video of a shard.
 """
 
+import hashlib
 import json
 import os
 import secrets
@@ -72,6 +73,8 @@ class Stored:
     """What filmed it (`hardware.computed_on`)."""
     nothing: Nothing | None
     """What it is if nothing can be seen to happen."""
+    made_with: str = ""
+    """Names the record of what filmed it (`Store.made_with`)."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class Entry:
     fps: float
     device: str = UNKNOWN
     nothing: Nothing | None = None
+    made_with: str = ""
 
 
 _ENTRY = TypeAdapter(Entry)
@@ -114,6 +118,27 @@ class Store:
     def scores(self, key: str) -> Path:
         """Where the cached rewards of a score key live."""
         return self.folder / "scores" / key[:2] / f"{key}.json"
+
+    def keep(self, record: Mapping[str, Any]) -> str:
+        """Keep a record that many videos share, and give its name."""
+        text = json.dumps(record, sort_keys=True)
+        name = hashlib.sha256(text.encode()).hexdigest()[:16]
+        path = self._record(name)
+        if not path.exists():
+            with atomic_path(path) as partial:
+                partial.write_text(text + "\n", encoding="utf-8")
+        return name
+
+    def made_with(self, entry: Entry) -> dict[str, Any]:
+        """What filmed a video: hardware, interpreter, libraries; its device alone where no record of more is left."""
+        try:
+            found: dict[str, Any] = json.loads(self._record(entry.made_with).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {"device": entry.device}
+        return found
+
+    def _record(self, name: str) -> Path:
+        return self.folder / "made_with" / f"{name}.json"
 
     def find(self, key: str) -> Stored | None:
         """The key's video, if it is there and decodes to the end; a damaged one is removed."""
@@ -188,14 +213,13 @@ class Store:
         return None
 
     def _stored(self, key: str, clip: Clip) -> Stored:
-        return Stored(sha256(self.video(key)), len(clip.frames), clip.fps, self._device(key), nothing(clip))
-
-    def _device(self, key: str) -> str:
+        device, made_with = UNKNOWN, ""
         try:
             said = json.loads(self.circumstances(key).read_text(encoding="utf-8"))
-            return computed_on(str(said["device"]), said)
+            device, made_with = computed_on(str(said["device"]), said), str(said.get("made_with", ""))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return UNKNOWN
+            pass
+        return Stored(sha256(self.video(key)), len(clip.frames), clip.fps, device, nothing(clip), made_with)
 
     def read(self, entry: Entry, manifest: Path) -> Clip:
         """Decode the video of a manifest's entry, checking that it is the one that was filmed.

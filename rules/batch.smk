@@ -109,10 +109,12 @@ rule gather:
         # Derived from the output, since other settings that give the same prompts gather nothing anew; see evolution.smk.
         prompt_set=lambda wildcards, output: PLAN.prompt_set(wildcards.batch),
         prompts=lambda wildcards, output: prompts_entry(wildcards.batch),
+        # Likewise: where the records of filming lie changes none.
+        store=lambda wildcards, output: f"{CONFIG.store}/{wildcards.generator}",
         run=lambda wildcards: run_record(wildcards.generator, wildcards.batch),
     message:
         "Gather the scores of {wildcards.generator} {wildcards.batch}"
     shell:
         "python scripts/gather.py {params.folder} --filmed {params.filmed} --scored {params.scored} --generator {params.generator:q} "
         "--rewards {params.rewards:q} --models {params.models:q} --prompt-set {params.prompt_set} "
-        "--prompts {params.prompts:q} --run {params.run:q} --written {input.written} --log {log}"
+        "--prompts {params.prompts:q} --store {params.store:q} --run {params.run:q} --written {input.written} --log {log}"

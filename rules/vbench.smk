@@ -96,6 +96,8 @@ rule vbench_gather:
             f"evaluation/{wildcards.set}"
         ),
         prompts=lambda wildcards, output: prompts_entry(f"evaluation/{wildcards.set}"),
+        # Likewise: where the records of filming lie changes none.
+        store=lambda wildcards, output: f"{CONFIG.store}/{wildcards.generator}",
         run=lambda wildcards: run_record(
             wildcards.generator, f"evaluation/{wildcards.set}/{wildcards.refiner}"
         ),
@@ -105,7 +107,7 @@ rule vbench_gather:
         "python scripts/vbench_gather.py {params.folder} --settings {params.settings:q} --results {input.results} "
         "--manifests {input.manifests} --checkpoints {input.checkpoints} --generator {params.generator:q} "
         "--models {params.models:q} --written {input.written} --prompt-set {params.prompt_set} "
-        "--prompts {params.prompts:q} --run {params.run:q} --log {log}"
+        "--prompts {params.prompts:q} --store {params.store:q} --run {params.run:q} --log {log}"
 
 
 rule vbench_table:

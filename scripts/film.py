@@ -32,7 +32,7 @@ def main(options: Namespace) -> None:
     generator = load_generator(options.settings, folders, options.generator, store.work)
     timing = Timing()
     film_shard(rows, generator, store, options.manifest, options.stage, timing)
-    timing.circumstances = (generator.environment() if timing.items else {}) | generator.circumstances()
+    timing.circumstances = generator.circumstances()
     timing.write(options.timing)
 
 

@@ -10,7 +10,7 @@ from promptavideo.hardware import environment
 from promptavideo.prompts import PromptSet
 from promptavideo.schemas import PROMPTS, REWARDS, SCORES, read_table, write_table
 from promptavideo.scoring import gather
-from promptavideo.store import read_manifest
+from promptavideo.store import Store, read_manifest
 
 parser = cli.parser(__doc__)
 parser.add_argument("batch", type=Path, help="the batch's folder; gets scores.parquet and scores.provenance.json")
@@ -22,6 +22,7 @@ parser.add_argument("--models", type=json.loads, required=True, help="names of t
 parser.add_argument("--written", type=Path, nargs="*", default=[], help="the records of what wrote the texts")
 parser.add_argument("--prompt-set", required=True, help="name of the batch's prompt set")
 parser.add_argument("--prompts", type=cli.settings(PromptSet), required=True, help="its entry")
+parser.add_argument("--store", type=Path, required=True, help="the generator's part of the store")
 parser.add_argument("--run", type=json.loads, required=True, help="what else to record of the run")
 
 
@@ -35,12 +36,10 @@ def main(options: Namespace) -> None:
     origin |= {"prompt_set": provenance.prompt_set(options.prompt_set, options.prompts, Path())}
     origin |= {"models": [provenance.model(Path("resources/models", name)) for name in options.models]}
     entries = [entry for shard in filmed for entry in read_manifest(options.batch / "videos" / f"{shard}.jsonl")]
-    filming, scoring = (
-        [timing.read(options.batch / kind / f"{name}.timing.json") for name in names]
-        for kind, names in (("videos", filmed), ("rewards", scored))
-    )
+    scoring = [timing.read(options.batch / "rewards" / f"{name}.timing.json") for name in scored]
     origin |= provenance.videos(table, entries, scoring, [timing.read(path) for path in options.written])
-    origin |= {"filming": provenance.jobs(filming), "scoring": provenance.jobs(scoring)}
+    store = Store(options.store.parent, options.store.name)
+    origin |= {"filming": provenance.filming(entries, store), "scoring": provenance.jobs(scoring)}
     with atomic_path(options.batch / "scores.provenance.json") as partial:
         partial.write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     write_table(table, options.batch / "scores.parquet", SCORES)

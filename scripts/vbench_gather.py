@@ -10,7 +10,7 @@ from promptavideo.files import atomic_path
 from promptavideo.hardware import environment
 from promptavideo.prompts import PromptSet
 from promptavideo.schemas import VBENCH_SCORES, write_table
-from promptavideo.store import read_manifest
+from promptavideo.store import Store, read_manifest
 from promptavideo.vbench.config import VBenchSet
 from promptavideo.vbench.evaluate import read_result
 from promptavideo.vbench.listing import LISTING, read_listing
@@ -27,6 +27,7 @@ parser.add_argument("--models", type=json.loads, required=True, help="names of t
 parser.add_argument("--written", type=Path, nargs="*", default=[], help="the records of what wrote the texts")
 parser.add_argument("--prompt-set", required=True, help="name of the batch's prompt set")
 parser.add_argument("--prompts", type=cli.settings(PromptSet), required=True, help="its entry")
+parser.add_argument("--store", type=Path, required=True, help="the generator's part of the store")
 parser.add_argument("--run", type=json.loads, required=True, help="what else to record of the run")
 
 
@@ -40,9 +41,8 @@ def main(options: Namespace) -> None:
     origin |= {"prompt_set": provenance.prompt_set(options.prompt_set, options.prompts, Path())}
     origin |= {"models": [provenance.model(Path("resources/models", name)) for name in options.models]}
     origin |= {"checkpoints": [json.loads(path.read_text(encoding="utf-8")) for path in options.checkpoints]}
-    filming = [timing.read(path.with_suffix(".timing.json")) for path in options.manifests]
     origin |= {
-        "filming": provenance.jobs(filming),
+        "filming": provenance.filming(entries, Store(options.store.parent, options.store.name)),
         "videos": int(table["key"].nunique()),
         "prompts": int(table["prompt_id"].nunique()),
         **provenance.written([timing.read(path) for path in options.written]),

@@ -1,5 +1,8 @@
+import contextlib
 import errno
 import logging
+import math
+import shutil
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +20,7 @@ from promptavideo.files import sha256
 from promptavideo.filming import film_shard
 from promptavideo.generators.base import Made
 from promptavideo.progress import Progress
+from promptavideo.provenance import filming
 from promptavideo.schemas import PROMPTS, read_table, write_table
 from promptavideo.scoring import score_shard
 from promptavideo.shards import shard_count, shard_rows
@@ -41,6 +45,23 @@ def test_the_manifest_names_every_row_in_order_with_what_was_filmed(tmp_path: Pa
     assert [entry.key for entry in entries] == [painter.key(*row) for row in zip(rows.refined, rows.seed, strict=True)]
     assert {entry.key: entry.sha256 for entry in entries} == contents(store)
     assert {(entry.frames, entry.fps) for entry in entries} == {(8, 8.0)}
+
+
+def test_each_video_keeps_the_record_of_what_filmed_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, store, manifest = prompts_table(TEXTS), Store(tmp_path, "painter"), tmp_path / "0000.jsonl"
+    for version, videos in (("1", 4), ("2", math.inf)):  # killed, and gone on with after an upgrade
+        monkeypatch.setattr(Painter, "environment", lambda self, version=version: {"packages": {"torch": version}})
+        with contextlib.suppress(KeyboardInterrupt):
+            film_shard(rows, Painter(videos=videos, device=f"easel {version}"), store, manifest, "film")
+    film_shard(rows, Painter(videos=0, device="none"), store, manifest, "film")
+    found = filming(read_manifest(manifest), store)
+    assert found == [
+        {"device": "easel 1", "packages": {"torch": "1"}, "videos": 4},
+        {"device": "easel 2", "packages": {"torch": "2"}, "videos": 6},
+    ]
+    shutil.rmtree(tmp_path / "painter/made_with")
+    told = [{"device": "easel 1", "videos": 4}, {"device": "easel 2", "videos": 6}]
+    assert filming(read_manifest(manifest), store) == told
 
 
 def test_shard_size_row_order_and_batch_size_change_no_video(tmp_path: Path) -> None:

@@ -132,11 +132,10 @@ def test_every_row_of_a_table_leads_back_to_what_made_it(finished: Path) -> None
         assert (scores["videos"], scores["prompts"], len(row["video_seeds"])) == (6, 3, 6)
         assert sum(scores["filmed_on"].values()) == 6 and len(scores["prompt_set"]["sha256"]) == 64
         for job in scores["filming"] + scores["scoring"]:
-            assert job["jobs"] and job["videos"] and job["device"] == job["processor"]
+            assert job["videos"] and job["device"] == job["processor"]
             assert job["packages"]["torch"] == version("torch")
         assert set(row["environment"]["packages"]) == set(scores["environment"]["packages"]) == {*ARITHMETIC}
-    films = [sum(job["videos"] for job in row["scores"]["filming"]) for row in ours]
-    assert films[0] == 6 and max(films) <= 6  # texts that another arm has filmed are found in the store
+        assert sum(job["videos"] for job in scores["filming"]) == 6  # those that another arm has filmed, too
     assert [row["booster"] and row["booster"]["stage"] for row in ours] == [None, None, "sft", "dpo", "dpo"]
     assert all(row["booster"]["base_model"]["name"] == "tiny-llama" for row in ours[2:])
     assert all(one["packages"]["trl"] == version("trl") for row in ours[2:] for one in row["booster"]["trained_on"])

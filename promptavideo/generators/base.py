@@ -56,7 +56,7 @@ class Generator(ABC):
         return {}
 
     def environment(self) -> dict[str, Any]:
-        """Interpreter and libraries that film, for the record of a job."""
+        """Interpreter and libraries that film; asked after each video."""
         return environment()
 
     def key(self, text: str, seed: int) -> str:

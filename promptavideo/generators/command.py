@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -171,10 +172,14 @@ class CommandGenerator(Generator):
 
         Packages are those that the interpreter named in the command reports; `python` is unknown where none is named.
         """
+        return self._own | self._said
+
+    @cached_property
+    def _own(self) -> dict[str, Any]:
         found: dict[str, Any] = {"python": "unknown", "packages": {}} | self._ask()
         if self._checkout and (self._checkout / ".git").exists():
             found["commit"] = _git(self._checkout, self.config.version, self._entry, "rev-parse", "HEAD")
-        return found | self._said
+        return found
 
     def _ask(self) -> dict[str, Any]:
         """What the command's own interpreter answers, if it has one."""
