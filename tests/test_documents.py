@@ -382,6 +382,10 @@ def test_a_command_does_what_the_document_says(
             one = [] if any("/" in option for option in options) else ["tests/test_files.py"]
             collected = succeeds(clone, ["pytest", "--collect-only", "-q", *options, *one], **variables)
             assert "no tests collected" not in collected
+            earlier = [
+                one.text for one in COMMANDS[: COMMANDS.index(command)] if one.place.document == command.place.document
+            ]
+            assert {"make test", "make .venv/dev"} & set(earlier), "pytest is not in a user's environment"
         case ["python", script, *options]:
             if f"python {script}" in ALTERED:
                 helped = succeeds(clone, ["python", script, "--help"], **variables)
@@ -392,6 +396,15 @@ def test_a_command_does_what_the_document_says(
             succeeds(clone, ["bash", "-c", command.text], **variables)
         case [name, *_]:
             assert name in ALTERED, f"{command.place}: no rule tries {name}"
+
+
+def test_the_scale_of_the_tests_has_its_model_by_the_command_before_it(clone: Path) -> None:
+    command, *_ = (one for one in COMMANDS if "tests/tiny.py" in one.text)
+    variables, words = command.words
+    succeeds(clone, words, **variables)
+    assert COMMANDS[COMMANDS.index(command) + 1].text.startswith("snakemake --configfile tests/smoke.yaml ")
+    models = yaml.safe_load((clone / "tests/smoke.yaml").read_text())["models"]
+    assert all((clone / model["path"] / "config.json").is_file() for model in models.values())
 
 
 def test_what_is_altered_is_in_the_documents() -> None:
