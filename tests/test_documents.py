@@ -537,9 +537,9 @@ def test_what_a_document_names_is_there(document: str) -> None:
     ]
     for place, text in (one for one in NAMES if one[0].document == document):
         if re.match(r"--?\w", text):
-            first = text.split()[0]
-            if first not in FOREIGN_OPTIONS and first not in get_argument_parser()._option_string_actions:
-                wrong.append(f"{place}: there is no option {first}")
+            known = FOREIGN_OPTIONS.keys() | get_argument_parser()._option_string_actions.keys()
+            unknown = set(re.findall(r"(?<!\S)--?[a-z][\w-]*", text)) - known
+            wrong += [f"{place}: there is no option {option}" for option in sorted(unknown)]
             continue
         if FILE.fullmatch(text):
             if text not in FOREIGN and not is_file(text):
