@@ -380,7 +380,7 @@ def test_a_command_does_what_the_document_says(
             succeeds(clone, ["make", "-n", *targets], **variables)
         case ["pytest", *options]:
             one = [] if any("/" in option for option in options) else ["tests/test_files.py"]
-            collected = succeeds(clone, ["pytest", "--collect-only", "-q", *options, *one], **variables)
+            collected = succeeds(clone, ["pytest", "--collect-only", "--noconftest", "-q", *options, *one], **variables)
             assert "no tests collected" not in collected
             earlier = [
                 one.text for one in COMMANDS[: COMMANDS.index(command)] if one.place.document == command.place.document
