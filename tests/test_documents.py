@@ -287,19 +287,37 @@ def test_settings_in_a_sentence_are_accepted(scale: str) -> None:
 
 
 @pytest.mark.parametrize("block", **named(block for block in BLOCKS if block.language == "python"))
-def test_a_python_block_is_a_reward_of_its_own(block: Block, clone: Path) -> None:
+def test_a_python_block_is_a_reward_once_it_is_joined_as_the_document_says(block: Block, clone: Path) -> None:
     file, _ = block.header
     (clone / file).write_text(block.text)
-    judged = f"""
-import numpy, {file.removesuffix(".py").replace("/", ".")} as module
-from promptavideo.rewards.base import Reward
+    join = clone / "promptavideo/rewards/__init__.py"
+    before = text = join.read_text()
+    for place, added in {
+        "RewardConfig = ": "from promptavideo.rewards import brightness\n\nRewardConfig = ",
+        "Annotated[PixelsConfig": "Annotated[brightness.BrightnessConfig | PixelsConfig",
+        "DIMENSIONS_OF = {": "DIMENSIONS_OF = {'brightness': ('AES',),",
+        "match config:": "match config:\n"
+        "        case brightness.BrightnessConfig():\n"
+        "            return brightness.VERSION, brightness.Brightness",
+    }.items():
+        assert text.count(place) == 1
+        text = text.replace(place, added)
+    join.write_text(text)
+    (clone / "mine.yaml").write_text("rewards: {aesthetic: null, brightness: {kind: brightness}}\n")
+    judged = """
+import numpy, pathlib, yaml
+from promptavideo.config import check
+from promptavideo.rewards import load_rewards
+from promptavideo.settings import lay
 from promptavideo.video import Clip
-(reward,) = (one for one in vars(module).values() if isinstance(one, type) and Reward in one.__bases__)
+files = ["config.yaml", "paper.yaml", "mine.yaml"]
+config = check(lay({file: yaml.safe_load(pathlib.Path(file).read_text()) for file in files})[0], pathlib.Path())
+(reward,) = load_rewards({"brightness": config.rewards["brightness"]}).values()
 clips = [Clip(numpy.full((2, 4, 4, 3), value, numpy.uint8), 8.0) for value in (0, 255)]
-low, high = reward().score(clips, ["dark", "bright"])
-assert set(low) == set(reward.dimensions) and low != high, (low, high)
+assert reward.score(clips, ["dark", "bright"]) == [{"AES": 0.0}, {"AES": 10.0}]
 """
     succeeds(clone, ["python", "-c", judged])
+    join.write_text(before)
 
 
 def test_every_block_is_tried() -> None:

@@ -15,7 +15,7 @@ from promptavideo.rewards import aesthetic, mps, videoscore
 from promptavideo.rewards.aesthetic import AestheticConfig
 from promptavideo.rewards.base import Reward, RewardSection
 from promptavideo.rewards.mps import MpsConfig
-from promptavideo.rewards.neural import resolved
+from promptavideo.rewards.neural import NeuralConfig, resolved
 from promptavideo.rewards.videoscore import VideoScoreConfig
 
 __all__ = [
@@ -89,7 +89,7 @@ def load_rewards(configs: Mapping[str, RewardConfig], models: Path = Path()) -> 
     """
     loaders: dict[str, Callable[[], Reward]] = {}
     for name, config in configs.items():
-        config = config if isinstance(config, PixelsConfig) else resolved(config, name)
+        config = resolved(config, name) if isinstance(config, NeuralConfig) else config
         folders = {key: models / model for key, model in config.models.items()}
         version, loader = _loader(config, folders)
         loaders[_identity(name, version, config, folders)] = loader
