@@ -141,12 +141,12 @@ class Store:
         return self.folder / "made_with" / f"{name}.json"
 
     def find(self, key: str) -> Stored | None:
-        """The key's video, if it is there and decodes to the end; a damaged one is removed."""
+        """The key's video, if it is there, decodes to the end and is not black; another one is removed."""
         path = self.video(key)
         if not path.exists():
             return None
         try:
-            clip = read_video(path)
+            clip = _read(path)
         except ScoreError:
             self.remove(path)
             return None
@@ -181,11 +181,6 @@ class Store:
         partial = path.with_name(f".{key}.{secrets.token_hex(4)}.mp4")
         try:
             clip = _write(made, partial, crf, pixel_format)
-            if nothing(clip) == "black":
-                raise BlackError(
-                    "the video is wholly black: numbers that are not finite in the generator's dtype give that, and "
-                    "filters of what may be shown"
-                )
             theirs = self._publish(partial, key, circumstances or {})
             return theirs or self._stored(key, clip)
         except ScoreError as error:
@@ -236,7 +231,7 @@ class Store:
                 raise ScoreError(f"{path}: the video is gone")
             if sha256(path) != entry.sha256:
                 raise ScoreError(f"{path}: the video is not the one that was filmed (its sha256 differs)")
-            return read_video(path)
+            return _read(path)
         except ScoreError as error:
             self.remove(path)
             manifest.unlink(missing_ok=True)
@@ -267,10 +262,26 @@ def _write(made: Clip | VideoFile, path: Path, crf: int, pixel_format: str) -> C
         if not len(clip.frames):
             raise ScoreError(f"{path}: the generator gave no frames")
         write_video(clip, path, crf=crf, pixel_format=pixel_format)
-    written = read_video(path)
+    written = _read(path)
     if isinstance(made, VideoFile):
         made.check(written)
     return written
+
+
+def _read(path: Path) -> Clip:
+    """Decode a video of the store.
+
+    Raises:
+        BlackError: It is wholly black.
+        ScoreError: It cannot be decoded.
+    """
+    clip = read_video(path)
+    if nothing(clip) == "black":
+        raise BlackError(
+            "the video is wholly black: filters of what may be shown give that, and numbers that are not finite in the "
+            "generator's dtype (try another one, or component_dtypes: {vae: float32})"
+        )
+    return clip
 
 
 def _is_h264(path: Path) -> bool:

@@ -5,6 +5,7 @@ import math
 import shutil
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from promptavideo.provenance import filming
 from promptavideo.schemas import PROMPTS, read_table, write_table
 from promptavideo.scoring import score_shard
 from promptavideo.shards import shard_count, shard_rows
-from promptavideo.store import Store, read_manifest
+from promptavideo.store import Store, read_manifest, write_manifest
 from promptavideo.video import Clip, nothing, read_video, write_video
 
 TEXTS = {prompt: [f"{prompt} one", f"{prompt} two"] for prompt in ("d", "a", "c", "b", "e")}
@@ -276,6 +277,22 @@ def test_a_video_that_shows_nothing_is_named_and_counted_and_a_black_one_refused
         film_shard(rows, dull, store, tmp_path / "1.jsonl", "film")
     assert len(dull.filmed) == 1 and not (tmp_path / "1.jsonl").exists()
     assert not list(tmp_path.rglob(".*.mp4"))
+
+
+def test_a_black_video_that_is_stored_already_is_refused_too(tmp_path: Path) -> None:
+    """As an earlier version stored it, or a disk zeroed it."""
+    rows, store, manifest = prompts_table({"a": ["dark", "moving"]}), Store(tmp_path, "painter"), tmp_path / "0.jsonl"
+    film_shard(rows, Painter(), store, manifest, "film")
+    dark, moving = read_manifest(manifest)
+    write_video(Clip(np.zeros((8, 32, 32, 3), np.uint8), 8.0), store.video(dark.key))
+    write_manifest([replace(dark, sha256=sha256(store.video(dark.key))), moving], manifest)
+    with pytest.raises(ScoreError, match=r"wholly black.* prompt pa, candidate 0"):
+        score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
+    assert not manifest.exists()
+    write_video(Clip(np.zeros((8, 32, 32, 3), np.uint8), 8.0), store.video(dark.key))
+    with pytest.raises(InputError, match=r"prompt pa, candidate 0: the video is wholly black: .*try another"):
+        film_shard(rows, Dull(), store, manifest, "film")
+    assert list(contents(store)) == [moving.key]
 
 
 def test_one_frame_is_no_frozen_video_and_a_dim_moving_one_is_no_black_one() -> None:

@@ -1,6 +1,8 @@
 """Pipelines other than the miniature, loaded by configuration alone, and what can be set on them."""
 
+import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +220,33 @@ class TestLoras:
             assert generator.key("a", 1) != plain.key("a", 1)
         assert equal(clips[0.0], plain.film(["a"], [1])[0])
         assert not equal(clips[1.0], clips[0.0]) and not equal(clips[1.0], clips[0.5])
+
+    def test_its_alpha_counts(self, wan: Path, tmp_path: Path) -> None:
+        """Published beside the weights, where the state dict says nothing of it."""
+        clips = []
+        for alpha, weight in ((2, 1.0), (8, 0.25), (8, 1.0)):
+            lora = fetched(partial(tiny_lora, pipeline=wan, alpha=alpha), tmp_path / f"{alpha}-{weight}")
+            clips.append(self.adapted(wan, (lora, weight)).film(["a"], [1])[0])
+        assert np.abs(clips[0].frames.astype(int) - clips[1].frames).max() <= 1
+        assert np.abs(clips[0].frames.astype(int) - clips[2].frames).max() > 1
+
+    def test_each_transformer_of_two_has_its_own(self, tmp_path: Path) -> None:
+        two = fetched(lambda folder: tiny_wan(folder, transformers=2), tmp_path / "two")
+        lora = fetched(lambda folder: tiny_lora(folder, two), tmp_path / "lora")
+        clips = []
+        for components in ((), ("transformer",), ("transformer_2",), ("transformer", "transformer_2")):
+            config = configure(**WAN, loras=[{"model": "lora", "component": name} for name in components])
+            check_pipeline("tiny", config)
+            generator = DiffusersGenerator(config, two, *[lora for _ in components])
+            found = {name: getattr(generator._pipeline, name) for name in ("transformer", "transformer_2")}
+            assert tuple(name for name, part in found.items() if hasattr(part, "peft_config")) == components
+            clips.append(generator.film(["a"], [1])[0])
+        assert not any(equal(one, two) for one, two in itertools.combinations(clips, 2))
+
+    def test_a_second_transformer_that_a_model_has_not_is_an_error(self, wan: Path, lora: Path) -> None:
+        config = configure(**WAN, loras=[{"model": "lora", "component": "transformer_2"}])
+        with pytest.raises(InputError, match="WanPipeline: this one has no transformer_2 that takes adapters"):
+            DiffusersGenerator(config, wan, lora)
 
     def test_several_add_up(self, wan: Path, lora: Path) -> None:
         twice = self.adapted(wan, (lora, 0.5), (lora, 0.5)).film(["a"], [1])[0]
@@ -446,7 +475,7 @@ class TestMemory:
         self, generator: DiffusersGenerator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(generator, "_call", lambda texts, seeds: np.full((2, 9, 32, 32, 3), np.nan))
-        with pytest.raises(InputError, match=r"not numbers in float32; .*vae: float32"):
+        with pytest.raises(InputError, match=r"not numbers in float32; .*vae: float32}. Text: 'a red ball'"):
             generator.film(["a red ball"], [1])
 
 

@@ -35,16 +35,19 @@ WAN_SAMPLING: dict[str, Any] = {
 }  # fmt: skip
 
 
-def tiny_lora(folder: Path, pipeline: Path, layers: tuple[str, ...] = ("to_q", "to_v")) -> Path:
+def tiny_lora(folder: Path, pipeline: Path, layers: tuple[str, ...] = ("to_q", "to_v"), alpha: int = 2) -> Path:
     """Save a random adapter of a pipeline's transformer into `folder`, as its trainers publish it."""
     from diffusers import DiffusionPipeline
     from peft import LoraConfig, get_peft_model_state_dict
 
     torch.manual_seed(1)
     loaded: Any = DiffusionPipeline.from_pretrained(pipeline)
-    loaded.transformer.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=list(layers), init_lora_weights=False))
+    settings = LoraConfig(r=2, lora_alpha=alpha, target_modules=list(layers), init_lora_weights=False)
+    loaded.transformer.add_adapter(settings)
     weights = get_peft_model_state_dict(loaded.transformer)
-    loaded.save_lora_weights(folder, transformer_lora_layers=weights)
+    loaded.save_lora_weights(
+        folder, transformer_lora_layers=weights, transformer_lora_adapter_metadata=settings.to_dict()
+    )
     return folder
 
 
@@ -72,8 +75,11 @@ def tiny_ltx(folder: Path) -> Path:
     return _save(pipeline, folder)
 
 
-def tiny_wan(folder: Path) -> Path:
-    """Save a random WanPipeline into `folder`; frames come in 4N+1, sides in multiples of 16."""
+def tiny_wan(folder: Path, transformers: int = 1) -> Path:
+    """Save a random WanPipeline into `folder`, of 2.1's or 2.2's form with one or two transformers.
+
+    Frames come in 4N+1, sides in multiples of 16.
+    """
     torch.manual_seed(0)
     vae = AutoencoderKLWan(
         base_dim=4,
@@ -84,20 +90,24 @@ def tiny_wan(folder: Path) -> Path:
         latents_mean=[0.0] * 4,
         latents_std=[1.0] * 4,
     )
-    transformer = WanTransformer3DModel(
-        num_attention_heads=2,
-        attention_head_dim=8,
-        in_channels=4,
-        out_channels=4,
-        text_dim=8,
-        freq_dim=8,
-        ffn_dim=16,
-        num_layers=2,
-        rope_max_seq_len=32,
-    )
+    denoisers = [
+        WanTransformer3DModel(
+            num_attention_heads=2,
+            attention_head_dim=8,
+            in_channels=4,
+            out_channels=4,
+            text_dim=8,
+            freq_dim=8,
+            ffn_dim=16,
+            num_layers=2,
+            rope_max_seq_len=32,
+        )
+        for _ in range(transformers)
+    ]
     encoder = UMT5EncoderModel(UMT5Config(**_text(), is_encoder_decoder=False))
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
-    return _save(WanPipeline(_tokenizer(), encoder, vae, scheduler, transformer), folder)
+    parts = [_tokenizer(), encoder, vae, scheduler, *denoisers]
+    return _save(WanPipeline(*parts, boundary_ratio=0.875 if transformers > 1 else None), folder)
 
 
 def tiny_cogvideox(folder: Path) -> Path:

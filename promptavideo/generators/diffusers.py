@@ -105,10 +105,10 @@ class DiffusersGenerator(Generator):
         while not self._fits(lambda: frames.append(self._call(texts, seeds))):
             self._give_way("while it filmed")
         numbers = np.asarray(frames[0][: len(texts)])
-        if not np.isfinite(numbers).all():
+        if lost := [text for text, clip in zip(texts, numbers, strict=True) if not np.isfinite(clip).all()]:
             raise InputError(
                 f"{self.config.pipeline} gave frames that are not numbers in {self.config.dtype}; try bfloat16, or "
-                "component_dtypes: {vae: float32}"
+                f"component_dtypes: {{vae: float32}}. Text: {lost[0]!r:.200}"
             )
         self._check_size(numbers.shape)
         pixels = np.round(np.clip(numbers, 0, 1) * 255).astype(np.uint8)
@@ -316,13 +316,14 @@ def load_lora(pipeline: Any, folder: Path, component: str, name: str) -> None:
     files = sorted(folder.rglob("*.safetensors"))
     if len(files) != 1:
         raise InputError(f"{folder}: holds {len(files)} .safetensors files; choose the adapter's by allow_patterns")
-    if not hasattr(pipeline, "load_lora_weights"):
-        raise InputError(f"{type(pipeline).__name__}: takes no adapters; take loras out")
+    if not hasattr(pipeline, "load_lora_weights") or pipeline.components.get(component) is None:
+        raise InputError(f"{type(pipeline).__name__}: this one has no {component} that takes adapters; take loras out")
     second = {"load_into_transformer_2": True} if component == "transformer_2" else {}
+    file: dict[str, Any] = {"weight_name": str(files[0].relative_to(folder)), "local_files_only": True}
     try:
-        found = pipeline.lora_state_dict(folder, weight_name=str(files[0].relative_to(folder)), local_files_only=True)
+        found = pipeline.lora_state_dict(folder, **file)
         weights = found[0] if isinstance(found, tuple) else found
-        pipeline.load_lora_weights(weights, adapter_name=name, **second)
+        pipeline.load_lora_weights(folder, adapter_name=name, **file, **second)  # the file's metadata hold its alpha
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise InputError(f"{files[0]}: cannot be loaded as an adapter ({error!s:.500})") from error
     given = sum(key.endswith(("lora_A.weight", "lora.down.weight")) for key in weights)
