@@ -210,8 +210,8 @@ def test_the_table_ends_each_generator_with_its_total(tmp_path: Path) -> None:
 
 def test_a_hosted_model_costs_money_and_no_gpu(tmp_path: Path) -> None:
     entry = {
-        "kind": "openai-video", "model": "sora-2", "size": "1280x720", "seconds": 4, "price_per_second": 0.1,
-        "seconds_per_video": 90.0,
+        "kind": "openai-video", "base_url": "https://studio.example/v1", "model": "dream-1", "size": "1280x720",
+        "seconds": 4, "price_per_second": 0.1, "seconds_per_video": 90.0,
     }  # fmt: skip
     (tmp_path / "resources").symlink_to(ROOT / "resources")
     settings = config(generators={"sora": entry})

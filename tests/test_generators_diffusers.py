@@ -328,7 +328,7 @@ class TestCheck:
             ({"sampling": {"guidance_scale": "high"}}, r"sampling.guidance_scale: \w+ takes float and no str"),
             ({"sampling": {"guidance_scale": [3, 4]}}, "sampling.guidance_scale: LTXPipeline takes float and no list"),
             ({"sampling": {"timesteps": 4}}, r"sampling.timesteps: LTXPipeline takes list\[int\] and no int"),
-            ({"sampling": {"timesteps": [999.5]}}, r"sampling.timesteps: LTXPipeline takes list\[int\] and no list"),
+            ({"sampling": {"timesteps": ["all"]}}, r"sampling.timesteps: LTXPipeline takes list\[int\] and no list"),
             ({"sampling": {"prompt_embeds": 1.0}}, r"sampling.prompt_embeds: \w+ takes torch.Tensor and no float"),
             (
                 {"scheduler": {"name": "FlowMatchEulerDiscreteScheduler", "settings": {"shift": "low"}}},
@@ -345,7 +345,7 @@ class TestCheck:
             check_pipeline("mine", configure(**LTX | fields))
 
     def test_values_of_the_annotated_types_are_taken(self) -> None:
-        sampling = {"guidance_scale": 3, "timesteps": [999, 500], "num_frames": 9, "decode_timestep": [0.05]}
+        sampling = {"guidance_scale": 3, "timesteps": [999, 499.5], "num_frames": 9, "decode_timestep": [0.05]}
         check_pipeline("mine", configure(pipeline="LTXPipeline", sampling=sampling))
         check_pipeline("mine", configure(pipeline="LTXConditionPipeline", sampling={"num_frames": 9}))
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from pydantic import TypeAdapter
 
@@ -43,14 +44,63 @@ def test_every_pipeline_of_which_the_frames_are_known_has_an_entry(config: Confi
     assert all("num_frames" in entry.sampling for entry in entries if entry.pipeline in FRAME_RULES)
 
 
+def test_no_entry_asks_an_endpoint_that_ended(config: Config) -> None:
+    addresses = [getattr(entry, "base_url", "") for entry in config.generators.values()]
+    assert not any("api.openai.com" in address for address in addresses)  # its /videos ended in September 2026
+
+
+def test_adapters_are_models_of_one_file_each(config: Config) -> None:
+    entries = [entry for entry in config.generators.values() if isinstance(entry, DiffusersConfig) and entry.loras]
+    assert entries
+    for lora in (lora for entry in entries for lora in entry.loras):
+        (file,) = RAW["models"][lora.model]["allow_patterns"]
+        assert file.endswith(".safetensors") and "*" not in file
+
+
+def scheduler(config: Config, name: str, published: Any) -> Any:
+    """The scheduler of an entry, over the one of its model."""
+    import diffusers
+
+    entry = config.generators[name]
+    assert isinstance(entry, DiffusersConfig) and entry.scheduler
+    return getattr(diffusers, entry.scheduler.name).from_config(published.config, **entry.scheduler.settings)
+
+
+def test_lightning_films_at_the_times_that_it_was_distilled_for(config: Config) -> None:
+    from diffusers import UniPCMultistepScheduler
+
+    wan = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
+    found = scheduler(config, "wan-2.2-14b-lightning", wan)
+    found.set_timesteps(4)
+    sigmas = [5 * s / (1 + 4 * s) for s in (1, 0.75, 0.5, 0.25, 0)]
+    assert found.sigmas.tolist() == pytest.approx(sigmas, abs=1e-3)
+    assert found.timesteps.tolist() == pytest.approx([1000, 937.5, 833.3, 625], abs=1)
+    sample = start = torch.linspace(-1, 1, 16, dtype=torch.float64).view(1, 1, 1, 4, 4)
+    expected = start
+    for time, sigma, then in zip(found.timesteps, found.sigmas, found.sigmas[1:], strict=False):
+        sample = found.step(torch.sin(3 * sample), time, sample).prev_sample
+        expected = expected + (then - sigma) * torch.sin(3 * expected)
+    assert torch.allclose(sample, expected, atol=1e-6)  # Euler's method
+
+
+def test_the_distilled_ltx_video_takes_its_timesteps_as_they_are(config: Config) -> None:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    ltx = FlowMatchEulerDiscreteScheduler(
+        use_dynamic_shifting=True, base_shift=0.95, max_shift=2.05, shift_terminal=0.1
+    )
+    found = scheduler(config, "ltx-video-distilled", ltx)
+    entry = config.generators["ltx-video-distilled"]
+    assert isinstance(entry, DiffusersConfig)
+    times = entry.sampling["timesteps"]
+    assert isinstance(times, list)
+    found.set_timesteps(timesteps=times, mu=1.0)
+    assert found.sigmas.tolist() == pytest.approx([*(float(time) / 1000 for time in times), 0])
+
+
 def test_what_is_missing_here_is_said_before_filming(
     config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(InputError, match=r"generators\.sora\.key_variable: .*OPENAI_API_KEY is not set"):
-        check_ready("sora", config.generators["sora"])
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-something")
-    check_ready("sora", config.generators["sora"])
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match=r"generators\.open-sora-1\.2\.command: there is no program conda"):
         check_ready("open-sora-1.2", config.generators["open-sora-1.2"])

@@ -30,7 +30,7 @@ class OpenAIVideoConfig(Section):
     """A generator behind OpenAI's video endpoint."""
 
     kind: Literal["openai-video"]
-    base_url: str = "https://api.openai.com/v1"
+    base_url: str
     """The endpoint's address without `/videos`."""
     model: str = Field(min_length=1)
     """Its name there; a dated one keeps its meaning."""

@@ -41,7 +41,9 @@ class FrameRule:
 
 FRAME_RULES = {
     "CogVideoXPipeline": FrameRule(8, 49, "CogVideoX was trained on clips of 8N+1 frames, 49 at most"),
+    "HunyuanVideo15Pipeline": FrameRule(4, None, "its VAE makes 4 frames of each latent frame but the first"),
     "HunyuanVideoPipeline": FrameRule(4, None, "its VAE makes 4 frames of each latent frame but the first"),
+    "LTXConditionPipeline": FrameRule(8, None, "its VAE makes 8 frames of each latent frame but the first"),
     "LTXPipeline": FrameRule(8, None, "its VAE makes 8 frames of each latent frame but the first"),
     "MochiPipeline": FrameRule(6, None, "its VAE makes 6 frames of each latent frame but the first"),
     "WanPipeline": FrameRule(4, None, "its VAE makes 4 frames of each latent frame but the first"),

@@ -134,6 +134,8 @@ def _fits(value: object, annotation: ast.expr) -> bool:
             return value in [part.value for part in parts if isinstance(part, ast.Constant)]
         case ast.Subscript(value=ast.Name(id="list" | "List" | "tuple" | "Tuple"), slice=inner):
             parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            if ast.unparse(inner) == "int":  # timesteps of distilled models are published with fractions
+                parts = [ast.Name("float")]
             return isinstance(value, list) and all(any(_fits(one, part) for part in parts) for one in value)
     return False
 
