@@ -553,6 +553,11 @@ def test_what_a_document_names_is_there(document: str) -> None:
         for address in [str(token.attrs.get("href", token.attrs.get("src", "")))]
         if address and "://" not in address and not is_link(document, address)
     ]
+    wrong += [
+        f"{document}:{line}: a row apart from its table"
+        for line, token in tokens(document)
+        if token.type == "text" and token.content.startswith("|")
+    ]
     for place, text in (one for one in NAMES if one[0].document == document):
         if re.match(r"--?\w", text):
             known = FOREIGN_OPTIONS.keys() | get_argument_parser()._option_string_actions.keys()
