@@ -1,1 +1,6 @@
 """Prompt-A-Video: evolution, boosters and their evaluation, for any text-to-video generator."""
+
+import time
+
+BEGAN = time.perf_counter()
+"""When this process began: scripts import this package before anything that takes long."""

@@ -29,7 +29,7 @@ class Counts:
     """Counts of a checked configuration and the manifests in `results/`.
 
     The same prompt, refined by the same refiner with the same replicate number, is one video: evaluation sets may share
-    prompts. A set from a source that has not been read yet shares none, as far as is known.
+    prompts. Sets from a source that has not been read yet share those at the same places of it, as far as is known.
     """
 
     def __init__(self, config: Config, root: Path, plan: Plan) -> None:
@@ -38,42 +38,61 @@ class Counts:
         self._ids = cache(self._read_ids)
 
     def of(self, generator: str, batches: Iterable[str]) -> dict[str, Count]:
-        """The count of each batch; what two share counts for the one of which more is filmed."""
+        """The count of each batch, in the order given; what two share counts for the one of which more is filmed."""
         keys = {batch: self._filmed(generator, batch) for batch in batches}
         seen_keys: set[str] = set()
         seen: dict[str, set[tuple[str, int]]] = defaultdict(set)  # prompts and replicates, by refiner
         found = {}
-        for batch in sorted(keys, key=lambda batch: (not self.gathered(generator, batch), -len(keys[batch]))):
+        for batch in sorted(keys, key=lambda batch: (not self.complete(generator, batch), -len(keys[batch]))):
             done = len(keys[batch] - seen_keys)
             seen_keys |= keys[batch]
             videos = self._plan.prompts(batch) * self._plan.videos_per_prompt(batch)
-            if (wanted := self._shown(batch)) is not None:
-                refiner = batch.split("/")[2]
+            if batch.startswith("evaluation/"):
+                _, name, refiner = batch.split("/")
+                numbers = range(self._plan.videos_per_prompt(batch))
+                wanted = {(one, number) for one in self._ids(name) for number in numbers}
                 videos = len(wanted - seen[refiner])
                 seen[refiner] |= wanted
-            if self.gathered(generator, batch):
-                videos = done  # a late round may have found fewer prompts than were asked for
+            if self.complete(generator, batch):
+                videos = done  # a late round may have found fewer prompts, and two texts of a batch may be the same
             found[batch] = Count(videos, done)
-        return found
+        return {batch: found[batch] for batch in keys}
+
+    def asked(self, generator: str, batch: str) -> int:
+        """Prompts of an evaluation about which its refiner is asked there first: an answer is kept for all."""
+        _, name, refiner = batch.split("/")
+        generators = list(self._config.generators)
+        before = generators[: generators.index(generator)]
+        if any(refiner in self._config.evaluation.compared(one) for one in before):
+            return 0
+        sets = list(self._config.evaluation.sets)
+        return len(self._ids(name).difference(*map(self._ids, sets[: sets.index(name)])))
 
     def gathered(self, generator: str, batch: str) -> bool:
         """Whether a batch is filmed and scored as a whole."""
         return (self._root / "results" / generator / batch / "scores.parquet").exists()
 
+    def complete(self, generator: str, batch: str) -> bool:
+        """Whether a batch is filmed as a whole."""
+        videos = self._root / "results" / generator / batch / "videos"
+        shards = self._plan.shards(generator, batch)
+        return self.gathered(generator, batch) or all((videos / f"{shard}.jsonl").exists() for shard in shards)
+
+    @staticmethod
+    def made_by(batch: str) -> list[str]:
+        """The batches that film a batch's videos: a pilot's are the first ones of round 0."""
+        return [batch, "pilot"] if batch == "evolution/round-0" else [batch]
+
     def _filmed(self, generator: str, batch: str) -> set[str]:
-        manifests = (self._root / "results" / generator / batch / "videos").glob("*.jsonl")
-        return {entry.key for path in manifests for entry in read_manifest(path)}
+        made_by = [batch] if self.complete(generator, batch) else self.made_by(batch)
+        folders = [self._root / "results" / generator / one / "videos" for one in made_by]
+        return {entry.key for folder in folders for path in folder.glob("*.jsonl") for entry in read_manifest(path)}
 
-    def _shown(self, batch: str) -> set[tuple[str, int]] | None:
-        """The prompts and replicates of an evaluation; None for another batch, and while the prompts are not here."""
-        stage, *rest = batch.split("/")
-        ids = self._ids(self._config.evaluation.sets[rest[0]].prompts) if stage == "evaluation" else None
-        if ids is None:
-            return None
-        return {(one, number) for one in ids for number in range(self._plan.videos_per_prompt(batch))}
-
-    def _read_ids(self, prompt_set: str) -> frozenset[str] | None:
-        entry = self._config.prompt_sets[prompt_set]
-        if not (self._root / entry.path).exists():
-            return None
-        return frozenset(load_prompt_set(prompt_set, entry, self._root)["prompt_id"])
+    def _read_ids(self, evaluation_set: str) -> frozenset[str]:
+        """The ids of an evaluation set's prompts; their places in the source while that is not here."""
+        name = self._config.evaluation.sets[evaluation_set].prompts
+        entry = self._config.prompt_sets[name]
+        if entry.source is not None and not (self._root / entry.path).exists():
+            places = range(entry.first, entry.first + (entry.count or 0))
+            return frozenset(f"{entry.source} {place}" for place in places)
+        return frozenset(load_prompt_set(name, entry, self._root)["prompt_id"])

@@ -24,6 +24,7 @@ from promptavideo.plan import Plan
 from promptavideo.probe import Asked, Probe, Speed, Work
 from promptavideo.refiners import BoosterRefinerConfig, LlmRefinerConfig
 from promptavideo.refiners.promptist import PromptistConfig
+from promptavideo.vbench.evaluate import read_result
 from promptavideo.vbench.plan import VBenchPlan
 
 EMULATED = 5.0
@@ -37,7 +38,7 @@ class Row:
     generator: str
     stage: str
     jobs: int = 0
-    """Those that load a model or work on a video or a text; the others take seconds."""
+    """Those that work on videos or texts (film, score, judge, refine, draw, train); the others take seconds."""
     jobs_done: int = 0
     videos: int = 0
     """Each once, though sets may share some."""
@@ -72,6 +73,11 @@ class Estimate:
         self.speed = speed or Speed()
         self.measured = cache(self._measured)
         self.loading = cache(self._loading)
+        self._judged_jobs = cache(self._read_judged_jobs)
+        self._film_counts = cache(lambda generator: self._counts.of(generator, self._plan.batches(generator)))
+        self._score_counts = cache(
+            lambda generator: self._counts.of(generator, filter(self._scored, self._plan.batches(generator)))
+        )
 
     def video(self, generator: str) -> float:
         """Seconds to film one video."""
@@ -108,6 +114,27 @@ class Estimate:
         )
         return took if not math.isnan(took) else self.load if loads else self.start
 
+    def judging(self, generator: str, name: str, dimension: str) -> float:
+        """Seconds of one of VBench's jobs on a set, all of which judge about as many videos."""
+        jobs, planning = self._judged_jobs(generator, dimension), self._config.planning
+        videos = sum(one.items for one in jobs)
+        expected = planning.seconds_per_judgement * self.speed.plain
+        each = sum(one.seconds for one in jobs) / videos if videos else expected
+        beside = _median(one.job_seconds - one.seconds for one in jobs)
+        if math.isnan(beside):
+            beside = self.load if self._vbench.checkpoints_of(dimension) else self.start
+        return beside + each * self._vbench.judgements(name, dimension) / self._vbench.shards(name, dimension)
+
+    def _read_judged_jobs(self, generator: str, dimension: str) -> list[timing.Timing]:
+        """What VBench's jobs took that judged something in a dimension."""
+        found = []
+        for path in sorted((self._results / generator).glob(f"evaluation/*/*/vbench/{dimension}/*.json")):
+            result, (name, refiner) = read_result(path), path.parts[-5:-3]
+            took = self._took("vbench", generator, name, refiner, dimension, path.stem)
+            if result.judged:
+                found.append(timing.Timing(len(result.judged), result.seconds, took))
+        return found
+
     def training(self, stage: str) -> float:
         """Seconds of a training at its largest."""
         booster, planning = self._config.booster, self._config.planning
@@ -119,11 +146,12 @@ class Estimate:
         )
         return self._plan.prompts(batch) * epochs * each * self.speed.training
 
-    def videos(self, generator: str, batch: str, shard: str) -> int:
-        """Videos in one shard of a batch, at most."""
-        size = self._plan.shard_size(generator, batch)
-        prompts = min(size, self._plan.prompts(batch) - int(shard) * size)
-        return max(prompts, 0) * self._plan.videos_per_prompt(batch)
+    def videos(self, generator: str, batch: str, shard: str, kind: str = "videos") -> float:
+        """Videos of one shard of a batch to film, or to score (`rewards`), at most; the batch's mean of new ones."""
+        size, each = self._plan.shard_size(generator, batch), self._plan.videos_per_prompt(batch)
+        prompts = max(0, min(size, self._plan.prompts(batch) - int(shard) * size))
+        count = (self._film_counts if kind == "videos" else self._score_counts)(generator).get(batch)
+        return prompts * (count.videos / self._plan.prompts(batch) if count else each)
 
     def texts(self, batch: str) -> int:
         """Texts that a booster draws for a batch."""
@@ -146,11 +174,13 @@ class Estimate:
             examples = json.loads(card.read_text(encoding="utf-8"))["examples"] if card.exists() else math.nan
             trained[stage] = (took("boosters", generator, stage) - load) / (examples * epochs)
         film, score = self.measured(generator, "videos"), self.measured(generator, "rewards")
+        judged = [one for dimension in self._vbench.dimensions for one in self._judged_jobs(generator, dimension)]
         found = {
             "seconds_per_video": film.seconds / film.items if film.items else math.nan,
             "seconds_per_job": _median(took("gather", generator, batch) for batch in self._plan.batches(generator)),
             "seconds_per_load": load,
             "seconds_per_score": score.seconds / score.items if score.items else math.nan,
+            "seconds_per_judgement": sum(one.seconds for one in judged) / max(sum(one.items for one in judged), 1),
             "seconds_per_text": _median(texts),
             "seconds_per_example": trained.pop("sft"),
             "seconds_per_triple": _median(trained.values()),
@@ -165,14 +195,12 @@ class Estimate:
         """Every stage of one generator, in the order of the method."""
         rows: list[Row] = []
         last_round = f"evolution/round-{self._config.evolution.rounds}"
-        batches = self._plan.batches(generator)
-        films = self._counts.of(generator, batches)
-        scores = self._counts.of(generator, filter(self._scored, batches))
-        for batch in batches:
+        scored = self._score_counts(generator)
+        for batch, filmed in self._film_counts(generator).items():
             rows += self._texts(generator, batch)
-            rows.append(self._films(generator, batch, films[batch]))
-            if batch in scores:
-                rows.append(self._scores(generator, batch, scores[batch]))
+            rows.append(self._films(generator, batch, filmed))
+            if batch in scored:
+                rows.append(self._scores(generator, batch, scored[batch]))
             if self._judged(batch):
                 rows.append(self._judges(generator, batch))
             if batch == last_round or batch in self._config.stages:
@@ -198,12 +226,17 @@ class Estimate:
         paths = sorted((self._results / generator).glob(f"{where}/*.timing.json"))
         return [one for path in paths if (one := timing.read(path)).items]
 
+    def _records_of(self, generator: str, batch: str, kind: str) -> list[timing.Timing]:
+        made_by = self._counts.made_by(batch)
+        return [record for one in made_by for record in self._records(generator, f"{one}/{kind}")]
+
     def _films(self, generator: str, batch: str, count: Count) -> Row:
         entry = self._config.generators[generator]
         jobs = self._plan.shards(generator, batch)
         done = self._jobs_done(generator, batch, jobs, "videos", ".jsonl")
         seconds = count.left * self.video(generator) + (len(jobs) - done) * self.loading(generator, "videos")
-        took = sum(max(one.seconds, one.job_seconds) for one in self._records(generator, f"{batch}/videos"))
+        records = self._records_of(generator, batch, "videos")
+        took = sum(max(one.seconds, one.job_seconds) for one in records)
         price = 0.0
         if isinstance(entry, OpenAIVideoConfig):  # films on somebody else's GPU
             seconds, took, price = 0.0, 0.0, entry.seconds * (entry.price_per_second or 0.0)
@@ -223,7 +256,7 @@ class Estimate:
     def _scores(self, generator: str, batch: str, count: Count) -> Row:
         jobs = self._plan.scored_together(generator, batch)
         done = self._jobs_done(generator, batch, jobs, "rewards", ".parquet")
-        records = self._records(generator, f"{batch}/rewards")
+        records = self._records_of(generator, batch, "rewards")
         left = count.videos - min(count.videos, sum(one.items for one in records)) if done < len(jobs) else 0
         seconds = left * self.score(generator) + (len(jobs) - done) * self.loading(generator, "rewards")
         return self._row(
@@ -239,17 +272,21 @@ class Estimate:
         """VBench's jobs of one refiner on one set."""
         _, name, refiner = batch.split("/")
         jobs = self._vbench.results(generator, name, refiner)
-        done = [job for job in jobs if (self._results.parent / job).exists()]
-        each = self._vbench.judgements(name) * self._config.planning.seconds_per_judgement / len(jobs)
-        expected = (each + self._config.planning.seconds_per_load) * self.speed.plain
-        took = (self._took("vbench", generator, name, refiner, *Path(job).with_suffix("").parts[-2:]) for job in done)
+        left = [job for job in jobs if not (self._results.parent / job).exists()]
+        seconds = {job: self.judging(generator, name, Path(job).parent.name) for job in jobs}
+        folder = self._benchmarks / "vbench" / generator / name / refiner
+        took = (
+            _seconds(folder.joinpath(*Path(job).with_suffix(".tsv").parts[-2:]), expected)
+            for job, expected in seconds.items()
+            if job not in left
+        )
         return self._row(
             generator,
             f"{batch} vbench",
-            hours_done=sum(expected if math.isnan(seconds) else seconds for seconds in took) / 3600,
-            hours_to_do=(len(jobs) - len(done)) * expected / 3600,
+            hours_done=sum(took) / 3600,
+            hours_to_do=sum(seconds[job] for job in left) / 3600,
             jobs=len(jobs),
-            jobs_done=len(done),
+            jobs_done=len(jobs) - len(left),
         )
 
     def _jobs_done(self, generator: str, batch: str, jobs: Collection[str], kind: str, suffix: str) -> int:
@@ -270,15 +307,20 @@ class Estimate:
         refiner = self._config.refiners[rest[1]]
         if isinstance(refiner, LlmRefinerConfig):
             return [self._requests(generator, batch, refiner.operator, count)]
-        drawn = isinstance(refiner, BoosterRefinerConfig | PromptistConfig)
-        return [self._answers(generator, batch)] if drawn else []
+        if isinstance(refiner, BoosterRefinerConfig | PromptistConfig):
+            return [self._answers(generator, batch)]
+        return [Row(generator, f"{batch} copy", jobs=1, jobs_done=int(self._proposed(generator, batch)))]
 
     def _requests(self, generator: str, batch: str, name: str, count: int) -> Row:
         planning, operator = self._config.planning, self._config.operators[name]
-        done = count if self._proposed(generator, batch) else 0
+        proposed, evaluated = self._proposed(generator, batch), batch.startswith("evaluation/")
+        jobs = {"jobs": int(evaluated), "jobs_done": int(evaluated and proposed)}
+        if evaluated and isinstance(operator, ChatConfig):
+            count = self._counts.asked(generator, batch)
+        done = count if proposed else 0
         stage, to_do = f"{batch} ask {name}", count - done
         if not isinstance(operator, ChatConfig):
-            return Row(generator, stage, requests=count, requests_done=done)
+            return Row(generator, stage, requests=count, requests_done=done, **jobs)
         tokens = planning.request_tokens + planning.answer_tokens
         price = operator.prices.of(planning.request_tokens, planning.answer_tokens) if operator.prices else 0.0
         return Row(
@@ -290,6 +332,7 @@ class Estimate:
             tokens_to_do=to_do * tokens,
             money_done=done * price,
             money_to_do=to_do * price,
+            **jobs,
         )
 
     def _answers(self, generator: str, batch: str) -> Row:

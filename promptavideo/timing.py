@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from promptavideo import BEGAN
 from promptavideo.files import atomic_path
 from promptavideo.hardware import accelerator
 from promptavideo.records import read_record
-
-_BEGAN = time.perf_counter()  # scripts import this before anything that takes long
 
 
 @dataclass
@@ -44,7 +43,7 @@ class Timing:
 
     def write(self, path: Path) -> None:
         """Write the record, with the time and the memory that were used until now."""
-        self.job_seconds = time.perf_counter() - _BEGAN
+        self.job_seconds = time.perf_counter() - BEGAN
         self.device = str(self.circumstances.get("device") or accelerator())
         self.peak_memory_mb = _peak_memory_mb()
         with atomic_path(path) as partial:

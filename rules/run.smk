@@ -56,11 +56,13 @@ def foreseen(job, estimate):
         together = (
             [names["shard"]] if kind == "film" else scored_together(job.wildcards)
         )
-        videos = sum(estimate.videos(generator, batch, shard) for shard in together)
+        made = "rewards" if kind == "score" else "videos"
+        videos = sum(
+            estimate.videos(generator, batch, shard, made) for shard in together
+        )
+        loading = estimate.loading(generator, made)
         if kind == "score":
-            loading = estimate.loading(generator, "rewards")
             return "scoring", loading + videos * estimate.score(generator)
-        loading = estimate.loading(generator, "videos")
         return f"filming {generator}", loading + videos * estimate.video(generator)
     if batch := drawn(job):
         return "drawing", estimate.load + estimate.texts(batch) * estimate.text
@@ -70,8 +72,11 @@ def foreseen(job, estimate):
     asked = [CONFIG.operators[name].kind for name in asked_operators([job])]
     if kind in UNKNOWN or "chat" in asked:
         return kind, None
-    if kind == "vbench_dimension" and VBENCH.checkpoints_of(names["dimension"]):
-        return kind, None
+    if kind == "vbench_dimension":
+        if VBENCH.checkpoints_of(names["dimension"]):
+            return kind, None
+        where = names["generator"], names["set"], names["dimension"]
+        return "judging", estimate.judging(*where)
     return "light", estimate.start if job.log else 0.0
 
 

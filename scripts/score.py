@@ -3,8 +3,6 @@
 from argparse import Namespace
 from pathlib import Path
 
-import pandas as pd
-
 from promptavideo import cli
 from promptavideo.hardware import environment
 from promptavideo.rewards import RewardConfig, load_rewards
@@ -30,6 +28,8 @@ parser.add_argument("--stage", required=True, help="name of this work in progres
 
 def main(options: Namespace) -> None:
     """Score every video that the manifests name; a reward is loaded when its first score is missing."""
+    import pandas as pd
+
     table = read_table(options.prompts, PROMPTS)
     rows = pd.concat([shard_rows(table, shard, options.shard_size) for shard in options.shards], ignore_index=True)
     rewards = load_rewards(options.rewards, options.models)

@@ -15,6 +15,7 @@ from promptavideo.probe import Asked, Probe, Speed, Work
 from promptavideo.runs import Job, Run
 from promptavideo.store import Entry, write_manifest
 from promptavideo.timing import Timing
+from promptavideo.vbench.evaluate import Judged, Result, write_result
 from promptavideo.vbench.plan import VBenchPlan
 
 ROOT = Path(__file__).parent.parent
@@ -169,15 +170,76 @@ def test_the_jobs_of_vbench_are_planned(tmp_path: Path) -> None:
     row = rows(tmp_path, settings)["evaluation/heldout/sft vbench"]
     assert (row.jobs, row.jobs_done) == (len(judged) * 4, 0)  # 100 prompts x 2 replicates, 50 videos a job
     assert row.jobs == len(plan.results("mini-t2v", "heldout", "sft"))
-    assert row.gpu_hours_to_do == pytest.approx((200 * len(judged) * 1 + row.jobs * LOAD) / 3600)
+    assert judged == ["temporal_flickering"] and not plan.checkpoints_of(*judged)
+    assert row.gpu_hours_to_do == pytest.approx((200 * 1 + 4 * START) / 3600)
+    assert Estimate(settings, tmp_path).judging("mini-t2v", "heldout", "temporal_flickering") == 50 * 1 + START
+    network = config(
+        vbench=RAW["vbench"], evaluation=json.loads(json.dumps(RAW["evaluation"]).replace(judged[0], "imaging_quality"))
+    )
+    assert Estimate(network, tmp_path).judging("mini-t2v", "heldout", "imaging_quality") == 100 * 1 + LOAD
     done = tmp_path / plan.results("mini-t2v", "heldout", "sft")[0]
     done.parent.mkdir(parents=True)
-    done.touch()
+    videos = tuple(Judged(row, f"p{row}", 0, "k", 1.0, 1) for row in range(50))
+    write_result(Result(judged[0], 1.0, videos, {}, "cpu", 20.0), done)
     took = tmp_path / f"benchmarks/vbench/mini-t2v/heldout/sft/{judged[0]}/0000.tsv"
     took.parent.mkdir(parents=True)
     took.write_text("s\n72\n")
     row = rows(tmp_path, settings)["evaluation/heldout/sft vbench"]
     assert (row.jobs_done, row.gpu_hours_done) == (1, pytest.approx(0.02))
+    assert row.gpu_hours_to_do == pytest.approx(3 * 72 / 3600), "what it took replaces what is expected"
+    assert Estimate(settings, tmp_path).as_planning("mini-t2v")["seconds_per_judgement"] == 0.4
+
+
+def test_a_set_without_scores_has_nothing_to_do_once_it_is_filmed(tmp_path: Path) -> None:
+    evaluation = copy.deepcopy(RAW["evaluation"])
+    evaluation["sets"]["more"] = evaluation["sets"]["heldout"] | {"replicates": 1, "rewards": False}
+    evaluation["sets"]["heldout"] |= {"prompts": "few"}
+    few = {"file": "resources/prompts/miniature-heldout.txt", "first": 99, "count": 1}
+    settings = config(evaluation=evaluation, prompt_sets=RAW["prompt_sets"] | {"few": few})
+    for refiner, texts in (("original", 0), ("sft", 90)):  # sft left ten prompts as they were
+        folder = tmp_path / "results/mini-t2v/evaluation/more" / refiner / "videos"
+        folder.mkdir(parents=True)
+        entries = [Entry(f"p{i}", 0, 0, f"k{i}" if i >= texts else f"{refiner}{i}", "s", 8, 8.0) for i in range(100)]
+        write_manifest(entries[:50], folder / "0000.jsonl")
+        write_manifest(entries[50:], folder / "0001.jsonl")
+    films = [rows(tmp_path, settings)[f"evaluation/more/{refiner} film"] for refiner in ("original", "sft")]
+    assert sorted((film.videos, film.videos_done) for film in films) == [(90, 90), (100, 100)]
+    assert [film.gpu_hours_to_do for film in films] == [0, 0]
+
+
+def test_a_job_is_not_expected_to_film_what_another_set_films(tmp_path: Path) -> None:
+    evaluation = copy.deepcopy(RAW["evaluation"])
+    evaluation["sets"]["more"] = evaluation["sets"]["heldout"] | {"replicates": 3, "rewards": False}
+    rows(tmp_path, settings := config(evaluation=evaluation, shard_size=40))
+    estimate = Estimate(settings, tmp_path)
+    shards = [f"{shard:04}" for shard in range(3)]
+    assert [estimate.videos("mini-t2v", "evaluation/heldout/sft", shard) for shard in shards] == [68, 68, 64]
+    assert [estimate.videos("mini-t2v", "evaluation/more/sft", shard) for shard in shards] == [34, 34, 32]
+    assert estimate.videos("mini-t2v", "evaluation/heldout/sft", "0000", "rewards") == 68
+    assert estimate.videos("mini-t2v", "pilot", "0000") == 8
+
+
+def test_slices_of_a_source_share_videos_and_answers_before_it_is_read(tmp_path: Path) -> None:
+    sets = RAW["prompt_sets"] | {
+        "first": {"source": "captions", "first": 0, "count": 30},
+        "second": {"source": "captions", "first": 20, "count": 20},
+    }
+    evaluation = {"sets": {name: {"prompts": name} for name in ("first", "second")}, "refiners": ["original", "paid"]}
+    source = {"captions": {"kind": "hub", "repo_id": "a/b", "revision": "unpinned", "files": ["*.csv"], "column": "c"}}
+    refiners = RAW["refiners"] | {"paid": {"kind": "llm", "operator": "paid"}}
+    generators = {name: RAW["generators"]["mini-t2v"] for name in ("mini-t2v", "other")}
+    settings = config(
+        prompt_sets=sets, prompt_sources=source, evaluation=evaluation, refiners=refiners, generators=generators,
+        vbench={},
+    )  # fmt: skip
+    found = rows(tmp_path, settings)
+    assert [found[f"evaluation/{name}/original film"].videos for name in sets if name in evaluation["sets"]] == [30, 10]
+    asked = [found[f"evaluation/{name}/paid ask paid"] for name in ("first", "second")]
+    assert [(row.requests, row.jobs) for row in asked] == [(30, 1), (10, 1)]
+    other = {row.stage: row for row in Estimate(settings, tmp_path).rows("other")}
+    assert other["evaluation/first/paid ask paid"].requests == 0, "answers are kept for all generators"
+    assert other["evolution/round-1 ask paid"].requests == 60, "which ask for variants of their own prompts"
+    assert (other["evaluation/first/original copy"].jobs, other["evaluation/first/original film"].videos) == (1, 30)
 
 
 def test_a_pilot_replaces_what_is_expected(tmp_path: Path) -> None:
@@ -186,10 +248,14 @@ def test_a_pilot_replaces_what_is_expected(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         record(folder / "0000.timing.json", 8, seconds, seconds + 6)
         record(folder / "0001.timing.json", 0, 0.0, 2)  # a job that found everything done says nothing
+    entries = [Entry(f"p{i}", 0, 0, f"k{i}", "s", 8, 8.0) for i in range(8)]
+    write_manifest(entries, tmp_path / "results/mini-t2v/pilot/videos/0000.jsonl")
     settings = config()
     found = rows(tmp_path, settings)
-    assert found["evolution/round-0 film"].gpu_hours_to_do == pytest.approx((60 * 3 + 2 * 6) / 3600)
-    assert found["evolution/round-0 score"].gpu_hours_to_do == pytest.approx((60 * 0.5 + 2 * 6) / 3600)
+    film, score = found["evolution/round-0 film"], found["evolution/round-0 score"]
+    assert (film.videos, film.videos_done) == (60, 8), "the round finds the pilot's"
+    assert (film.gpu_hours_to_do, film.gpu_hours_done) == pytest.approx(((52 * 3 + 2 * 6) / 3600, 30 / 3600))
+    assert (score.gpu_hours_to_do, score.gpu_hours_done) == pytest.approx(((52 * 0.5 + 2 * 6) / 3600, 10 / 3600))
     text = describe(as_table(found.values()), Estimate(settings, tmp_path), settings)
     assert "3.00 s a video (measured, 8 on" in text and "0.50 s a score (measured" in text
     assert "expected" not in text

@@ -1,4 +1,7 @@
 import json
+import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -7,6 +10,8 @@ import pytest
 from promptavideo import timing
 from promptavideo.errors import InputError
 from promptavideo.timing import Timing
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_items_and_seconds_add_up_and_survive_the_file(tmp_path: Path) -> None:
@@ -19,6 +24,19 @@ def test_items_and_seconds_add_up_and_survive_the_file(tmp_path: Path) -> None:
     found = timing.read(tmp_path / "x.timing.json")
     assert found == record and found.items == 5
     assert 0.03 <= found.seconds < 1 and found.job_seconds > found.seconds and found.peak_memory_mb > 1 and found.device
+
+
+def test_the_jobs_time_begins_before_anything_that_takes_long(tmp_path: Path) -> None:
+    """What scripts import after this package counts, and they import no others before it."""
+    code = "import time, promptavideo; time.sleep(0.3); from promptavideo.timing import Timing; Timing().write(path)"
+    code = f"from pathlib import Path; path = Path({str(tmp_path / 'x.json')!r}); {code}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert 0.3 < timing.read(tmp_path / "x.json").job_seconds < 10
+    recording = [path for path in (ROOT / "scripts").glob("*.py") if "timing.write(" in path.read_text()]
+    assert {path.stem for path in recording} >= {"film", "score", "refine", "candidates"}
+    for path in recording:
+        imports = re.findall(r"^(?:from|import) (\w+)", path.read_text(), re.MULTILINE)
+        assert next(name for name in imports if name not in sys.stdlib_module_names) == "promptavideo"
 
 
 def test_work_that_fails_does_not_count() -> None:

@@ -112,24 +112,26 @@ class VBenchPlan:
     def results(self, generator: str, name: str, refiner: str) -> list[str]:
         """What the jobs of one evaluation write."""
         folder = f"results/{generator}/evaluation/{name}/{refiner}/vbench"
-        each = max(1, self._config.vbench.shard_size // self._config.evaluation.sets[name].replicates)
         return [
             f"{folder}/{dimension}/{number:04}.json"
-            for dimension, prompts in self._judged(name).items()
-            for number in range(shard_count(prompts, each))
+            for dimension in self.set(name).names
+            for number in range(self.shards(name, dimension))
         ]
 
-    def judgements(self, name: str) -> int:
-        """How many videos of a refiner are judged on a set, summed over the set's dimensions, at most."""
-        return sum(self._judged(name).values()) * self._config.evaluation.sets[name].replicates
+    def shards(self, name: str, dimension: str) -> int:
+        """How many jobs judge the videos of one refiner on a set in a dimension."""
+        each = max(1, self._config.vbench.shard_size // self._config.evaluation.sets[name].replicates)
+        return shard_count(self._prompts(name, dimension), each)
 
-    def _judged(self, name: str) -> dict[str, int]:
-        """How many prompts of a set are judged for each dimension, at most."""
-        settings = self.set(name)
+    def judgements(self, name: str, dimension: str) -> int:
+        """How many videos of one refiner on a set are judged in a dimension, at most."""
+        return self._prompts(name, dimension) * self._config.evaluation.sets[name].replicates
+
+    def _prompts(self, name: str, dimension: str) -> int:
+        """How many prompts of a set are judged in a dimension, at most."""
         prompts = self._plan.prompts(f"evaluation/{name}/{next(iter(self._config.refiners))}")  # the same of each
-        if settings.mode == "standard":  # each is judged for some dimensions only
-            return {dimension: min(prompts, DIMENSIONS[dimension].prompts) for dimension in settings.names}
-        return dict.fromkeys(settings.names, prompts)
+        standard = self.set(name).mode == "standard"  # each is judged for some dimensions only
+        return min(prompts, DIMENSIONS[dimension].prompts) if standard else prompts
 
     def arms(self, generators: list[str], table: str) -> list[dict[str, str | None]]:
         """The rows of a table, with the files they come from; none where VBench is left out."""
