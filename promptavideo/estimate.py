@@ -223,8 +223,15 @@ class Estimate:
 
     def _records(self, generator: str, where: str) -> list[timing.Timing]:
         """The timing records in a folder of a generator's results, of jobs that found not everything done."""
-        paths = sorted((self._results / generator).glob(f"{where}/*.timing.json"))
-        return [one for path in paths if (one := timing.read(path)).items]
+        found = []
+        for path in sorted((self._results / generator).glob(f"{where}/*.timing.json")):
+            if (one := timing.read(path)).items:
+                rule = {"videos": "film", "rewards": "score"}[path.parent.name]
+                job = path.parent.with_name(path.name.split(".")[0]).relative_to(self._results)
+                # Snakemake's record counts the end of the process too, which takes seconds with torch.
+                one.job_seconds = _seconds(self._benchmarks / rule / f"{job}.tsv", one.job_seconds)
+                found.append(one)
+        return found
 
     def _records_of(self, generator: str, batch: str, kind: str) -> list[timing.Timing]:
         made_by = self._counts.made_by(batch)

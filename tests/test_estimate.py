@@ -106,6 +106,11 @@ def test_what_is_done_took_what_its_jobs_recorded(tmp_path: Path) -> None:
     assert found["dpo-1 film"].gpu_hours_done == pytest.approx(0.51), "with imports and loading"
     assert found["dpo-1 film"].money_done == pytest.approx(1.02)
     assert found["dpo-1 score"].gpu_hours_done == pytest.approx(0.11)
+    (benchmarks / "score/mini-t2v/dpo-1").mkdir(parents=True)
+    (benchmarks / "score/mini-t2v/dpo-1/0000.tsv").write_text("s\n414\n")
+    score = rows(tmp_path, config())["dpo-1 score"]
+    assert score.gpu_hours_done == pytest.approx(414 / 3600), "with the end of the process"
+    assert score.gpu_hours_to_do == pytest.approx((210 * 4 + 2 * 54) / 3600)
     assert found["evolution/round-0 film"].gpu_hours_done == 0
     assert found["sft train"].gpu_hours_done == pytest.approx(7200.5 / 3600)
     assert found["dpo-1 sample"].gpu_hours_done == pytest.approx(720.5 / 3600)
