@@ -172,9 +172,9 @@ class Config(Section):
                 for needed in requires(entry)
             ),
             *(
-                (f"generators.{name}.model", model, self.models)
+                (f"generators.{name}.{f'loras.{place - 1}.' if place else ''}model", model, self.models)
                 for name, entry in self.generators.items()
-                for model in entry.models
+                for place, model in enumerate(entry.models)
             ),
             *(
                 (f"prompt_sets.{name}.source", entry.source, self.prompt_sources)

@@ -138,6 +138,11 @@ def test_a_name_that_nobody_declares_is_named_with_the_known_ones(path: str, val
     assert f"\n  {key}: there is no {value!r}; known are {known}" in message(changed(path, value))
 
 
+def test_an_adapter_that_no_model_is_is_named_by_its_own_key() -> None:
+    raw = changed("generators/mini-t2v/loras", [{"model": "mini-t2v"}, {"model": "nothing"}])
+    assert "\n  generators.mini-t2v.loras.1.model: there is no 'nothing'; known are" in message(raw)
+
+
 def test_the_refiners_of_an_evaluation_are_declared_and_hold_the_original_once() -> None:
     key = "evaluation/refiners"
     assert "evaluation.refiners: there is no 'vpo'; known are original, llm" in message(

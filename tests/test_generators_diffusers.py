@@ -1,6 +1,7 @@
 """Pipelines other than the miniature, loaded by configuration alone, and what can be set on them."""
 
 import itertools
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -229,6 +230,36 @@ class TestLoras:
             clips.append(self.adapted(wan, (lora, weight)).film(["a"], [1])[0])
         assert np.abs(clips[0].frames.astype(int) - clips[1].frames).max() <= 1
         assert np.abs(clips[0].frames.astype(int) - clips[2].frames).max() > 1
+
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+    def test_lightnings_form_is_read(self, wan: Path, tmp_path: Path, dtype: str) -> None:
+        """Keys of Wan's own code, weights in float32, and an alpha for each layer."""
+        from safetensors.torch import load_file, save_file
+
+        layers = {"to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "o", "net.0.proj": "0", "net.2": "2"}
+        parts = {"attn1": "self_attn", "attn2": "cross_attn", "ffn": "ffn"}
+
+        def published(folder: Path) -> Path:
+            (file,) = plain.rglob("*.safetensors")
+            weights = {}
+            for key, value in load_file(file).items():
+                place, part, layer, side = re.fullmatch(  # type: ignore[union-attr]
+                    r"transformer\.blocks\.(\d+)\.(\w+)\.(.+)\.lora_([AB])\.weight", key
+                ).groups()
+                name = f"diffusion_model.blocks.{place}.{parts[part]}.{layers[layer]}"
+                weights[f"{name}.{'lora_down' if side == 'A' else 'lora_up'}.weight"] = value.float()
+                weights[f"{name}.alpha"] = torch.tensor(8.0)
+            folder.mkdir(parents=True)
+            save_file(weights, folder / "high_noise_model.safetensors")
+            return folder
+
+        plain = fetched(partial(tiny_lora, pipeline=wan, layers=tuple(layers)), tmp_path / "plain")
+        lightning = fetched(published, tmp_path / "published")
+        ours, theirs = (
+            self.adapted(wan, (lora, weight), dtype=dtype).film(["a"], [1])[0]
+            for lora, weight in ((plain, 1.0), (lightning, 2 / 8))  # a rank of 2
+        )
+        assert np.abs(ours.frames.astype(int) - theirs.frames).max() <= (1 if dtype == "float32" else 12)
 
     def test_each_transformer_of_two_has_its_own(self, tmp_path: Path) -> None:
         two = fetched(lambda folder: tiny_wan(folder, transformers=2), tmp_path / "two")
