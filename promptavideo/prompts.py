@@ -4,11 +4,12 @@ import csv
 import hashlib
 import io
 import json
+import logging
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import pandas as pd
 from pydantic import Field, model_validator
@@ -18,6 +19,10 @@ from promptavideo.seeds import derive
 from promptavideo.settings import Section
 from promptavideo.text import text_key
 
+log = logging.getLogger(__name__)
+
+Repeated = Literal["refuse", "first"]
+"""What becomes of a prompt that a file holds several times: an error, or the first counts."""
 MANY_DIGITS = 3  # the authors' code drops prompts with this many digits
 CHARACTERS_A_WORD = 20  # bounds texts without spaces
 QUOTED = 60  # characters of a prompt that a message repeats
@@ -26,8 +31,8 @@ QUOTED = 60  # characters of a prompt that a message repeats
 class PromptSet(Section):
     """A file of prompts, or a source of captions, and the part of it to use.
 
-    The order of work is: read and check every line, drop prompts with digits, shuffle, slice. A source has done all but
-    the slice, so that slices of one source can be told apart by `first` and `count` alone.
+    The order of work is: read and check every line, leave out repeats, drop prompts with digits, shuffle, slice. A
+    source has done all but the slice, so that slices of one source can be told apart by `first` and `count` alone.
     """
 
     file: str | None = Field(None, pattern=r"\.(txt|csv|jsonl)$")
@@ -44,6 +49,8 @@ class PromptSet(Section):
     """A longer prompt is an error."""
     drop_digits: bool = False
     """Drop prompts with three or more digits, as the authors' code does."""
+    repeated: Repeated = "refuse"
+    """Whether a prompt that repeats an earlier one is an error or, since benchmarks repeat some, left out (`first`)."""
     shuffle: bool = False
     """Put the prompts in a fixed pseudo-random order that does not depend on the file's."""
 
@@ -54,9 +61,11 @@ class PromptSet(Section):
         if self.source is not None:
             if self.count is None:
                 raise ValueError("a set from a source needs `count`, so that a run can be planned before the download")
-            for name in ("column", "max_words", "drop_digits", "shuffle"):
+            for name in ("column", "max_words", "drop_digits", "repeated", "shuffle"):
                 if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"`{name}` belongs to the source, which all its sets share: prompt_sources")
+                    raise ValueError(
+                        f"`{name}` belongs to the source, which all its sets share (prompt_sources); leave it out"
+                    )
         return self
 
     @property
@@ -216,7 +225,7 @@ def _selected(name: str, settings: PromptSet, root: Path) -> list[_Line]:
     lines = list(_read(key, settings, path))
     if not lines:
         raise InputError(f"{key}.file: {path} holds no prompt; put one prompt a line into it")
-    _check_duplicates(key, path, lines)
+    lines = _without_repeats(key, path, lines, settings.repeated)
     if settings.drop_digits:
         lines = [line for line in lines if not has_many_digits(line.text)]
     if settings.shuffle:
@@ -311,16 +320,25 @@ def _read_jsonl(key: str, settings: PromptSet, path: Path, text: str) -> Iterato
         yield _Line(number, value)
 
 
-def _check_duplicates(key: str, path: Path, lines: list[_Line]) -> None:
+def _without_repeats(key: str, path: Path, lines: list[_Line], repeated: Repeated) -> list[_Line]:
+    """The first line of each prompt."""
     seen: dict[str, _Line] = {}
+    left_out: list[int] = []
     for line in lines:
         earlier = seen.setdefault(text_key(line.text), line)
-        if earlier is not line:
+        if earlier is line:
+            continue
+        if repeated == "refuse":
             raise InputError(
                 f"{key}.file: {path}: lines {earlier.number} and {line.number} hold the same prompt "
                 f"{_quote(line.text)} (case, white space, invisible characters and a final full stop aside); "
-                "delete one of them"
+                "delete one of them, or leave repeats out with `repeated: first`"
             )
+        left_out.append(line.number)
+    if left_out:
+        shown = ", ".join(map(str, left_out[:5])) + ("" if len(left_out) <= 5 else ", …")
+        log.info("%s: left out %d lines that repeat an earlier prompt: %s", key, len(left_out), shown)
+    return list(seen.values())
 
 
 def _normal(text: str) -> str:

@@ -103,16 +103,14 @@ def booster(stage):
 
 
 def refine_inputs(wildcards):
-    """What a refiner reads: a booster's card and base, templates and examples, models, a file of texts, or nothing."""
+    """What a refiner reads: a booster's card and base, templates and examples, models, files of texts, or nothing."""
     refiner = CONFIG.refiners[wildcards.refiner]
     if refiner.kind == "promptist":
         return [manifest(model) for model in refiner.models]
-    if refiner.kind == "file":
-        return [refiner.file]
     if refiner.kind == "booster":
         card = f"results/{wildcards.generator}/boosters/{refiner.stage}/booster.json"
         return [card, manifest(CONFIG.booster.base), CONFIG.booster.instruction]
-    return refiner.files if refiner.kind == "llm" else []
+    return refiner.files if refiner.kind in ("llm", "file") else []
 
 
 def refine_threads(wildcards):

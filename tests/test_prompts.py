@@ -1,5 +1,6 @@
 import hashlib
 import json
+import logging
 import os
 import re
 import subprocess
@@ -193,6 +194,21 @@ def test_prompts_that_look_the_same_are_the_same(tmp_path: Path, twin: str) -> N
     assert list(sets["test"]["prompt"]) == [twin]
     with pytest.raises(InputError, match="must not share prompts, but 1 stand in both"):
         check_disjoint(sets, [("train", "test")])
+
+
+@pytest.mark.parametrize("kind", ["txt", "csv", "jsonl"])
+def test_a_list_that_repeats_its_own_prompts_is_used_once_each(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    prompts = ["a fantasy landscape", "a cat", "A fantasy landscape.", "a dog", "a cat"]
+    file = with_prompts(tmp_path, kind, prompts).file
+    with pytest.raises(InputError, match=r"hold the same prompt .*; delete one of them, or .*`repeated: first`"):
+        load(tmp_path, PromptSet(file=file))
+    with caplog.at_level(logging.INFO):
+        assert load(tmp_path, PromptSet(file=file, repeated="first")) == ["a fantasy landscape", "a cat", "a dog"]
+    assert "prompt_sets.demo: left out 2 lines that repeat an earlier prompt: " in caplog.text
+    assert count_prompts(PromptSet(file=file, repeated="first"), tmp_path) == 3
+    assert load(tmp_path, PromptSet(file=file, repeated="first", first=2, count=1)) == ["a dog"]
 
 
 def test_a_prompt_keeps_its_id_whatever_is_compared() -> None:

@@ -358,6 +358,7 @@ class TestSlices:
             ({"source": "clips", "count": 1, "shuffle": True}, "`shuffle` belongs to the source"),
             ({"source": "clips", "count": 1, "drop_digits": True}, "`drop_digits` belongs to the source"),
             ({"source": "clips", "count": 1, "column": "text"}, "`column` belongs to the source"),
+            ({"source": "clips", "count": 1, "repeated": "first"}, "`repeated` belongs to the source"),
         ],
     )
     def test_a_set_has_one_origin_and_leaves_the_filters_to_its_source(

@@ -60,7 +60,7 @@ def test_all_prompts_without_one_text_are_named_in_one_message(tmp_path: Path) -
     ids = [prompt_id(prompt) for prompt in prompts]
     rows = {
         "prompt": [*prompts[:20], prompts[3], prompts[5], prompts[5]],
-        "refined": ["a text"] * 7 + ["", " \u200b "] + ["a text"] * 14,
+        "refined": ["a text"] * 7 + ["", " \u200b "] + ["a text"] * 11 + ["b text"] * 3,
     }
     file = write(tmp_path, "csv", rows)
     with pytest.raises(InputError) as caught:
@@ -69,11 +69,48 @@ def test_all_prompts_without_one_text_are_named_in_one_message(tmp_path: Path) -
     assert message.startswith(
         f"refiners.pae.file: {tmp_path / file}: 40 of 60 prompts have no row: {ids[20]} 'prompt 20'; "
     )
-    assert "; and 20 more. 2 of 60 prompts have several: " in message
+    assert "; and 20 more. 2 of 60 prompts have several texts (`repeated: first` takes the first of each): " in message
     assert f"{ids[3]} 'prompt 3' in rows 4 and 21; {ids[5]} 'prompt 5' in rows 6 and 22 and 23" in message
     assert f"2 of 60 prompts have no text: {ids[7]} 'prompt 7' in row 8; {ids[8]} 'prompt 8' in row 9" in message
     assert message.count("prompt 2") == 10 and "prompt 45" not in message  # the first twenty of a kind
     assert message.endswith("Mend the file and run again")
+
+
+def benchmark(folder: Path, prompts: str, texts: str) -> str:
+    """Two text files as benchmarks publish them: other line ends, one without an end of its last line."""
+    (folder / "all.txt").write_bytes(f"{prompts}\n".encode())
+    (folder / "longer.txt").write_bytes(b"\xef\xbb\xbf" + texts.replace("\n", "\r\n").encode())
+    return "longer.txt"
+
+
+def test_line_i_of_one_file_is_the_text_of_line_i_of_another(tmp_path: Path) -> None:
+    prompts = "\n".join(["an owl", PROMPTS[1], "", f"{PROMPTS[0].upper()}.", PROMPTS[2]])
+    texts = "\n".join(["nobody asked", "A box.", "", 'A ball, "red" \x85 and round', "Tokyo, at night"])
+    file = benchmark(tmp_path, prompts, texts)
+    assert refiner(tmp_path, file, prompts="all.txt").refine(IDS, PROMPTS) == [
+        'A ball, "red" and round', "A box.", "Tokyo, at night",
+    ]  # fmt: skip
+    (tmp_path / "short.txt").write_text("one\ntwo\n")
+    with pytest.raises(InputError, match=r"refiners\.pae\.prompts: short\.txt has 2 lines and longer\.txt 5, so they"):
+        refiner(tmp_path, file, prompts="short.txt")
+    with pytest.raises(InputError, match=r"refiners\.pae\.prompts: .*no\.txt does not exist"):
+        refiner(tmp_path, file, prompts="no.txt")
+
+
+def test_a_prompt_that_a_benchmark_repeats_has_one_text(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    prompts = ["a fantasy landscape", "the bund, oil painting", "A fantasy landscape", "the bund, oil painting"]
+    asked = (list(map(prompt_id, prompts[:2])), prompts[:2])
+    same = benchmark(tmp_path, "\n".join(prompts), "A valley.\nThe Bund.\nA valley.\nThe  Bund.")
+    with caplog.at_level(logging.INFO):
+        assert refiner(tmp_path, same, prompts="all.txt").refine(*asked) == ["A valley.", "The Bund."]
+    assert "longer.txt: 2 prompts stand there more than once; the first text of each is used" in caplog.text
+    differ = benchmark(tmp_path, "\n".join(prompts), "A valley.\nThe Bund.\nA castle.\nThe Bund.")
+    with pytest.raises(
+        InputError, match=r": 1 of 2 prompts have several .*: p\w+ 'a fantasy landscape' in lines 1 and 3\."
+    ):
+        refiner(tmp_path, differ, prompts="all.txt").refine(*asked)
+    first = refiner(tmp_path, differ, prompts="all.txt", repeated="first")
+    assert first.refine(*asked) == ["A valley.", "The Bund."]
 
 
 def test_values_that_are_no_text_count_as_none(tmp_path: Path) -> None:
@@ -127,6 +164,11 @@ def test_a_parquet_file_without_the_column_says_which_it_has(tmp_path: Path) -> 
 def test_the_section_refuses_what_it_cannot_mean() -> None:
     for entry in (
         {"file": "a.txt"},
+        {"file": "a.csv", "prompts": "b.txt"},
+        {"file": "a.txt", "prompts": "b.csv"},
+        {"file": "a.txt", "prompts": "b.txt", "column": "text"},
+        {"file": "a.txt", "prompts": "b.txt", "key": "prompt_id"},
+        {"file": "a.csv", "repeated": "last"},
         {"file": "a.pkl"},
         {"file": "a.csv", "key": "row"},
         {"file": "a.csv", "max_words": 0},

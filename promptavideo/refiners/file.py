@@ -6,16 +6,18 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from promptavideo.answers import bound
 from promptavideo.errors import InputError
-from promptavideo.prompts import CHARACTERS_A_WORD, prompt_id
+from promptavideo.prompts import CHARACTERS_A_WORD, Repeated
 from promptavideo.refiners.base import Refiner
 from promptavideo.settings import Section
+from promptavideo.text import text_key
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +28,34 @@ class FileRefinerConfig(Section):
     """Texts made elsewhere, one row a prompt; rows of other prompts may be there too."""
 
     kind: Literal["file"]
-    file: str = Field(pattern=r"\.(csv|jsonl|parquet)$")
-    """Path relative to the repository root."""
+    file: str = Field(pattern=r"\.(csv|jsonl|parquet|txt)$")
+    """Path relative to the repository root: a table, or a text file of one refined text a line, with `prompts`."""
+    prompts: str | None = Field(None, pattern=r"\.txt$")
+    """With a text file: another, whose line of the same number is the prompt."""
     key: Literal["prompt_id", "prompt"] = "prompt"
-    """Column that tells which prompt a row is of: its text (case and white space aside) or its id."""
+    """Column that tells which prompt a row is of: its text (see `text.text_key`) or its id."""
     column: str = Field("refined", min_length=1)
     """Column that holds the refined text."""
+    repeated: Repeated = "refuse"
+    """What becomes of a prompt with several texts: an error, or its first counts. Equal texts are one text."""
     max_words: int = Field(200, ge=1)
     """Longer texts are cut after their last whole sentence."""
+
+    @model_validator(mode="after")
+    def _table_or_lines(self) -> Self:
+        if self.file.endswith(".txt") != (self.prompts is not None):
+            raise ValueError(
+                "a .txt file as `file` and one as `prompts`, line by line, go together; a table needs none"
+            )
+        for name in ("key", "column"):
+            if self.prompts is not None and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"`{name}` names a column, which text files do not have; leave it out")
+        return self
+
+    @property
+    def files(self) -> list[str]:
+        """What the refiner reads."""
+        return [self.file, *([self.prompts] if self.prompts else [])]
 
 
 class FileRefiner(Refiner):
@@ -48,41 +70,50 @@ class FileRefiner(Refiner):
             root: Folder that `config.file` is relative to.
 
         Raises:
-            InputError: The file cannot be read, or a column is missing.
+            InputError: A file cannot be read, a column is missing, or two text files have other numbers of lines.
         """
         self._config, self._key, self._path = config, f"refiners.{name}", root / config.file
         self._rows: dict[str, list[tuple[int, str]]] = defaultdict(list)
-        for number, (key, text) in enumerate(_read(self._key, config, self._path), 1):
-            identity = prompt_id(key) if config.key == "prompt" else key.strip()
+        read = _read_lines if config.prompts else _read_table
+        for number, (key, text) in enumerate(read(self._key, config, root), 1):
+            identity = text_key(key) if config.key == "prompt" else key.strip()
             self._rows[identity].append((number, text))
 
     def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:
         """Each prompt's text, as one clean line of bounded length.
 
         Raises:
-            InputError: A prompt has no row, several, or one without text; one message names all such prompts.
+            InputError: A prompt has no row, several texts, or one without text; one message names all such prompts.
         """
         missing, repeated, empty, texts = list[str](), list[str](), list[str](), list[str]()
+        place, once, long = "line" if self._config.prompts else "row", 0, 0
         for identity, prompt in zip(prompt_ids, prompts, strict=True):
-            rows, shown = self._rows.get(identity, []), f"{identity} {prompt[:40]!r}"
+            rows = self._rows.get(text_key(prompt) if self._config.key == "prompt" else identity, [])
+            shown = f"{identity} {prompt[:40]!r}"
             text = self._clean(rows[0][1]) if rows else ""
+            differ = len({self._clean(row[1]) for row in rows}) > 1
             if not rows:
                 missing.append(shown)
-            elif len(rows) > 1:
-                repeated.append(f"{shown} in rows {' and '.join(str(number) for number, _ in rows[:5])}")
+            elif differ and self._config.repeated == "refuse":
+                repeated.append(f"{shown} in {place}s {' and '.join(str(number) for number, _ in rows[:5])}")
             elif not text:
-                empty.append(f"{shown} in row {rows[0][0]}")
+                empty.append(f"{shown} in {place} {rows[0][0]}")
+            once += len(rows) > 1
+            long += bool(rows) and self._long(rows[0][1])
             texts.append(text)
+        several = "have several texts (`repeated: first` takes the first of each)"
         faults = [
             f"{len(found)} of {len(prompts)} prompts {what}: {'; '.join(found[:NAMED])}"
             + (f"; and {len(found) - NAMED} more" if len(found) > NAMED else "")
-            for what, found in (("have no row", missing), ("have several", repeated), ("have no text", empty))
+            for what, found in ((f"have no {place}", missing), (several, repeated), ("have no text", empty))
             if found
         ]
         if faults:
             raise InputError(f"{self._key}.file: {self._path}: {'. '.join(faults)}. Mend the file and run again")
-        if cut := sum(self._long(self._rows[identity][0][1]) for identity in prompt_ids):
-            log.warning("%s: %d texts are longer than %d words and were cut", self._path, cut, self._config.max_words)
+        if once:
+            log.info("%s: %d prompts stand there more than once; the first text of each is used", self._path, once)
+        if long:
+            log.warning("%s: %d texts are longer than %d words and were cut", self._path, long, self._config.max_words)
         return texts
 
     def _clean(self, text: str) -> str:
@@ -93,23 +124,48 @@ class FileRefiner(Refiner):
         return len(text) > CHARACTERS_A_WORD * limit or len(text.split()) > limit
 
 
-def _read(key: str, config: FileRefinerConfig, path: Path) -> Iterator[tuple[str, str]]:
+def _read_table(key: str, config: FileRefinerConfig, root: Path) -> Iterator[tuple[str, str]]:
     """The key and the text of each row; a value that is missing or no text is empty."""
+    path = root / config.file
     reader = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix]
-    try:
+    with _reading(f"{key}.file", path):
         columns, rows = reader(path, (config.key, config.column))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{key}.file: {path}: not UTF-8 ({error}); save it as UTF-8") from error
-    except FileNotFoundError:
-        raise InputError(f"{key}.file: {path} does not exist; check the path (relative to the repository)") from None
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{key}.file: {path}: cannot be read as {path.suffix[1:]} ({error}); make it again") from error
     for name, column in (("key", config.key), ("column", config.column)):
         if column not in columns:
             known = ", ".join(columns)[:200]
             raise InputError(f"{key}.{name}: {path}: no column {column!r} among {known}; name the one to use")
     for identity, text in rows:
         yield (identity if isinstance(identity, str) else "", text if isinstance(text, str) else "")
+
+
+def _read_lines(key: str, config: FileRefinerConfig, root: Path) -> Iterator[tuple[str, str]]:
+    """Each line of the prompts' file and the line of the same number of the texts' file."""
+    lines = []
+    for name, file in (("prompts", str(config.prompts)), ("file", config.file)):
+        path = root / file
+        with _reading(f"{key}.{name}", path):
+            text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        lines.append(text.rstrip().split("\n"))  # not splitlines(), which breaks at characters within a text, too
+    prompts, texts = lines
+    if len(prompts) != len(texts):
+        raise InputError(
+            f"{key}.prompts: {config.prompts} has {len(prompts)} lines and {config.file} {len(texts)}, so they do not "
+            "belong together line by line; give the two files of one publication, unchanged"
+        )
+    yield from zip(prompts, texts, strict=True)
+
+
+@contextmanager
+def _reading(key: str, path: Path) -> Iterator[None]:
+    """Turn what reading a file raises into errors for people."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise InputError(f"{key}: {path}: not UTF-8 ({error}); save it as UTF-8") from error
+    except FileNotFoundError:
+        raise InputError(f"{key}: {path} does not exist; check the path (relative to the repository)") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{key}: {path}: cannot be read as {path.suffix[1:]} ({error}); make it again") from error
 
 
 Table = tuple[list[str], list[tuple[object, object]]]
