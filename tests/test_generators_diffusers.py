@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from tiny_pipelines import LTX_SAMPLING, WAN_SAMPLING, tiny_lora, tiny_ltx, tiny_wan
+from tiny_pipelines import (
+    HUNYUAN_SAMPLING,
+    LTX_DISTILLED_SAMPLING,
+    LTX_SAMPLING,
+    WAN_SAMPLING,
+    tiny_hunyuan,
+    tiny_lora,
+    tiny_ltx,
+    tiny_ltx_condition,
+    tiny_wan,
+)
 
 from promptavideo.errors import InputError
 from promptavideo.generators import diffusers as module
@@ -21,7 +31,9 @@ from promptavideo.models import LocalModel, fetch
 from promptavideo.video import Clip
 
 LTX = {"pipeline": "LTXPipeline", "sampling": LTX_SAMPLING}
+LTX_DISTILLED = {"pipeline": "LTXConditionPipeline", "sampling": LTX_DISTILLED_SAMPLING}
 WAN = {"pipeline": "WanPipeline", "sampling": WAN_SAMPLING}
+HUNYUAN = {"pipeline": "HunyuanVideo15Pipeline", "sampling": HUNYUAN_SAMPLING, "vae_slicing": True}
 
 
 def configure(**fields: Any) -> DiffusersConfig:
@@ -47,6 +59,16 @@ def wan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fetched(tiny_wan, tmp_path_factory.mktemp("wan"))
 
 
+@pytest.fixture(scope="module")
+def ltx_distilled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fetched(tiny_ltx_condition, tmp_path_factory.mktemp("ltx_distilled"))
+
+
+@pytest.fixture(scope="module")
+def hunyuan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fetched(tiny_hunyuan, tmp_path_factory.mktemp("hunyuan"))
+
+
 def fetched(make: Callable[[Path], Path], folder: Path) -> Path:
     fetch("tiny", LocalModel(kind="local", path=str(make(folder / "source"))), folder / "tiny", {})
     return folder / "tiny"
@@ -62,7 +84,10 @@ class TestPipelines:
         with pytest.raises(InputError, match=r"gave videos of 5 where sampling\.num_frames is 6"):
             DiffusersGenerator(config, wan).film(["a", "b"], [1, 2])
 
-    @pytest.mark.parametrize(("name", "entry", "frames"), [("ltx", LTX, 9), ("wan", WAN, 5)])
+    @pytest.mark.parametrize(
+        ("name", "entry", "frames"),
+        [("ltx", LTX, 9), ("ltx_distilled", LTX_DISTILLED, 9), ("wan", WAN, 5), ("hunyuan", HUNYUAN, 5)],
+    )
     def test_films_by_configuration_alone(
         self, request: pytest.FixtureRequest, name: str, entry: dict[str, Any], frames: int
     ) -> None:

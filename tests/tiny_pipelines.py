@@ -1,4 +1,4 @@
-"""LTX, Wan and CogVideoX pipelines of some ten thousand random weights, of the real classes, saved as the large are."""
+"""Pipelines of some ten thousand random weights, of the real classes, saved as the large are."""
 
 import io
 import json
@@ -9,18 +9,34 @@ import sentencepiece
 import torch
 from diffusers import (
     AutoencoderKLCogVideoX,
+    AutoencoderKLHunyuanVideo15,
     AutoencoderKLLTXVideo,
     AutoencoderKLWan,
+    ClassifierFreeGuidance,
     CogVideoXDPMScheduler,
     CogVideoXTransformer3DModel,
     FlowMatchEulerDiscreteScheduler,
+    HunyuanVideo15Pipeline,
+    HunyuanVideo15Transformer3DModel,
+    LTXConditionPipeline,
     LTXPipeline,
     LTXVideoTransformer3DModel,
     UniPCMultistepScheduler,
     WanPipeline,
     WanTransformer3DModel,
 )
-from transformers import T5Config, T5EncoderModel, T5Tokenizer, UMT5Config, UMT5EncoderModel
+from tokenizers import pre_tokenizers
+from transformers import (
+    ByT5Tokenizer,
+    Qwen2_5_VLTextConfig,
+    Qwen2_5_VLTextModel,
+    Qwen2Tokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
+)
 
 ROOT = Path(__file__).parents[1]
 WORDS = ("a", "red", "blue", "green", "ball", "box", "moves", "left", "right", "blurry")
@@ -29,6 +45,11 @@ LTX_SAMPLING: dict[str, Any] = {
     "height": 32, "width": 32, "num_frames": 9, "num_inference_steps": 2, "guidance_scale": 3.0,
     "max_sequence_length": 8, "frame_rate": 8,
 }  # fmt: skip
+LTX_DISTILLED_SAMPLING: dict[str, Any] = {
+    "height": 32, "width": 32, "num_frames": 9, "timesteps": [1000, 993.7, 725], "guidance_scale": 1.0,
+    "max_sequence_length": 8, "frame_rate": 8,
+}  # fmt: skip
+HUNYUAN_SAMPLING: dict[str, Any] = {"height": 32, "width": 32, "num_frames": 5, "num_inference_steps": 2}
 WAN_SAMPLING: dict[str, Any] = {
     "height": 32, "width": 32, "num_frames": 5, "num_inference_steps": 2, "guidance_scale": 3.0,
     "max_sequence_length": 8,
@@ -51,7 +72,12 @@ def tiny_lora(folder: Path, pipeline: Path, layers: tuple[str, ...] = ("to_q", "
     return folder
 
 
-def tiny_ltx(folder: Path) -> Path:
+def tiny_ltx_condition(folder: Path) -> Path:
+    """Save a random LTXConditionPipeline into `folder`, otherwise as `tiny_ltx`."""
+    return tiny_ltx(folder, LTXConditionPipeline)
+
+
+def tiny_ltx(folder: Path, kind: Any = LTXPipeline) -> Path:
     """Save a random LTXPipeline into `folder`; frames come in 8N+1, sides in multiples of 32."""
     torch.manual_seed(0)
     vae = AutoencoderKLLTXVideo(
@@ -71,7 +97,7 @@ def tiny_ltx(folder: Path) -> Path:
         caption_channels=8,
     )
     encoder = T5EncoderModel(T5Config(**_text(), is_encoder_decoder=False))
-    pipeline = LTXPipeline(FlowMatchEulerDiscreteScheduler(), vae, encoder, _tokenizer(), transformer)
+    pipeline = kind(FlowMatchEulerDiscreteScheduler(), vae, encoder, _tokenizer(), transformer)
     return _save(pipeline, folder)
 
 
@@ -108,6 +134,49 @@ def tiny_wan(folder: Path, transformers: int = 1) -> Path:
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
     parts = [_tokenizer(), encoder, vae, scheduler, *denoisers]
     return _save(WanPipeline(*parts, boundary_ratio=0.875 if transformers > 1 else None), folder)
+
+
+def tiny_hunyuan(folder: Path) -> Path:
+    """Save a random HunyuanVideo15Pipeline into `folder`; frames come in 4N+1, sides in multiples of 16."""
+    torch.manual_seed(0)
+    bytes_ = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer = Qwen2Tokenizer(vocab={letter: place for place, letter in enumerate(sorted(bytes_))}, merges=[])
+    tokenizer.chat_template = "{% for turn in messages %}{{ turn['content'] }}{{ '\n' }}{% endfor %}"
+    rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
+    layers = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2}
+    encoder = Qwen2_5_VLTextModel(
+        Qwen2_5_VLTextConfig(vocab_size=len(tokenizer), num_key_value_heads=2, rope_parameters=rope, **layers)
+    )
+    letters = ByT5Tokenizer(extra_ids=0)
+    transformer = HunyuanVideo15Transformer3DModel(
+        in_channels=9,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        num_layers=2,
+        num_refiner_layers=1,
+        mlp_ratio=2.0,
+        patch_size=1,
+        patch_size_t=1,
+        text_embed_dim=16,
+        text_embed_2_dim=8,
+        image_embed_dim=8,
+        rope_axes_dim=(2, 2, 4),
+    )
+    vae = AutoencoderKLHunyuanVideo15(latent_channels=4, block_out_channels=(8, 8, 8, 8, 8), layers_per_block=1)
+    glyphs = T5EncoderModel(T5Config(**_text() | {"vocab_size": len(letters)}, is_encoder_decoder=False))
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=5.0)
+    parts = (
+        encoder,
+        tokenizer,
+        transformer,
+        vae,
+        scheduler,
+        glyphs,
+        letters,
+        ClassifierFreeGuidance(guidance_scale=6.0),
+    )
+    return _save(HunyuanVideo15Pipeline(*parts), folder)
 
 
 def tiny_cogvideox(folder: Path) -> Path:
