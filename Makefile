@@ -7,6 +7,10 @@ WORKERS ?= 2
 export PYTHONPATH := $(CURDIR)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
+# An environment holds its own absolute path, so in a clone that was renamed or copied it is made anew.
+MOVED := $(shell for name in .venv .venv-vbench; do test ! -f $$name/pyvenv.cfg || \
+  grep -qF -e " $(CURDIR)/$$name" -e " $$(cd $$name && pwd -P)" $$name/pyvenv.cfg || echo $$name/run; done)
+
 .PHONY: reproduce test test-slurm test-vbench rehearsal check check-pins benchmark dag vbench-if-possible
 
 reproduce: .venv/run vbench-if-possible
@@ -51,10 +55,12 @@ dag: .venv/run
 	{ printf '# The rules and what they wait for\n\nOne box a rule, each standing for all its jobs. Made by `make dag`.\n\n```mermaid\nflowchart TB\n'; \
 	  echo "$$picture" | grep -e '\[' -e '-->' | LC_ALL=C sort; printf '```\n'; } > docs/dag.md
 
+.PHONY: $(MOVED)
+
 # torch comes first and alone: its CPU build has the same version as the CUDA build, and pip's index decides.
 .venv/run: requirements.txt
 	@$(PYTHON) scripts/check_python.py
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv$(if $(filter $@,$(MOVED)), --clear) .venv
 	pip install --quiet --disable-pip-version-check $$(grep ^torch== requirements.txt)
 	pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt
 	touch $@
@@ -66,7 +72,7 @@ dag: .venv/run
 # VBench wants old versions of its libraries. `run` holds what it needs without downloaded networks, `dev` all of it.
 .venv-vbench/run: requirements.txt requirements-vbench.txt
 	@$(PYTHON) scripts/check_python.py
-	$(PYTHON) -m venv .venv-vbench
+	$(PYTHON) -m venv$(if $(filter $@,$(MOVED)), --clear) .venv-vbench
 	.venv-vbench/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-vbench.txt
 	.venv-vbench/bin/pip install --quiet --disable-pip-version-check $$(grep ^torch== requirements.txt)
 	.venv-vbench/bin/python -W ignore -c 'import vbench'

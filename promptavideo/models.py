@@ -7,6 +7,7 @@ needs none of them.
 import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -140,7 +141,8 @@ class _Origin:
 
 
 def source_of(entry: ModelEntry) -> str:
-    """Where an entry's model comes from, as its manifest names it; a local folder as the configuration does."""
+    """Where an entry's model comes from, as its manifest names it; a local folder as the configuration does, since it
+    may move."""
     match entry:
         case PackageModel():
             return f"{entry.package}: {entry.folder}"
@@ -399,8 +401,11 @@ def _fetch_local(name: str, entry: LocalModel, target: Path, root: Path, folder:
     _verify(name, source, entry.sha256, "check the folder and the entry's digests")
     for file in _choose(name, str(source), _files(source), entry.allow_patterns, entry.weights):
         (target / file).parent.mkdir(parents=True, exist_ok=True)
-        (target / file).symlink_to((source / file).resolve())
-    return _Origin(str(source), None)
+        real, place = (source / file).resolve(), (target / file).parent.resolve()
+        # A link within the repository is relative, since the repository may move.
+        within = all(path.is_relative_to(root.resolve()) for path in (real, place))
+        (target / file).symlink_to(os.path.relpath(real, place) if within else real)
+    return _Origin(source_of(entry), None)
 
 
 def _fetch_url(name: str, entry: UrlModel, target: Path) -> _Origin:

@@ -47,7 +47,8 @@ rule vbench_dimension:
     resources:
         mem_mb=4000,
     params:
-        python=VBENCH.python,
+        # Derived from the output, since where the interpreter is judges nothing anew; see evolution.smk.
+        python=lambda wildcards, output: VBENCH.python,
         size=CONFIG.vbench.shard_size,
         device=CONFIG.vbench.device,
         cache=VBENCH.cache,

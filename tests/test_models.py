@@ -98,13 +98,11 @@ class TestEntries:
 
 class TestLocal:
     def test_links_safe_files_and_writes_a_manifest(self, tmp_path: Path) -> None:
-        source = make_source(
-            tmp_path / "source", **{"sub/spiece.model": b"pieces", "logo.png": b"png", ".cache/x.json": b"{}"}
-        )
+        make_source(tmp_path / "source", **{"sub/spiece.model": b"pieces", "logo.png": b"png", ".cache/x.json": b"{}"})
         target = tmp_path / "models" / "demo"
         fetch("demo", entry(kind="local", path="source"), target, {}, root=tmp_path)
         manifest = check_model(target, digests=True)
-        assert (manifest.name, manifest.kind, manifest.source) == ("demo", "local", str(source))
+        assert (manifest.name, manifest.kind, manifest.source) == ("demo", "local", "source")
         assert {file: record.size for file, record in manifest.files.items()} == {
             "config.json": 2,
             "model.safetensors": 7,
@@ -113,6 +111,17 @@ class TestLocal:
         assert manifest.files["model.safetensors"].sha256 == digest(b"weights")
         assert (target / "sub/spiece.model").read_bytes() == b"pieces"
         assert [path.name for path in target.parent.iterdir()] == ["demo"]
+
+    def test_a_model_within_the_repository_moves_with_it(self, tmp_path: Path) -> None:
+        clone = tmp_path / "clone"
+        make_source(clone / "parts/source")
+        outside = make_source(tmp_path / "outside")
+        for name, path in (("within", "parts/source"), ("without", str(outside))):
+            fetch(name, entry(kind="local", path=path), clone / "models" / name, {}, root=clone)
+        moved = clone.rename(tmp_path / "moved")
+        for name in ("within", "without"):
+            check_model(moved / "models" / name, digests=True)
+        assert (moved / "models/within/config.json").resolve() == moved / "parts/source/config.json"
 
     def test_replaces_an_earlier_model_whole(self, tmp_path: Path) -> None:
         old = make_source(tmp_path / "old", **{"extra.json": b"[]"})

@@ -167,6 +167,35 @@ def test_without_any_supported_python_the_usual_one_is_refused(tmp_path: Path) -
     assert run.returncode != 0 and run.stderr.startswith("Python 3.10 (")
 
 
+@pytest.mark.parametrize("name", [".venv", ".venv-vbench"])
+def test_an_environment_of_a_clone_that_was_renamed_or_copied_is_made_anew(tmp_path: Path, name: str) -> None:
+    clone = tmp_path / "mnt/a clone"
+    clone.mkdir(parents=True)
+
+    def planned(folder: Path) -> str:
+        command = ["make", "-n", f"{name}/run", "PYTHON=python3"]
+        variables = {"PATH": "/usr/bin:/bin"}
+        return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=True).stdout
+
+    for file in ("Makefile", *FILES):
+        shutil.copy(ROOT / file, clone / file)
+    assert f"python3 -m venv {name}\n" in planned(clone)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", clone / name], check=True)
+    (clone / name / "run").touch()
+    assert "is up to date" in planned(clone)
+    shutil.copytree(clone, tmp_path / "copy", symlinks=True)
+    clone.rename(tmp_path / "renamed")
+    for moved in ("copy", "renamed"):
+        assert f"python3 -m venv --clear {name}\n" in planned(tmp_path / moved)
+    (tmp_path / "linked").mkdir()
+    for file in ("Makefile", *FILES):
+        shutil.copy(ROOT / file, tmp_path / "linked" / file)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "shared"], check=True)
+    (tmp_path / "shared/run").touch()
+    (tmp_path / "linked" / name).symlink_to(tmp_path / "shared")
+    assert "is up to date" in planned(tmp_path / "linked"), "another's environment stays as it is"
+
+
 def test_a_run_goes_on_without_vbench_where_its_environment_cannot_be_made(tmp_path: Path) -> None:
     python = as_python(tmp_path / "bin", "some-python", "3.12")
     for name in (".venv/run", ".venv-vbench/half-made"):

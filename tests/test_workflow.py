@@ -118,6 +118,28 @@ def test_a_second_run_does_nothing_and_takes_seconds(finished: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in (finished / "results").rglob("*") if path.is_file()}
 
 
+def test_a_finished_run_that_is_renamed_has_nothing_to_do(finished: Path) -> None:
+    moved = finished.rename(finished.with_name("a moved run"))
+    try:
+        run = snakemake(moved, "-n")
+        assert run.returncode == 0, run.stderr[-3000:]
+        assert "Nothing to be done" in run.stdout + run.stderr
+        dangling = [path for path in moved.rglob("*") if path.is_symlink() and not path.exists()]
+        assert not dangling
+    finally:
+        moved.rename(finished)
+
+
+def test_no_command_names_the_folder_that_it_runs_in(tmp_path: Path) -> None:
+    """What a command names is what Snakemake compares, and a clone may be renamed."""
+    folder = workspace(tmp_path / "run")
+    run = subprocess.run(["snakemake", "-n", "-p"], cwd=folder, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
+    _, _, told = (run.stdout + run.stderr).partition("Building DAG of jobs")
+    assert "scripts/vbench_dimension.py" in told
+    assert str(folder) not in told and str(ROOT) not in told
+
+
 def test_every_row_of_a_table_leads_back_to_what_made_it(finished: Path) -> None:
     rows = json.loads((finished / "results/tables/videoscore.provenance.json").read_text())
     table = pd.read_csv(finished / "results/tables/videoscore.csv")

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from promptavideo.errors import InputError, require
@@ -73,9 +72,8 @@ class VBenchPlan:
 
     @property
     def python(self) -> str:
-        """The interpreter that has vbench; a path counts from the repository root."""
-        python = self._config.vbench.python
-        return str(self._plan.root / python) if "/" in python else python
+        """The interpreter that has vbench; a path counts from the repository root, where jobs run."""
+        return self._config.vbench.python
 
     def check_python(self) -> None:
         """Check that there is an interpreter for VBench.
@@ -83,7 +81,7 @@ class VBenchPlan:
         Raises:
             InputError: There is none at the configured path.
         """
-        if "/" in self.python and not Path(self.python).is_file():
+        if "/" in self.python and not (self._plan.root / self.python).is_file():
             raise InputError(
                 f"vbench.python: {self.python} does not exist; make .venv-vbench/run makes the environment, or set "
                 "vbench.python to `python` and run with conda (--sdm conda)"
@@ -92,7 +90,7 @@ class VBenchPlan:
     @cached_property
     def left_out(self) -> bool:
         """Whether this run goes without VBench, since `make` could not make its environment; never at paper scale."""
-        python = Path(self.python)
+        python = self._plan.root / self.python
         marked = "/" in self.python and python.parents[1].joinpath(LEFT_OUT).is_file()
         return marked and not python.is_file() and self._config.scale == "laptop"
 
