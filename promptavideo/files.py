@@ -34,6 +34,38 @@ def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
         raise
 
 
+def discarded(problem: str, *paths: Path) -> InputError:
+    """The error of files that steps of the workflow made and that cannot be used: they are removed.
+
+    The workflow then makes them anew, from what is in the store.
+
+    Args:
+        problem: Which file, and what is wrong with it.
+        paths: The files; never one that a user wrote.
+    """
+    for path in paths:
+        path.unlink(missing_ok=True)
+    what = "It was removed" if len(paths) == 1 else "They were removed"
+    return InputError(f"{problem}. {what}: run the same command again, which makes what is missing anew")
+
+
+def unreadable(path: Path, what: str, error: Exception) -> InputError:
+    """The error of such a file that cannot be read as what it should be.
+
+    Args:
+        path: The file.
+        what: What it should be, such as `manifest of videos`.
+        error: What reading it raised. If the system gave nothing of the file, nothing shows that it is damaged, and it
+            stays.
+    """
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{path}: there is no {what} here; the workflow makes it")
+    problem = f"{path}: is no {what} ({error})"
+    if isinstance(error, OSError) and error.errno is not None:
+        return InputError(problem)
+    return discarded(problem, path)
+
+
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as stream:

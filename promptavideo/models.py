@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from promptavideo.download import download
 from promptavideo.errors import InputError
-from promptavideo.files import atomic_path, sha256
+from promptavideo.files import atomic_path, discarded, sha256
 from promptavideo.hub import UNPINNED, RepoId, Revision, hub_errors, token
 from promptavideo.settings import Section
 from promptavideo.tokenization import check_tokenizers
@@ -220,26 +220,24 @@ def check_model(folder: Path, digests: bool = False) -> Manifest:
         digests: Also read every file and compare its SHA-256 (seconds a gigabyte); otherwise only sizes are compared.
 
     Raises:
-        InputError: No manifest, or a file that is missing or differs.
+        InputError: No manifest, or a file that is missing or differs, and then the manifest is removed, so that the
+            next run fetches the model again.
     """
-    heal = f"delete {folder} and fetch the model again"
+    path = folder / MANIFEST
     try:
-        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        manifest = Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise InputError(f"{folder}: no {MANIFEST}, so the model was never fetched whole; {heal}") from None
+        raise InputError(f"{folder}: no {MANIFEST}, so the model was never fetched whole; fetch it again") from None
     except ValidationError as error:
-        raise InputError(
-            f"{folder / MANIFEST}: not a manifest of a model ({error.error_count()} faults); {heal}"
-        ) from error
+        raise discarded(f"{path}: not a manifest of a model ({error.error_count()} faults)", path) from error
     for file, record in manifest.files.items():
-        path = folder / file
-        if not path.is_file():
-            raise InputError(f"{path}: missing; {heal}")
-        size = path.stat().st_size
+        size = (folder / file).stat().st_size if (folder / file).is_file() else None
+        if size is None:
+            raise discarded(f"{folder / file}: missing, other than {path} says", path)
         if size != record.size:
-            raise InputError(f"{path}: {size} bytes instead of the {record.size} fetched; {heal}")
-        if digests:
-            _verify(manifest.name, folder, {file: record.sha256}, heal)
+            raise discarded(f"{folder / file}: {size} bytes instead of the {record.size} that {path} names", path)
+        if digests and (found := sha256(folder / file)) != record.sha256:
+            raise discarded(f"{folder / file}: has SHA-256 {found}, other than {path} says", path)
     return manifest
 
 

@@ -154,10 +154,14 @@ class Plan:
 
     def sheet(self, generator: str) -> dict[str, str]:
         """The contact sheet's columns: the original prompts, the first booster and the last, on the first set."""
+        return {batch.split("/")[2]: f"results/{generator}/{batch}/scores.parquet" for batch in self.shown(generator)}
+
+    def shown(self, generator: str) -> list[str]:
+        """The batches of the contact sheet's columns."""
         boosters = [name for name in self.config.evaluation.compared(generator) if self.booster(generator, name)]
         chosen = dict.fromkeys(["original", *boosters[:1], *boosters[-1:]])
         first_set = next(name for name, entry in self.config.evaluation.sets.items() if entry.rewards)
-        return {refiner: self._scores(generator, first_set, refiner) for refiner in chosen}
+        return [f"evaluation/{first_set}/{refiner}" for refiner in chosen]
 
     def booster(self, generator: str, refiner: str) -> str | None:
         """The folder of the booster behind a refiner, if it is one."""

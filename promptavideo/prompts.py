@@ -15,6 +15,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from promptavideo.errors import InputError, require
+from promptavideo.files import unreadable
 from promptavideo.seeds import derive
 from promptavideo.settings import Section
 from promptavideo.text import text_key
@@ -209,7 +210,7 @@ def _sliced(name: str, settings: PromptSet, path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise InputError(f"{key}.source: {path} does not exist yet; read the source first: snakemake {path}") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{key}.source: {path} cannot be read ({error}); delete it and run again") from error
+        raise unreadable(path, f"table of captions, which {key}.source names", error) from error
     count = settings.count or 0
     if settings.first + count > source.num_rows:
         raise InputError(

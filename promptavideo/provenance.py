@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from promptavideo import published
-from promptavideo.files import sha256
+from promptavideo.errors import InputError
+from promptavideo.files import discarded, sha256
 from promptavideo.hardware import computed_on
 from promptavideo.models import check_model
 from promptavideo.prompts import PromptSet
@@ -183,6 +184,19 @@ def jobs(timings: Iterable[Timing], made: str = "videos") -> list[dict[str, Any]
     return list(found.values())
 
 
+def origin(scores: Path) -> dict[str, Any]:
+    """Read the record beside a table of scores.
+
+    Raises:
+        InputError: It is missing or is none, and then the table is removed with it: one step makes both.
+    """
+    path = scores.with_suffix(".provenance.json")
+    try:
+        return read_record(path, dict[str, Any], "record of where scores come from")
+    except InputError as error:
+        raise discarded(f"{path}: is no record of where {scores} comes from", path, scores) from error
+
+
 def row(
     arm: Mapping[str, str], scores: pd.DataFrame, origin: Mapping[str, Any], booster: Path | None
 ) -> dict[str, Any]:
@@ -198,7 +212,7 @@ def row(
         **arm,
         "scores": dict(origin),
         "video_seeds": sorted(int(seed) for seed in scores["seed"].unique()),
-        "booster": json.loads((booster / "booster.json").read_text(encoding="utf-8")) if booster else None,
+        "booster": read_record(booster / "booster.json", dict[str, Any], "card of a booster") if booster else None,
     }
 
 

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter
 
-from promptavideo.errors import InputError
+from promptavideo.files import unreadable
 
 T = TypeVar("T")
 
@@ -19,9 +19,9 @@ def read_record(path: Path, kind: type[T], what: str) -> T:
         what: What it should be, for messages, such as `list of videos`.
 
     Raises:
-        InputError: The file is missing or holds something else.
+        InputError: The file is missing, or holds something else and is removed.
     """
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is no {what} ({error}); delete it and run again") from error
+        raise unreadable(path, what, error) from error

@@ -6,7 +6,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from promptavideo.errors import InputError
-from promptavideo.files import atomic_path
+from promptavideo.files import atomic_path, discarded, unreadable
 
 DIMENSIONS = ("VQ", "TC", "DD", "TVA", "FC", "AES", "MPS")
 """The seven reward dimensions, in the paper's order."""
@@ -96,7 +96,8 @@ def write_table(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> 
     Raises:
         InputError: A column, a type or a row breaks the schema; the message names the first few.
     """
-    _check(table, path, schema)
+    if faults := _faults(table, schema):
+        raise InputError(f"{path}: the table breaks its schema: {faults}")
     with atomic_path(path) as partial:
         table.to_parquet(partial, index=False)
 
@@ -105,19 +106,24 @@ def read_table(path: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
     """Read a parquet table and check it against `schema`.
 
     Raises:
-        InputError: The file is missing, is not parquet, or breaks the schema.
+        InputError: The file is missing, or is not parquet or breaks the schema and is removed.
     """
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a parquet table ({error}); delete it and run again") from error
-    _check(table, path, schema)
+        raise unreadable(path, "parquet table", error) from error
+    if faults := _faults(table, schema):
+        raise discarded(f"{path}: the table breaks its schema: {faults}", path)
     return table
 
 
-def _check(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> None:
+def _faults(table: pd.DataFrame, schema: pa.DataFrameSchema) -> list[dict[str, object]]:
+    """The first few cells that break a schema; a cell is named by the prompt of its row, where it has one."""
     try:
         schema.validate(table, lazy=True)
     except pa.errors.SchemaErrors as error:
-        cases = error.failure_cases.head(3)[["column", "check", "failure_case", "index"]]
-        raise InputError(f"{path}: the table breaks its schema: {cases.to_dict('records')}") from error
+        cases: pd.DataFrame = error.failure_cases.head(3)[["column", "check", "failure_case", "index"]]
+        if "prompt_id" in table:
+            cases["prompt_id"] = [table["prompt_id"].get(place) for place in cases["index"]]
+        return [{str(name): value for name, value in case.items()} for case in cases.to_dict("records")]
+    return []

@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from promptavideo.errors import InputError, ScoreError
-from promptavideo.files import atomic_path
+from promptavideo.files import atomic_path, discarded
 from promptavideo.progress import Progress
 from promptavideo.rewards.base import Reward
 from promptavideo.schemas import DIMENSIONS, TO_FIVE
@@ -70,20 +70,23 @@ def score_shard(
         A `schemas.REWARDS` table.
 
     Raises:
-        InputError: The manifests are of another table.
-        ScoreError: A video is damaged, or a score is not finite even when scored twice.
+        InputError: The manifests are of another table, and are removed.
+        ScoreError: A video is gone or damaged, and is removed with its manifest; or a score is not finite even when
+            scored twice.
     """
     filmed = [(entry, manifest) for manifest in manifests for entry in read_manifest(manifest)]
     named = [(entry.prompt_id, entry.candidate, entry.replicate) for entry, _ in filmed]
     if named != list(rows[KEY].itertuples(index=False, name=None)):
         listed = ", ".join(map(str, manifests))
-        raise InputError(f"{listed}: does not name the rows of its prompts table; delete it and run again")
+        raise discarded(f"{listed}: does not name the rows of its prompts table", *manifests)
+    for entry, manifest in filmed:
+        store.check(entry, manifest)  # what is scored already is read no more, but others show it
     jobs = [
         [_job(entry, manifest, prompt, identity, store) for identity in rewards]
         for (entry, manifest), prompt in zip(filmed, rows["prompt"], strict=True)
     ]
     unique = {job.cached: job for video in jobs for job in video}
-    found = {cached: values for cached in unique if (values := _read(cached)) is not None}
+    found = {cached: values for cached, job in unique.items() if (values := _read(job)) is not None}
     progress = Progress(stage, len(unique), "scores", done=len(found))
     missing = [job for job in unique.values() if job.cached not in found]
     for identity in {job.identity: None for job in missing}:
@@ -214,15 +217,18 @@ def _finite(reward: Reward, values: Values, ready: Any, job: _Job) -> Values:
     )
 
 
-def _read(cached: Path) -> Values | None:
-    """Cached rewards; None if there are none, or if the file was damaged."""
+def _read(job: _Job) -> Values | None:
+    """Cached rewards of a video; None if there are none, or if the file was damaged."""
     try:
-        return _VALUES.validate_json(cached.read_bytes())
+        values = _VALUES.validate_json(job.cached.read_bytes())
     except FileNotFoundError:
         return None
     except ValueError:
-        log.warning("%s: is no cached reward; scoring again", cached)
-        return None
+        values = {}
+    if values and all(map(math.isfinite, values.values())):
+        return values
+    log.warning("%s: holds no rewards of prompt %s; scoring %s again", job.cached, job.entry.prompt_id, job.video)
+    return None
 
 
 def gather(prompts: pd.DataFrame, shards: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -9,7 +9,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import av
 from pydantic import TypeAdapter
 
 from promptavideo.errors import InputError, ScoreError
-from promptavideo.files import atomic_path, sha256
+from promptavideo.files import atomic_path, sha256, unreadable
 from promptavideo.hardware import computed_on
 from promptavideo.video import Clip, Nothing, nothing, read_video, write_video
 
@@ -226,12 +227,29 @@ class Store:
             ScoreError: The video is gone, was changed, or cannot be decoded.
         """
         path = self.video(entry.key)
-        try:
-            if not path.exists():
-                raise ScoreError(f"{path}: the video is gone")
+        with self._vouched(entry, manifest):
             if sha256(path) != entry.sha256:
                 raise ScoreError(f"{path}: the video is not the one that was filmed (its sha256 differs)")
             return _read(path)
+
+    def check(self, entry: Entry, manifest: Path) -> None:
+        """Check that the video of a manifest's entry is there at all, and else do what `read` does."""
+        with self._vouched(entry, manifest):
+            pass
+
+    def of_batch(self, batch: Path) -> dict[str, tuple[Entry, Path]]:
+        """Each video that the manifests of a batch's folder name, by its key: its entry there and the manifest."""
+        manifests = sorted((batch / "videos").glob("*.jsonl"))
+        return {entry.key: (entry, path) for path in manifests for entry in read_manifest(path)}
+
+    @contextmanager
+    def _vouched(self, entry: Entry, manifest: Path) -> Iterator[None]:
+        """Work on a video; if it turns out damaged, remove it with the manifest and name both in the error."""
+        path = self.video(entry.key)
+        try:
+            if not path.exists():
+                raise ScoreError(f"{path}: the video is gone")
+            yield
         except ScoreError as error:
             self.remove(path)
             manifest.unlink(missing_ok=True)
@@ -308,9 +326,9 @@ def read_manifest(path: Path) -> list[Entry]:
     """Read a manifest.
 
     Raises:
-        InputError: The file is missing or a line is not an entry.
+        InputError: The file is missing, or a line is not an entry and it is removed.
     """
     try:
         return [_ENTRY.validate_json(line, strict=True) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is no manifest of videos ({error}); delete it and run again") from error
+        raise unreadable(path, "manifest of videos", error) from error

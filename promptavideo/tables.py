@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,8 @@ from pydantic import Field
 from scipy import stats
 
 from promptavideo.errors import InputError, ScoreError
-from promptavideo.files import atomic_path
+from promptavideo.files import atomic_path, discarded, unreadable
+from promptavideo.records import read_record
 from promptavideo.schemas import DIMENSIONS
 from promptavideo.seeds import derive
 from promptavideo.settings import Section
@@ -277,9 +278,7 @@ def read(stem: Path) -> tuple[str, pd.DataFrame, list[str]]:
         told = json.loads(notes.read_text(encoding="utf-8"))
         return told["title"], table.astype({"videos": "Int64"})[told["shown"]], told["notes"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}, {notes}: are no table of this project ({error}); delete both and run again"
-        ) from error
+        raise discarded(f"{path}, {notes}: are no table of this project ({error})", path, notes) from error
 
 
 def read_videoscore_table(path: Path) -> pd.DataFrame:
@@ -294,7 +293,7 @@ def read_videoscore_table(path: Path) -> pd.DataFrame:
             raise ValueError(f"its columns are {', '.join(map(str, table.columns))}")
         return _typed(table)
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: is not a VideoScore table ({error}); delete it and run again") from error
+        raise unreadable(path, "VideoScore table", error) from error
 
 
 def write_provenance(stem: Path, rows: Sequence[Mapping[str, object]]) -> None:
@@ -319,6 +318,20 @@ def write_provenance(stem: Path, rows: Sequence[Mapping[str, object]]) -> None:
     except (TypeError, ValueError) as error:
         raise InputError(f"{stem}: a provenance entry cannot be written as JSON ({error})") from error
     _write_text(_beside(stem, ".provenance.json"), text + "\n")
+
+
+def read_provenance(stem: Path) -> list[Any]:
+    """Where each row of a table comes from, as `write_provenance` wrote it.
+
+    Raises:
+        InputError: It is missing or something else, and then the table is removed with it: one step makes both.
+    """
+    path = _beside(stem, ".provenance.json")
+    try:
+        return read_record(path, list[Any], "record of a table's rows")
+    except InputError as error:
+        table = _beside(stem, ".csv")
+        raise discarded(f"{path}: is no record of where the rows of {table} come from", path, table) from error
 
 
 def _check(arm: Arm) -> None:

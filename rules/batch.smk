@@ -81,6 +81,8 @@ rule gather:
         ),
         manifests=lambda wildcards: manifests(wildcards, wildcards.batch),
         written=written,
+        # Read anew, it makes no prompt another one.
+        source=ancient(lambda wildcards: source_record(wildcards, wildcards.batch)),
         timings=lambda wildcards: expand(
             "results/{{generator}}/{{batch}}/rewards/{shard}.timing.json",
             shard=PLAN.scored_together(wildcards.generator, wildcards.batch),

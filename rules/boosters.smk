@@ -60,6 +60,7 @@ rule candidates:
         base=manifest(CONFIG.booster.base),
         instruction=CONFIG.booster.instruction,
         booster=lambda wildcards: booster(PLAN.previous(f"dpo-{wildcards.round}")),
+        chain=lambda wildcards: cards_up_to(PLAN.previous(f"dpo-{wildcards.round}")),
     output:
         prompts="results/{generator}/dpo-{round}/prompts.parquet",
         timing="results/{generator}/dpo-{round}/prompts.timing.json",
@@ -111,6 +112,7 @@ rule dpo:
         base=manifest(CONFIG.booster.base),
         instruction=CONFIG.booster.instruction,
         previous=lambda wildcards: booster(PLAN.previous(f"dpo-{wildcards.round}")),
+        chain=lambda wildcards: cards_up_to(PLAN.previous(f"dpo-{wildcards.round}")),
     output:
         card=booster("dpo-{round}"),
         adapter=directory("results/{generator}/boosters/dpo-{round}/adapter"),

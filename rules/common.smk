@@ -102,14 +102,31 @@ def booster(stage):
     return f"results/{{generator}}/boosters/{stage}/booster.json"
 
 
+def cards_up_to(stage):
+    """The cards of a booster and of those that it goes on from, whose adapters are merged with its own."""
+    stages = CONFIG.stages[: CONFIG.stages.index(stage) + 1]
+    return [booster(one) for one in stages]
+
+
+def source_record(wildcards, batch):
+    """The record of the dataset behind a batch's prompts, if they are a slice of one."""
+    source = CONFIG.prompt_sets[PLAN.prompt_set(batch)].source
+    return [] if source is None else f"resources/prompts/{source}.json"
+
+
+def cards(arms):
+    """The cards of the boosters behind a table's rows."""
+    return [f"{arm['booster']}/booster.json" for arm in arms if arm["booster"]]
+
+
 def refine_inputs(wildcards):
     """What a refiner reads: a booster's card and base, templates and examples, models, files of texts, or nothing."""
     refiner = CONFIG.refiners[wildcards.refiner]
     if refiner.kind == "promptist":
         return [manifest(model) for model in refiner.models]
     if refiner.kind == "booster":
-        card = f"results/{wildcards.generator}/boosters/{refiner.stage}/booster.json"
-        return [card, manifest(CONFIG.booster.base), CONFIG.booster.instruction]
+        base = [manifest(CONFIG.booster.base), CONFIG.booster.instruction]
+        return [*cards_up_to(refiner.stage), *base]
     return refiner.files if refiner.kind in ("llm", "file") else []
 
 

@@ -4,6 +4,7 @@
 rule videoscore:
     input:
         scores=lambda wildcards: [arm["scores"] for arm in arms(wildcards)],
+        cards=lambda wildcards: cards(arms(wildcards)),
         paper="resources/paper/table1_videoscore.csv",
     output:
         multiext(
@@ -44,6 +45,12 @@ rule figures:
             "results/{{generator}}/boosters/{stage}/log.csv", stage=CONFIG.stages
         ),
         sheet=lambda wildcards: PLAN.sheet(wildcards.generator).values(),
+        # The videos themselves are in the store; one that is gone is filmed again for its manifest.
+        manifests=lambda wildcards: [
+            manifest
+            for batch in PLAN.shown(wildcards.generator)
+            for manifest in manifests(wildcards, batch)
+        ],
     output:
         multiext(
             "results/{generator}/figures/",

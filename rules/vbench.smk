@@ -70,6 +70,11 @@ rule vbench_gather:
             wildcards, f"evaluation/{wildcards.set}/{wildcards.refiner}"
         ),
         written="results/{generator}/evaluation/{set}/{refiner}/prompts.timing.json",
+        source=ancient(
+            lambda wildcards: source_record(
+                wildcards, f"evaluation/{wildcards.set}/{wildcards.refiner}"
+            )
+        ),
         checkpoints=lambda wildcards: VBENCH.records(
             VBENCH.checkpoints_of(*VBENCH.set(wildcards.set).names)
         ),
@@ -115,6 +120,9 @@ rule vbench_table:
     input:
         arms=lambda wildcards: VBENCH.files(
             compared_generators(wildcards), wildcards.table
+        ),
+        cards=lambda wildcards: cards(
+            VBENCH.arms(compared_generators(wildcards), wildcards.table)
         ),
         paper="resources/paper/table8_vbench.csv",
     output:

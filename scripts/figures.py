@@ -12,7 +12,6 @@ from promptavideo.figures import SheetRow, contact_sheet, evolution_curve, train
 from promptavideo.schemas import SCORES, read_table
 from promptavideo.store import Store
 from promptavideo.totals import total
-from promptavideo.video import read_video
 
 parser = cli.parser(__doc__)
 parser.add_argument("--rounds", type=Path, nargs="+", required=True, help="scores of each evolution round, in order")
@@ -39,13 +38,14 @@ def main(options: Namespace) -> None:
 def _sheet_rows(options: Namespace) -> list[SheetRow]:
     store = Store(options.store, options.generator)
     scores = {refiner: read_table(Path(path), SCORES) for refiner, path in options.sheet.items()}
+    filmed = {refiner: store.of_batch(Path(path).parent) for refiner, path in options.sheet.items()}
     firsts = {refiner: table[table["replicate"] == 0].set_index("prompt_id") for refiner, table in scores.items()}
     chosen = sorted(set.intersection(*(set(table.index) for table in firsts.values())))[: options.prompts]
     return [
         SheetRow(
             prompt=next(iter(firsts.values())).loc[prompt_id, "prompt"],
             videos=[
-                (refiner, table.loc[prompt_id, "refined"], read_video(store.video(table.loc[prompt_id, "key"])))
+                (refiner, table.loc[prompt_id, "refined"], store.read(*filmed[refiner][table.loc[prompt_id, "key"]]))
                 for refiner, table in firsts.items()
             ],
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from promptavideo import cli
 from promptavideo.figures import stage_scores
 from promptavideo.report import ReportFigure, ReportTable, write_report
-from promptavideo.tables import read, read_videoscore_table
+from promptavideo.tables import read, read_provenance, read_videoscore_table
 
 parser = cli.parser(__doc__)
 parser.add_argument("--videoscore", type=Path, required=True, help="videoscore.csv")
@@ -34,7 +34,7 @@ def main(options: Namespace) -> None:
     origins: dict[str, object] = {}
     for path in (options.videoscore, *options.tables):
         tables.append(ReportTable(*read(path.with_suffix(""))))
-        rows = json.loads(path.with_suffix(".provenance.json").read_text(encoding="utf-8"))
+        rows = read_provenance(path.with_suffix(""))
         origins |= {f"{path.stem}, row {number}": entry for number, entry in enumerate(rows, 1)}
     write_report(options.output, "Prompt-A-Video, reproduced", tables, figures, [], origins)
 

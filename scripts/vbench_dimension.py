@@ -5,7 +5,7 @@ from pathlib import Path
 
 from promptavideo import cli
 from promptavideo.vbench.evaluate import evaluate, write_result
-from promptavideo.vbench.listing import FOLDER, check_folder, read_listing, shard
+from promptavideo.vbench.listing import FOLDER, check_folder, check_videos, read_listing, shard
 from promptavideo.vbench.staged import check_staged
 
 parser = cli.parser(__doc__)
@@ -24,8 +24,9 @@ def main(options: Namespace) -> None:
     check_staged(options.checkpoints, options.cache)
     listing = read_listing(options.listing)
     folder = options.listing.parent / FOLDER
-    check_folder(folder, listing.videos)
     videos = shard(listing.of(options.dimension), options.shard, options.shard_size)
+    check_videos(options.listing, videos)
+    check_folder(options.listing, folder, listing.videos)
     result = evaluate(options.dimension, listing, videos, folder, options.cache, options.device)
     write_result(result, options.output)
 

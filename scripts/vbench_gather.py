@@ -15,6 +15,7 @@ from promptavideo.vbench.config import VBenchSet
 from promptavideo.vbench.evaluate import read_result
 from promptavideo.vbench.listing import LISTING, read_listing
 from promptavideo.vbench.scores import join
+from promptavideo.vbench.staged import read_staged
 
 parser = cli.parser(__doc__)
 parser.add_argument("folder", type=Path, help="of the evaluation; gets scores.parquet and scores.provenance.json")
@@ -40,7 +41,7 @@ def main(options: Namespace) -> None:
     origin |= {"generator": options.generator, "vbench": options.settings.model_dump(mode="json")}
     origin |= {"prompt_set": provenance.prompt_set(options.prompt_set, options.prompts, Path())}
     origin |= {"models": [provenance.model(Path("resources/models", name)) for name in options.models]}
-    origin |= {"checkpoints": [json.loads(path.read_text(encoding="utf-8")) for path in options.checkpoints]}
+    origin |= {"checkpoints": [read_staged(path).model_dump() for path in options.checkpoints]}
     origin |= {
         "filming": provenance.filming(entries, Store(options.store.parent, options.store.name)),
         "videos": int(table["key"].nunique()),

@@ -11,7 +11,7 @@ from promptavideo.hardware import environment
 from promptavideo.schemas import PROMPTS, SCORES, VBENCH_SCORES, read_table
 from promptavideo.tables import Arm, BootstrapConfig, write, write_provenance
 from promptavideo.vbench import table as tables
-from promptavideo.vbench.listing import LISTING, read_listing
+from promptavideo.vbench.listing import read_listing
 
 parser = cli.parser(__doc__)
 parser.add_argument("kind", choices=["main", "ablation"])
@@ -32,7 +32,7 @@ def main(options: Namespace) -> None:
     name = next((arm["set"] for arm in options.arms), "")
     if options.kind == "ablation":
         for origin, arm in zip(origins, options.arms, strict=True):
-            origin["rewards"] = _read(Path(arm["scores"]))
+            origin["rewards"] = provenance.origin(Path(arm["scores"]))
     notes = tables.notes(options.kind, rows, name, options.scale, provenance.remarks(origins, options.published))
     if options.kind == "main":
         ours = tables.vbench_table(rows, options.bootstrap)
@@ -54,9 +54,8 @@ def main(options: Namespace) -> None:
 
 def _judged(arm: Mapping[str, str]) -> tables.Judged:
     """One row's scores, and what they were made of."""
-    path = Path(arm["vbench"])
-    listing = read_listing(path.with_name(LISTING))
-    return tables.Judged(arm["generator"], arm["refiner"], read_table(path, VBENCH_SCORES), listing)
+    scores, listing = read_table(Path(arm["vbench"]), VBENCH_SCORES), read_listing(Path(arm["listing"]))
+    return tables.Judged(arm["generator"], arm["refiner"], scores, listing)
 
 
 def _origin(arm: Mapping[str, str]) -> dict[str, Any]:
@@ -64,15 +63,9 @@ def _origin(arm: Mapping[str, str]) -> dict[str, Any]:
     return provenance.row(
         {key: arm[key] for key in ("generator", "set", "refiner")},
         read_table(Path(arm["prompts"]), PROMPTS),
-        _read(Path(arm["vbench"])),
+        provenance.origin(Path(arm["vbench"])),
         Path(arm["booster"]) if arm["booster"] else None,
     )
-
-
-def _read(scores: Path) -> dict[str, Any]:
-    """The record of a scores table."""
-    found: dict[str, Any] = json.loads(scores.with_suffix(".provenance.json").read_text(encoding="utf-8"))
-    return found
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def main(options: Namespace) -> None:
         [Arm(**name, scores=table) for name, table in zip(names, scores, strict=True)], options.bootstrap
     )
     table = with_paper_rows(ours, options.paper)
-    origins = [json.loads(_beside(Path(arm["scores"])).read_text(encoding="utf-8")) for arm in options.arms]
+    origins = [provenance.origin(Path(arm["scores"])) for arm in options.arms]
     run = {"code": provenance.code_version(Path()), "scale": options.scale, "run_seed": options.seed}
     run |= {"environment": environment(provenance.ARITHMETIC)}
     rows = [
@@ -47,11 +47,6 @@ def main(options: Namespace) -> None:
     paper = {"source": "Prompt-A-Video (arXiv 2412.15156), Table 1", "file": "resources/paper/table1_videoscore.csv"}
     rows += [paper] * (len(table) - len(ours))
     write_provenance(options.stem, rows)
-
-
-def _beside(scores: Path) -> Path:
-    """The record of a scores table."""
-    return scores.with_suffix(".provenance.json")
 
 
 if __name__ == "__main__":

@@ -249,7 +249,7 @@ def test_a_prompt_set_is_told_by_its_file_or_dataset_revision_and_slice(tmp_path
     dataset = provenance.prompt_set("learned", PromptSet(source="clips", count=1), tmp_path)["dataset"]
     assert (dataset["repo_id"], dataset["revision"]) == ("lab/videos", "c0ffee")  # that was read, not what was asked
     origin.unlink()
-    with pytest.raises(InputError, match=r"clips\.json: is no record of a source of captions"):
+    with pytest.raises(InputError, match=r"clips\.json: there is no record of a source of captions"):
         provenance.prompt_set("learned", PromptSet(source="clips", count=1), tmp_path)
 
 

@@ -69,6 +69,6 @@ def test_the_command_prints_it_and_names_a_missing_table(tmp_path: Path) -> None
 
     assert ran("--results", str(folder)).stdout == of_results(folder) + "\n"
     missing = ran("--results", str(tmp_path))
-    assert missing.returncode == 1 and "tables/videoscore.csv: is not a VideoScore table" in missing.stderr
+    assert missing.returncode == 1 and "tables/videoscore.csv: there is no VideoScore table" in missing.stderr
     with pytest.raises(InputError):
         of_results(tmp_path)

@@ -183,21 +183,25 @@ class TestLocal:
 class TestCheck:
     def test_damage_is_named(self, tmp_path: Path) -> None:
         target = tmp_path / "demo"
-        with pytest.raises(InputError, match=r"demo: no manifest\.json.*fetch the model again"):
+        with pytest.raises(InputError, match=r"demo: no manifest\.json.*fetch it again"):
             check_model(target)
         fetch("demo", local(make_source(tmp_path / "source")), target, {})
-        weights = target / "model.safetensors"
+        weights, manifest = target / "model.safetensors", target / "manifest.json"
+        told = manifest.read_bytes()
         weights.unlink()
-        with pytest.raises(InputError, match=r"model\.safetensors: missing"):
+        with pytest.raises(InputError, match=r"model\.safetensors: missing, other than .*removed"):
             check_model(target)
+        assert not manifest.exists(), "the next run fetches the model again"
         weights.write_bytes(b"weight")
-        with pytest.raises(InputError, match=r"model\.safetensors: 6 bytes instead of the 7 fetched"):
+        manifest.write_bytes(told)
+        with pytest.raises(InputError, match=r"model\.safetensors: 6 bytes instead of the 7"):
             check_model(target)
         weights.write_bytes(b"wEights")
+        manifest.write_bytes(told)
         check_model(target)
-        with pytest.raises(InputError, match=rf"expected {digest(b'weights')}"):
+        with pytest.raises(InputError, match=rf"has SHA-256 {digest(b'wEights')}, other than"):
             check_model(target, digests=True)
-        (target / "manifest.json").write_text("{}")
+        manifest.write_text("{}")
         with pytest.raises(InputError, match="not a manifest"):
             check_model(target)
 

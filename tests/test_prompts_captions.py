@@ -343,7 +343,7 @@ class TestSlices:
         with pytest.raises(InputError, match=r"demo\.source: .*other\.parquet does not exist yet; .*snakemake"):
             load_prompt_set("demo", PromptSet(source="other", count=3), root)
         (root / "resources/prompts/clips.parquet").write_bytes(b"half")
-        with pytest.raises(InputError, match=r"clips\.parquet cannot be read"):
+        with pytest.raises(InputError, match=r"clips\.parquet: is no table of captions, which prompt_sets\.demo"):
             load_prompt_set("demo", PromptSet(source="clips", count=3), root)
 
     def test_planning_counts_without_the_source(self, tmp_path: Path) -> None:

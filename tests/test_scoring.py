@@ -1,4 +1,5 @@
 import math
+import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -132,9 +133,37 @@ def test_a_dimension_that_a_reward_leaves_out_is_an_error(filmed: Filmed) -> Non
 
 def test_a_manifest_of_another_table_is_refused(filmed: Filmed) -> None:
     rows, manifest, store = filmed
+    told = manifest.read_bytes()
     for other in (rows.iloc[:-1], rows.iloc[::-1], rows.assign(replicate=1)):
+        manifest.write_bytes(told)
         with pytest.raises(InputError, match=r"0000\.jsonl: does not name the rows"):
             score_shard(other.reset_index(drop=True), [manifest], {"judge": Judge()}, store, "score")
+        assert not manifest.exists(), "the next run films what is missing and writes another"
+
+
+def test_a_video_that_is_gone_is_named_though_its_scores_are_kept(filmed: Filmed) -> None:
+    rows, manifest, store = filmed
+    first = score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
+    store.video(first["key"][1]).unlink()
+    with pytest.raises(ScoreError, match=r"the video is gone\. It belongs to prompt pa red ball, candidate 1"):
+        score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
+    assert not manifest.exists()
+    film_shard(rows, painter := Painter(), store, manifest, "film")
+    assert len(painter.filmed) == 1
+    pd.testing.assert_frame_equal(score_shard(rows, [manifest], {"judge": Judge()}, store, "score"), first)
+
+
+@pytest.mark.parametrize("damage", ['{"VQ": NaN}', "{}", '{"VQ": 1.0', ""])
+def test_a_damaged_cached_reward_is_named_and_scored_again(
+    filmed: Filmed, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows, manifest, store = filmed
+    first = score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
+    next(store.folder.glob("scores/*/*.json")).write_text(damage)
+    again = Judge()
+    pd.testing.assert_frame_equal(score_shard(rows, [manifest], {"judge": again}, store, "score"), first)
+    assert len(again.prompts) == 1
+    assert re.search(r"holds no rewards of prompt pa .*; scoring .*\.mp4 again", caplog.text)
 
 
 class Batched(Judge):

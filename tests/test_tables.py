@@ -295,7 +295,7 @@ def test_a_written_table_is_read_back_with_its_types(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"t\.csv.*its columns are generator, set"):
         read_videoscore_table(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text(",".join(COLUMNS) + "\n" + "x," * 17 + "x\n")
-    with pytest.raises(InputError, match="not a VideoScore table"):
+    with pytest.raises(InputError, match="is no VideoScore table"):
         read_videoscore_table(tmp_path / "t.csv")
 
 

@@ -354,5 +354,5 @@ def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_file_that_is_no_result_is_named(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "0000.json").write_text(content)
-    with pytest.raises(InputError, match=r"(?s)0000\.json: is no result of VBench .*; delete it and run again"):
+    with pytest.raises(InputError, match=r"(?s)0000\.json: .*no result of VBench"):
         read_result(tmp_path / "0000.json")

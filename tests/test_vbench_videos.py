@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from promptavideo.vbench.listing import (
     Listing,
     Video,
     check_folder,
+    check_videos,
     read_listing,
     shard,
     write_listing,
@@ -133,7 +134,7 @@ def test_links_have_the_original_prompts_as_names_and_lead_to_the_store(batch: B
     for video in listing.videos:
         assert not (folder / video.file).readlink().is_absolute()
         assert (folder / video.file).resolve() == batch.store.video(video.key).resolve()
-    check_folder(folder, listing.videos)
+    check_folder(folder / "list.json", folder, listing.videos)
 
 
 def test_a_file_system_that_takes_two_names_for_one_is_named(
@@ -181,10 +182,10 @@ def test_a_missing_and_an_extra_video_are_named(batch: Batch) -> None:
     first, second = batch.manifests
     box = prompt_id("a blue box")
     part = Batch(batch.table, {first: batch.manifests[first], second: batch.manifests[second][:1]}, batch.store)
-    with pytest.raises(InputError, match=f"1 videos are missing, first that of prompt {box}, replicate 1; delete"):
+    with pytest.raises(InputError, match=f"1 videos are missing, first that of prompt {box}, replicate 1.*removed"):
         part.listed(LIST, JUDGED)
     fewer = Batch(batch.table[:2], batch.manifests, batch.store)
-    with pytest.raises(InputError, match=f"2 videos are too many, first that of prompt {box}, replicate 0; delete"):
+    with pytest.raises(InputError, match=f"2 videos are too many, first that of prompt {box}, replicate 0.*removed"):
         fewer.listed(LIST, JUDGED)
     twice = Batch(pd.concat([batch.table, batch.table[:1].assign(candidate=1)]), batch.manifests, batch.store)
     with pytest.raises(InputError, match="more than one refined text"):
@@ -266,9 +267,7 @@ def test_the_list_of_prompts_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_an_unreadable_list_of_prompts_is_named(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "vbench.jsonl").write_bytes(content)
-    with pytest.raises(
-        InputError, match=r"(?s)vbench\.jsonl: is no list of VBench's prompts .*; delete it and run again"
-    ):
+    with pytest.raises(InputError, match=r"(?s)vbench\.jsonl: .*no list of VBench's prompts"):
         read_rows(tmp_path / "vbench.jsonl")
 
 
@@ -282,9 +281,7 @@ def test_a_listing_is_read_as_it_was_written(batch: Batch, tmp_path: Path) -> No
 def test_an_unreadable_listing_is_named(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "videos.json").write_text(content)
-    with pytest.raises(
-        InputError, match=r"(?s)videos\.json: is no list of videos for VBench .*; delete it and run again"
-    ):
+    with pytest.raises(InputError, match=r"(?s)videos\.json: .*no list of videos for VBench"):
         read_listing(tmp_path / "videos.json")
 
 
@@ -293,28 +290,49 @@ def video(row: int, replicate: int = 0) -> Video:
     return Video(row, f"p{row}", f"prompt {row}", replicate, f"prompt {row}-{replicate}.mp4", "", key, ("scene",), None)
 
 
+@pytest.mark.parametrize(
+    ("damage", "state"), [(Path.unlink, "is gone"), (lambda path: path.write_bytes(b"half"), "is not the one")]
+)
+def test_a_video_that_vbench_could_not_read_is_named_and_filmed_again(
+    batch: Batch, tmp_path: Path, damage: Callable[[Path], object], state: str
+) -> None:
+    listing, path = batch.listed(LIST, JUDGED), tmp_path / "vbench/videos.json"
+    path.parent.mkdir()
+    write_listing(listing, path)
+    check_videos(path, listing.videos)
+    manifest, entry = batch.entry("a blue box")
+    video = batch.store.video(entry.key)
+    damage(video)
+    with pytest.raises(
+        InputError, match=rf"{entry.key}\.mp4: the video of prompt {entry.prompt_id}, replicate 0 {state}"
+    ):
+        check_videos(path, listing.videos)
+    others = [one for one in batch.manifests if one != manifest]
+    assert not any(one.exists() for one in (video, manifest, path)) and all(one.exists() for one in others)
+
+
 def test_a_folder_holds_the_listed_videos_and_no_others(tmp_path: Path) -> None:
-    videos = [video(row) for row in range(4)]
+    videos, listed = [video(row) for row in range(4)], tmp_path.with_suffix(".json")
     for one in videos:
         (tmp_path / one.file).touch()
-    check_folder(tmp_path, videos)
+    check_folder(listed, tmp_path, videos)
 
     (tmp_path / videos[2].file).unlink()
     (tmp_path / videos[3].file).unlink()
     (tmp_path / videos[3].file).symlink_to("nowhere.mp4")
     with pytest.raises(InputError) as caught:
-        check_folder(tmp_path, videos)
+        check_folder(listed, tmp_path, videos)
     assert str(caught.value).startswith(
-        f"{tmp_path}: 2 missing, first 'prompt 2-0.mp4'; delete it with the list beside it"
+        f"{tmp_path}: 2 missing, first 'prompt 2-0.mp4', other than {listed} says. It was removed"
     )
 
     (tmp_path / "prompt 9-0.mp4").touch()
     with pytest.raises(InputError, match=r"2 missing, first 'prompt 2-0\.mp4' and 1 too many, first 'prompt 9-0\.mp4'"):
-        check_folder(tmp_path, videos)
-    with pytest.raises(InputError, match=r"4 too many, first 'prompt 0-0\.mp4'; delete"):
-        check_folder(tmp_path, [])
+        check_folder(listed, tmp_path, videos)
+    with pytest.raises(InputError, match=r"4 too many, first 'prompt 0-0\.mp4', other"):
+        check_folder(listed, tmp_path, [])
     with pytest.raises(InputError, match="gone: 4 missing"):
-        check_folder(tmp_path / "gone", videos)
+        check_folder(listed, tmp_path / "gone", videos)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 14, 100])

@@ -329,6 +329,61 @@ def test_a_damaged_video_is_named_and_filmed_again_by_the_next_run(finished: Pat
     )
 
 
+def test_a_copied_folder_has_nothing_to_do_and_whatever_is_damaged_in_it_is_named_and_made_again(
+    finished: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy of a run"
+    shutil.copytree(finished, folder, symlinks=True)
+    target = "results/tables/videoscore.csv"
+    said = snakemake(folder, "--dry-run", target)
+    assert "Nothing to be done" in said.stdout + said.stderr
+    before, mini = pd.read_csv(folder / target), folder / "results/mini-t2v"
+    batch, sheet = mini / "evaluation/heldout/original", mini / "figures/contact_sheet.png"
+    entries = [entry for path in sorted(batch.glob("videos/*.jsonl")) for entry in read_manifest(path)]
+    shown = min((entry for entry in entries if entry.replicate == 0), key=lambda entry: entry.prompt_id)
+    video = folder / "store/mini-t2v/videos" / shown.key[:2] / f"{shown.key}.mp4"
+    scores, rewards = batch / "scores.parquet", batch / "rewards/0000.parquet"
+    llm, manifest = mini / "evaluation/heldout/llm/prompts.parquet", next(batch.glob("videos/*.jsonl"))
+    drawn, filmed = mini / "evaluation/heldout/sft/prompts.parquet", mini / "evolution/round-0/videos/0000.jsonl"
+    last = mini / "evaluation/heldout/dpo-2/prompts.parquet"
+    # What is damaged, by what of it, what asks for it then, and what the message names beside the file.
+    cases: list[tuple[Path, Callable[[Path], object], Path, str]] = [
+        (video, Path.unlink, sheet, shown.prompt_id),
+        (rewards, halve, scores, "parquet table"),
+        (rewards, not_a_number, scores, shown.prompt_id),
+        (manifest, halve, scores, str(manifest.relative_to(folder))),
+        (llm, halve, llm.with_name("scores.parquet"), "parquet table"),
+        (mini / "boosters/sft/adapter/adapter_model.safetensors", halve, drawn, "adapter"),
+        (folder / "resources/models/mini-t2v/manifest.json", halve, filmed, "manifest of a model"),
+        (mini / "boosters/dpo-1/booster.json", halve, last, "card of a booster"),
+        (scores.with_suffix(".provenance.json"), halve, folder / target, "record"),
+        (folder / "results/tables/videoscore.provenance.json", halve, folder / "results/report.html", "record"),
+    ]
+    for damaged, damage, asking, named in cases:
+        damage(damaged)
+        asking.unlink()
+        asked = str(asking.relative_to(folder))
+        broken = snakemake(folder, "--cores", "2", asked)
+        assert broken.returncode != 0, damaged
+        told = (named, "removed", damaged.parent.name if damaged.suffix == ".safetensors" else damaged.name)
+        assert all(part in broken.stderr for part in told), broken.stderr
+        healed = snakemake(folder, "--cores", "2", asked)
+        assert healed.returncode == 0, healed.stderr[-3000:]
+    again = snakemake(folder, "--cores", "2", target)
+    assert again.returncode == 0, again.stderr[-3000:]
+    pd.testing.assert_frame_equal(pd.read_csv(folder / target), before, atol=1e-6)
+
+
+def halve(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def not_a_number(path: Path) -> None:
+    table = pd.read_parquet(path)
+    table.loc[0, "VQ"] = np.nan
+    table.to_parquet(path, index=False)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptavideo.errors import InputError
+from promptavideo.files import discarded, unreadable
 from promptavideo.tokenization import load_tokenizer
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def read_chain(base: Path, booster: Path | None) -> Chain:
     """The chain that ends in a booster's folder; the bare base model when `booster` is None.
 
     Raises:
-        InputError: A card in the chain is missing, unreadable, or points at itself.
+        InputError: A card in the chain is missing, unreadable (and is removed), or points at itself.
     """
     adapters: list[Path] = []
     while booster is not None:
@@ -35,7 +36,7 @@ def read_chain(base: Path, booster: Path | None) -> Chain:
             previous = card["previous"]
             folder = (booster / previous).resolve() if previous else None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{booster}: is no booster ({error})") from error
+            raise unreadable(booster / CARD, "card of a booster", error) from error
         if booster / "adapter" in adapters:
             raise InputError(f"{booster}: its chain of previous boosters returns to itself")
         adapters.insert(0, booster / "adapter")
@@ -68,7 +69,8 @@ def load_chain(chain: Chain, dtype: str) -> tuple["PreTrainedModel", "PreTrained
         dtype: Name of a torch dtype.
 
     Raises:
-        InputError: The base model or an adapter cannot be loaded, or the tokenizer has no chat template.
+        InputError: The base model or an adapter cannot be loaded (an adapter's card is removed), or the tokenizer has
+            no chat template.
     """
     import torch
     from peft import PeftModel
@@ -86,7 +88,12 @@ def load_chain(chain: Chain, dtype: str) -> tuple["PreTrainedModel", "PreTrained
         try:
             model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise InputError(f"{adapter}: cannot be loaded as an adapter of {chain.base} ({error})") from error
+            card = adapter.parent / CARD
+            raise discarded(
+                f"{adapter}: cannot be loaded as an adapter of {chain.base} ({error}), though {card} says that it was "
+                "trained",
+                card,
+            ) from error
     for weight in model.parameters():
         weight.data = weight.data.to(getattr(torch, dtype))
     model.config.dtype = getattr(torch, dtype)

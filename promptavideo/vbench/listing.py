@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from promptavideo.errors import InputError
-from promptavideo.files import atomic_path
+from promptavideo.files import atomic_path, discarded, sha256
 from promptavideo.records import read_record
 
 Mode = Literal["standard", "custom"]
@@ -68,11 +67,17 @@ def read_listing(path: Path) -> Listing:
     return read_record(path, Listing, "list of videos for VBench")
 
 
-def check_folder(folder: Path, videos: Sequence[Video]) -> None:
+def check_folder(path: Path, folder: Path, videos: Sequence[Video]) -> None:
     """Check that a folder of links holds exactly the listed videos, and that each leads somewhere.
 
+    Args:
+        path: The list, which was written after the folder.
+        folder: The folder.
+        videos: The videos that the list names.
+
     Raises:
-        InputError: A video is missing or too many; names the first few.
+        InputError: A video is missing or too many; names the first few. The list is removed, since making it checks
+            every video.
     """
     expected = {video.file for video in videos}
     found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
@@ -84,7 +89,36 @@ def check_folder(folder: Path, videos: Sequence[Video]) -> None:
         if names
     ]
     if faults:
-        raise InputError(f"{folder}: {' and '.join(faults)}; delete it with the list beside it and run again")
+        raise discarded(f"{folder}: {' and '.join(faults)}, other than {path} says", path)
+
+
+def check_videos(path: Path, videos: Sequence[Video]) -> None:
+    """Check that each video is the one that was filmed, since VBench names no file that it cannot read.
+
+    Args:
+        path: The list, in its folder below the batch's.
+        videos: Those to be judged.
+
+    Raises:
+        InputError: One is gone or was changed; it is removed with the list and the manifest that names it, so
+            that the next run films it again.
+    """
+    manifests = sorted((path.parents[1] / "videos").glob("*.jsonl"))
+    named = {
+        entry["key"]: (entry["sha256"], manifest)
+        for manifest in manifests
+        for entry in map(json.loads, manifest.read_text(encoding="utf-8").splitlines())
+    }
+    for one in videos:
+        digest, manifest = named.get(one.key, (None, path))
+        file = Path(one.video)
+        if not file.is_file() or sha256(file) != digest:
+            state = "is not the one that was filmed" if file.is_file() else "is gone"
+            raise discarded(
+                f"{file}: the video of prompt {one.prompt_id}, replicate {one.replicate} {state}, other than "
+                f"{manifest} says",
+                *dict.fromkeys((file, manifest, path)),
+            )
 
 
 def shard(videos: Sequence[Video], number: int, size: int) -> list[Video]:

@@ -143,6 +143,7 @@ class VBenchPlan:
                 "refiner": refiner,
                 "prompts": f"{folder}/prompts.parquet",
                 "vbench": f"{folder}/vbench/scores.parquet",
+                "listing": f"{folder}/vbench/videos.json",
                 "scores": f"{folder}/scores.parquet",
                 "booster": self._plan.booster(generator, refiner),
             }
@@ -153,5 +154,5 @@ class VBenchPlan:
 
     def files(self, generators: list[str], table: str) -> list[str]:
         """The files that a table is made of."""
-        kinds = ("vbench", "scores") if TABLES[table] == "ablation" else ("vbench",)
+        kinds = ("prompts", "vbench", "listing", *(["scores"] if TABLES[table] == "ablation" else []))
         return [str(arm[kind]) for arm in self.arms(generators, table) for kind in kinds]

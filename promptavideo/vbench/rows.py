@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from promptavideo.errors import InputError
+from promptavideo.files import unreadable
 from promptavideo.prompts import prompt_id
 from promptavideo.vbench.config import VBenchSet
 
@@ -32,7 +33,7 @@ def read_rows(path: Path) -> list[Row]:
     try:
         return [rows.validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is no list of VBench's prompts ({error}); delete it and run again") from error
+        raise unreadable(path, "list of VBench's prompts", error) from error
 
 
 def judged_rows(texts: Mapping[str, str], settings: VBenchSet, rows: Sequence[Row] | None) -> list[Row]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from promptavideo.errors import InputError
+from promptavideo.files import discarded
 from promptavideo.records import read_record
 
 
@@ -26,6 +26,15 @@ class Record(BaseModel):
     """By their paths below the folder of checkpoints."""
 
 
+def read_staged(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        InputError: It is missing, or is none and is removed.
+    """
+    return read_record(path, Record, "record of a checkpoint")
+
+
 def check_staged(records: Sequence[Path], cache: Path) -> None:
     """Check that every file of some checkpoints is where it was put, with its size.
 
@@ -33,9 +42,9 @@ def check_staged(records: Sequence[Path], cache: Path) -> None:
         InputError: One is not; VBench would set out to download it.
     """
     for path in records:
-        record = read_record(path, Record, "record of a checkpoint")
+        record = read_staged(path)
         for file, known in record.files.items():
             found = (cache / file).stat().st_size if (cache / file).is_file() else None
             if found != known.bytes:
                 state = "missing" if found is None else f"{found} bytes instead of {known.bytes}"
-                raise InputError(f"{cache / file}: {state}; delete {path} and run again")
+                raise discarded(f"{cache / file}: {state}, though {path} says that it is there", path)

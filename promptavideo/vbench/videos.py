@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from promptavideo.errors import InputError
+from promptavideo.files import discarded
 from promptavideo.progress import Progress
 from promptavideo.prompts import prompt_id
 from promptavideo.store import Entry, Store
@@ -65,7 +66,7 @@ def list_videos(
         (entry.prompt_id, entry.replicate): (path, entry) for path, found in manifests.items() for entry in found
     }
     wanted = list(zip(table["prompt_id"], table["replicate"], strict=True))
-    _check_complete(wanted, list(entries))
+    _check_complete(wanted, list(entries), list(manifests))
     shape = _shape([entries[one] for one in wanted], store, stage)
     if shape.frames / shape.fps >= LONG_SECONDS:
         log.warning(
@@ -112,14 +113,17 @@ def link_videos(listing: Listing, folder: Path) -> None:
             ) from None
 
 
-def _check_complete(wanted: Sequence[tuple[str, int]], filmed: Sequence[tuple[str, int]]) -> None:
+def _check_complete(
+    wanted: Sequence[tuple[str, int]], filmed: Sequence[tuple[str, int]], manifests: Sequence[Path]
+) -> None:
     missing, extra = sorted(set(wanted) - set(filmed)), sorted(set(filmed) - set(wanted))
     for what, names in (("missing", missing), ("too many", extra)):
         if names:
             one, replicate = names[0]
-            raise InputError(
-                f"{len(names)} videos are {what}, first that of prompt {one}, replicate {replicate}; delete the folder "
-                "videos/ of the batch and run again (no video is filmed twice)"
+            raise discarded(
+                f"{', '.join(map(str, manifests))}: {len(names)} videos are {what}, first that of prompt {one}, "
+                f"replicate {replicate}",
+                *manifests,
             )
     if len(wanted) != len(set(wanted)):
         raise InputError("a prompt has more than one refined text; VBench takes one")
