@@ -225,7 +225,8 @@ def test_other_shards_one_core_and_kills_give_the_same(finished: Path, tmp_path:
     folder = workspace(tmp_path / "run")
     shutil.copytree(finished / "resources/models", folder / "resources/models")
     # The other arms of the evaluation come from the same rules as these.
-    (folder / "split.yaml").write_text(yaml.safe_dump({"shard_size": 2, "evaluation": {"refiners": arms}}))
+    split = {"shard_size": 2, "score_minutes": 1, "evaluation": {"refiners": arms}}
+    (folder / "split.yaml").write_text(yaml.safe_dump(split))
     arguments = ("--cores", "1", "results/tables/videoscore.csv")
     store = folder / "store/mini-t2v"
     moments: list[Callable[[], bool]] = [
@@ -242,6 +243,11 @@ def test_other_shards_one_core_and_kills_give_the_same(finished: Path, tmp_path:
     assert filmed
     assert filmed == {path: path.stat().st_mtime_ns for path in filmed}, "a finished video was filmed again"
     assert_same_results(folder, finished, arms)
+    shards = {
+        kind: sorted((folder / f"results/mini-t2v/dpo-1/{kind}").glob("????.*")) for kind in ("videos", "rewards")
+    }
+    counted = {kind: len({path.name[:4] for path in paths}) for kind, paths in shards.items()}
+    assert counted == {"videos": 2, "rewards": 1}, "two shards are scored in one job"
 
 
 def test_another_generator_needs_an_entry_in_the_configuration_only(finished: Path) -> None:

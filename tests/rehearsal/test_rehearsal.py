@@ -205,6 +205,8 @@ def test_both_generators_reach_their_tables(finished: Path) -> None:
         margins = pd.read_csv(finished / f"results/{name}/boosters/dpo-2/log.csv")
         assert margins["loss"].notna().any()
     assert "<script" not in (finished / "results/report.html").read_text()
+    for name in ("videoscore", "vbench"):
+        assert "perhaps stand-ins" in (finished / f"results/tables/{name}.md").read_text()
 
 
 def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
