@@ -11,7 +11,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MOVED := $(shell for name in .venv .venv-vbench; do test ! -f $$name/pyvenv.cfg || \
   grep -qF -e " $(CURDIR)/$$name" -e " $$(cd $$name && pwd -P)" $$name/pyvenv.cfg || echo $$name/run; done)
 
-.PHONY: reproduce test test-slurm test-vbench rehearsal check check-pins benchmark dag vbench-if-possible
+.PHONY: reproduce test test-slurm test-vbench rehearsal check check-style check-rules check-types check-pins \
+  benchmark dag vbench-if-possible
 
 reproduce: .venv/run vbench-if-possible
 	snakemake --cores $(CORES) --quiet rules
@@ -34,11 +35,18 @@ test-vbench: .venv/dev .venv-vbench/dev
 rehearsal: .venv/dev .venv-vbench/dev
 	pytest tests/rehearsal
 
-check: .venv/dev
+# .pre-commit-config.yaml calls the parts.
+check: check-style check-rules check-types
+
+check-style: .venv/dev
 	ruff check .
 	ruff format --check .
+
+check-rules: .venv/dev
 	snakefmt --check Snakefile rules
 	snakemake --lint
+
+check-types: .venv/dev
 	mypy
 
 # Asks the package index whether every pin has a wheel for every supported Python and platform.

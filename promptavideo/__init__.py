@@ -2,5 +2,7 @@
 
 import time
 
+__version__ = "0.2.0"
+
 BEGAN = time.perf_counter()
 """When this process began: scripts import this package before anything that takes long."""
