@@ -339,11 +339,22 @@ class TestBudget:
         two.release("b", 4, 0.4)
         one.ask("c", 4, 0.4, VideoBudget(seconds=8))
 
+    def test_orders_of_earlier_runs_are_read(self, tmp_path: Path) -> None:
+        lines = [("asked", "a", 4, 0.4, ""), ("accepted", "a", 0, 0, "v1"), ("asked", "b", 4.0, 0.4, "")]
+        lines += [("released", "b", 4, 0.4, ""), ("refused", "b", 0, 0, "why"), ("gone", "a", 0, 0, "")]
+        names = ("event", "key", "seconds", "money", "note", "time")
+        path = tmp_path / "ledger.jsonl"
+        path.write_text("".join(json.dumps(dict(zip(names, (*line, "x"), strict=True))) + "\n" for line in lines))
+        orders = Orders(path, "x")
+        assert orders.spent() == (4, 0.4) and orders.state("a") is None and orders.state("b") == ("refused", "why")
+        orders.accept("a", "v2")
+        assert json.loads(path.read_text().splitlines()[-1]).keys() == set(names)
+
     def test_a_damaged_line_counts_for_nothing_and_spoils_no_other(self, tmp_path: Path) -> None:
         path = tmp_path / "ledger.jsonl"
-        orders = Orders(path, "x")
-        orders.ask("a", 4, 0.4, VideoBudget())
+        Orders(path, "x").ask("a", 4, 0.4, VideoBudget())
         path.write_bytes(path.read_bytes()[:-20])
+        orders = Orders(path, "x")
         orders.accept("b", "video_1")
         assert orders.spent() == (0, 0) and orders.state("b") == ("accepted", "video_1")
         assert len(path.read_text().splitlines()) == 2

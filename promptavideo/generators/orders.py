@@ -1,20 +1,14 @@
 """What was ordered from a hosted video model: an append-only file that several jobs share, and the budget over it."""
 
-import fcntl
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from promptavideo.errors import InputError
 from promptavideo.settings import Section
-
-log = logging.getLogger(__name__)
+from promptavideo.shared_lines import SharedLines, now
 
 
 class VideoBudget(Section):
@@ -35,15 +29,12 @@ class _Line:
     key: str
     seconds: float
     money: float
-    note: str
+    note: str = ""
     """The endpoint's id of an accepted order, or why it was refused."""
-    time: str
+    time: str = field(default_factory=now)
 
 
-_LINE = TypeAdapter(_Line)
-
-
-class Orders:
+class Orders(SharedLines[_Line]):
     """The orders of one generator.
 
     An order is entered before it is placed. So jobs that run at a time cannot both spend what is left, an order whose
@@ -52,7 +43,10 @@ class Orders:
 
     def __init__(self, path: Path, entry: str) -> None:
         """Name the file and the configuration entry, e.g. `generators.sora`, for messages."""
-        self.path, self._entry = path, entry
+        super().__init__(path, _Line)
+        self._entry = entry
+        self._spent = {"seconds": 0.0, "money": 0.0}
+        self._answers: dict[str, tuple[str, str]] = {}
 
     def ask(self, key: str, seconds: float, money: float, budget: VideoBudget) -> None:
         """Enter an order that is about to be placed.
@@ -66,82 +60,54 @@ class Orders:
         Raises:
             InputError: The budget has not enough left; nothing was entered.
         """
-        with self._locked() as stream:
-            lines = _read(stream, self.path)
+        with self._locked() as append:
             for name, price in (("seconds", seconds), ("money", money)):
-                limit, spent = getattr(budget, name), _spent(lines, name)
+                limit, spent = getattr(budget, name), self._spent[name]
                 if limit is not None and spent + price > limit + 1e-9:
                     raise InputError(
                         f"{self._entry}.budget.{name}: the budget is used up: {spent:g} of {limit:g} are spent "
                         f"({self.path}), and the next video takes {price:g}. What was filmed is kept. Raise "
                         f"{self._entry}.budget.{name} and run again"
                     )
-            _append(stream, _Line("asked", key, seconds, money, "", _now()))
+            append(_Line("asked", key, seconds, money))
 
     def release(self, key: str, seconds: float, money: float) -> None:
         """Take an order back that surely costs nothing."""
-        self._enter(_Line("released", key, seconds, money, "", _now()))
+        self._append(_Line("released", key, seconds, money))
 
     def accept(self, key: str, id_: str) -> None:
         """Enter the id under which the endpoint makes a video."""
-        self._enter(_Line("accepted", key, 0, 0, id_, _now()))
+        self._append(_Line("accepted", key, 0, 0, id_))
 
     def drop(self, key: str) -> None:
         """Enter that nothing is to be had any more under a video's id."""
-        self._enter(_Line("gone", key, 0, 0, "", _now()))
+        self._append(_Line("gone", key, 0, 0))
 
     def refuse(self, key: str, why: str) -> None:
         """Enter that the endpoint will not make a video."""
-        self._enter(_Line("refused", key, 0, 0, why, _now()))
+        self._append(_Line("refused", key, 0, 0, why))
 
     def state(self, key: str) -> tuple[str, str] | None:
         """("accepted", id) or ("refused", why) if a video need not be ordered; else None."""
-        with self._locked() as stream:
-            lines = [line for line in _read(stream, self.path) if line.key == key]
-        told = [line for line in lines if line.event in ("accepted", "gone", "refused")]
-        return (told[-1].event, told[-1].note) if told and told[-1].event != "gone" else None
+        with self._locked():
+            return self._answers.get(key)
 
     def spent(self) -> tuple[float, float]:
         """Seconds of video and money, orders with an unknown end included."""
-        with self._locked() as stream:
-            lines = _read(stream, self.path)
-        return _spent(lines, "seconds"), _spent(lines, "money")
+        with self._locked():
+            return self._spent["seconds"], self._spent["money"]
+
+    def _append(self, line: _Line) -> None:
+        with self._locked() as append:
+            append(line)
 
     def _enter(self, line: _Line) -> None:
-        with self._locked() as stream:
-            _append(stream, line)
-
-    @contextmanager
-    def _locked(self) -> Iterator[IO[bytes]]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+b") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            yield stream
-
-
-def _append(stream: IO[bytes], line: _Line) -> None:
-    stream.seek(0)
-    text = stream.read()
-    cut = b"\n" if text and not text.endswith(b"\n") else b""  # a job died while it wrote
-    stream.write(cut + _LINE.dump_json(line) + b"\n")
-    stream.flush()
-
-
-def _read(stream: IO[bytes], path: Path) -> list[_Line]:
-    stream.seek(0)
-    lines = []
-    for text in stream.read().splitlines():
-        try:
-            lines.append(_LINE.validate_json(text))
-        except ValueError:
-            log.warning("%s: a line is damaged and counts for nothing: %.80r", path, text)
-    return lines
-
-
-def _spent(lines: list[_Line], what: str) -> float:
-    signs = {"asked": 1, "released": -1}
-    return sum(signs.get(line.event, 0) * float(getattr(line, what)) for line in lines)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+        match line.event:
+            case "asked" | "released":
+                sign = 1 if line.event == "asked" else -1
+                self._spent["seconds"] += sign * line.seconds
+                self._spent["money"] += sign * line.money
+            case "gone":
+                self._answers.pop(line.key, None)
+            case _:
+                self._answers[line.key] = (line.event, line.note)

@@ -1,21 +1,15 @@
 """What was spent: a ledger that several processes write to, and the budget that it enforces."""
 
-import fcntl
-import logging
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from promptavideo.errors import InputError
 from promptavideo.settings import Section
-
-log = logging.getLogger(__name__)
+from promptavideo.shared_lines import SharedLines, now
 
 
 class Prices(Section):
@@ -64,10 +58,7 @@ class _Line:
     prompt_tokens: int
     completion_tokens: int
     money: float
-    time: str
-
-
-_LINE = TypeAdapter(_Line)
+    time: str = field(default_factory=now)
 
 
 @dataclass
@@ -76,16 +67,16 @@ class _Account:
     open: dict[str, _Line] = field(default_factory=dict)
 
 
-class Ledger:
-    """An append-only file of JSON lines.
+class Ledger(SharedLines[_Line]):
+    """The requests of all accounts.
 
     A request is entered before it is asked, with what it may cost, and settled afterwards. So two processes cannot both
     spend what is left, and a request whose end nobody saw (a time-out, a killed process) counts with its estimate.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._read_to = 0
+        """Name the file, which need not exist."""
+        super().__init__(path, _Line)
         self._accounts: dict[str, _Account] = {}
 
     def spent(self, account: str) -> Spent:
@@ -114,8 +105,8 @@ class Ledger:
             InputError: The budget has not enough left; nothing was entered.
         """
         money = prices.of(prompt_tokens, completion_tokens) if prices else 0.0
-        line = _Line("asked", secrets.token_hex(8), account, prompt_tokens, completion_tokens, money, _now())
-        with self._locked() as stream:
+        line = _Line("asked", secrets.token_hex(8), account, prompt_tokens, completion_tokens, money)
+        with self._locked() as append:
             total = self._total(account)
             if budget.tokens is not None and total.tokens + prompt_tokens + completion_tokens > budget.tokens:
                 left = f"{total.tokens} of {budget.tokens} tokens are spent"
@@ -125,14 +116,14 @@ class Ledger:
                 currency = prices.currency if prices else ""
                 left = f"{total.money:.2f} of {budget.money:.2f} {currency} are spent"
                 raise InputError(self._used_up(account, "money", left, f"{money:.4f}"))
-            self._append(stream, line)
+            append(line)
         return line.id
 
     def settle(self, id_: str, account: str, prompt_tokens: int, completion_tokens: int, prices: Prices | None) -> None:
         """Enter what a request really took."""
         money = prices.of(prompt_tokens, completion_tokens) if prices else 0.0
-        with self._locked() as stream:
-            self._append(stream, _Line("settled", id_, account, prompt_tokens, completion_tokens, money, _now()))
+        with self._locked() as append:
+            append(_Line("settled", id_, account, prompt_tokens, completion_tokens, money))
 
     def _used_up(self, account: str, key: str, left: str, may: str) -> str:
         return (
@@ -140,36 +131,7 @@ class Ledger:
             f"{may}. Raise {account}.budget.{key} and run again"
         )
 
-    @contextmanager
-    def _locked(self) -> Iterator[IO[bytes]]:
-        """The file, with everything that others appended read; nobody else reads or writes meanwhile."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+b") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            stream.seek(self._read_to)
-            text = stream.read()
-            if text and not text.endswith(b"\n"):  # a process died while it wrote; nobody writes now
-                stream.write(b"\n")
-                stream.flush()
-                text += b"\n"
-            self._read_to += len(text)
-            for line in text.splitlines():
-                self._enter(line)
-            yield stream
-
-    def _append(self, stream: IO[bytes], line: _Line) -> None:
-        text = _LINE.dump_json(line) + b"\n"
-        stream.write(text)
-        stream.flush()
-        self._read_to += len(text)
-        self._enter(text)
-
-    def _enter(self, text: bytes) -> None:
-        try:
-            line = _LINE.validate_json(text, strict=True)
-        except ValueError:
-            log.warning("%s: a line is damaged and counts for nothing: %.80r", self.path, text)
-            return
+    def _enter(self, line: _Line) -> None:
         account = self._accounts.setdefault(line.account, _Account())
         if line.event == "asked":
             account.open[line.id] = line
@@ -190,7 +152,3 @@ def _add(spent: Spent, line: _Line) -> None:
     spent.prompt_tokens += line.prompt_tokens
     spent.completion_tokens += line.completion_tokens
     spent.money += line.money
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
