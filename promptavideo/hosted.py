@@ -4,6 +4,7 @@ import email.utils
 import json
 import math
 import os
+import random
 import re
 import time
 from collections.abc import Mapping
@@ -117,6 +118,12 @@ class Retries(Section):
     """Bound on that wait."""
     longest_asked_wait_s: float = Field(default=300.0, ge=0)
     """An endpoint that asks to wait (`retry-after`) is obeyed up to this; when it asks for more, the run stops."""
+
+    def wait_s(self, attempt: int, failure: "NoAnswerError") -> float | None:
+        """Seconds to wait after a failed attempt, counted from 0; None if the endpoint asks to wait for too long."""
+        asked = failure.wait_s or 0.0
+        wait = min(self.first_wait_s * 2**attempt, self.longest_wait_s) * random.uniform(0.5, 1)
+        return None if asked > self.longest_asked_wait_s else max(asked, wait)
 
 
 class NoAnswerError(Exception):

@@ -1,7 +1,6 @@
 """A hosted video model behind OpenAI's video endpoint, or one that speaks like it."""
 
 import logging
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -277,13 +276,11 @@ class OpenAIVideoGenerator(Generator):
                 return once()
             except NoAnswerError as error:
                 failure = error
-            if failure.wait_s is not None and failure.wait_s > retries.longest_asked_wait_s:
+            wait = retries.wait_s(attempt, failure)
+            if wait is None or attempt + 1 == retries.attempts:
                 break
-            if attempt + 1 < retries.attempts:
-                bound = min(retries.first_wait_s * 2**attempt, retries.longest_wait_s)
-                wait = max(failure.wait_s or 0.0, bound * random.uniform(0.5, 1))
-                log.info("%s: %s; next attempt in %.1f s", self._at.entry, failure, wait)
-                time.sleep(wait)
+            log.info("%s: %s; next attempt in %.1f s", self._at.entry, failure, wait)
+            time.sleep(wait)
         raise InputError(
             f"{self._at.entry}: {self.config.base_url} does not answer ({failure}). What was filmed is kept; run the "
             "same command again later"

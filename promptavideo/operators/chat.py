@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -251,15 +250,14 @@ class ChatOperator(Operator):
     async def _back_off(self, run: "_Run", failure: NoAnswerError, attempt: int, key: Key) -> None:
         """Wait before the next attempt; when the endpoint asks to wait, every request does."""
         retries = self._config.retries
-        if failure.wait_s is not None and failure.wait_s > retries.longest_asked_wait_s:
+        wait = retries.wait_s(attempt, failure)
+        if wait is None:
             raise OperatorError(
                 f"{self._entry}: {self._config.base_url} asks to wait {failure.wait_s:.0f} s ({failure}), more than "
                 f"{self._entry}.retries.longest_asked_wait_s={retries.longest_asked_wait_s:g}; run again later"
             )
-        wait = min(retries.first_wait_s * 2**attempt, retries.longest_wait_s) * random.uniform(0.5, 1)
         if failure.wait_s is not None:
             run.pacer.pause(failure.wait_s)
-            wait = max(wait, failure.wait_s)
         log.info("%s: %s; asking again in %.1f s", _show(key), failure, wait)
         await sleep(wait, run.stop)
 
