@@ -17,6 +17,9 @@ from promptavideo.captions import PromptSource
 from promptavideo.errors import InputError
 from promptavideo.evolution import EvolutionConfig
 from promptavideo.generators import GeneratorConfig, check_generator
+from promptavideo.judges import DIMENSIONS_OF, JudgeConfig, VideoScoreConfig
+from promptavideo.judges.videoscore import PLACEHOLDERS as QUERY_PLACEHOLDERS
+from promptavideo.judges.videoscore import trained_frames
 from promptavideo.models import MiniatureModel, ModelEntry, requires
 from promptavideo.operators import OperatorConfig
 from promptavideo.operators.base import (
@@ -31,9 +34,6 @@ from promptavideo.prompts import PromptSet, check_disjoint, check_slices, load_p
 from promptavideo.refiners import FileRefinerConfig, LlmRefinerConfig, RefinerConfig
 from promptavideo.refiners.examples import read_examples
 from promptavideo.refiners.file import FileRefiner
-from promptavideo.rewards import DIMENSIONS_OF, RewardConfig, VideoScoreConfig
-from promptavideo.rewards.videoscore import PLACEHOLDERS as QUERY_PLACEHOLDERS
-from promptavideo.rewards.videoscore import trained_frames
 from promptavideo.schemas import DIMENSIONS
 from promptavideo.settings import Section, number_in_text, origin
 from promptavideo.tables import BootstrapConfig
@@ -46,7 +46,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}")
 """Names become folders and wildcards, so they are lower case, without separators, and short."""
 
 
-NAMED = ("models", "prompt_sources", "prompt_sets", "generators", "rewards", "operators", "refiners")
+NAMED = ("models", "prompt_sources", "prompt_sets", "generators", "judges", "operators", "refiners")
 """Sections of named entries."""
 
 
@@ -127,7 +127,7 @@ class Config(Section):
     """Datasets of captions that prompt sets may be slices of."""
     prompt_sets: dict[Name, PromptSet]
     generators: dict[Name, GeneratorConfig] = Field(min_length=1)
-    rewards: dict[Name, RewardConfig] = Field(min_length=1)
+    judges: dict[Name, JudgeConfig] = Field(min_length=1)
     operators: dict[Name, OperatorConfig]
     refiners: dict[Name, RefinerConfig]
     evolution: EvolutionConfig
@@ -145,7 +145,7 @@ class Config(Section):
             *self._bad_shards(),
             *self._unknown_names(),
             *self._bad_evaluation(),
-            *self._bad_rewards(),
+            *self._bad_judges(),
             *self._bad_vbench(),
         ]
         if problems:
@@ -192,8 +192,8 @@ class Config(Section):
                 for name, entry in self.evaluation.sets.items()
             ),
             *(
-                (f"rewards.{name}.{key}", model, files)
-                for name, entry in self.rewards.items()
+                (f"judges.{name}.{key}", model, files)
+                for name, entry in self.judges.items()
                 for key, model in entry.models.items()
             ),
             *(("evaluation.refiners", name, self.refiners) for name in self.evaluation.refiners),
@@ -231,20 +231,20 @@ class Config(Section):
                 if entry.prompts == getattr(self, learned).prompts:
                     yield f"evaluation.sets.{name}.prompts: boosters learn from {entry.prompts!r} ({learned}.prompts)"
 
-    def _bad_rewards(self) -> Iterator[str]:
-        filled = {name: DIMENSIONS_OF[entry.kind] for name, entry in self.rewards.items()}
+    def _bad_judges(self) -> Iterator[str]:
+        filled = {name: DIMENSIONS_OF[entry.kind] for name, entry in self.judges.items()}
         for dimension in DIMENSIONS:
-            by = [f"rewards.{name}" for name, dimensions in filled.items() if dimension in dimensions]
+            by = [f"judges.{name}" for name, dimensions in filled.items() if dimension in dimensions]
             if len(by) != 1:
-                yield f"rewards: {dimension} must be filled once, but is filled by {' and '.join(by) or 'none'}"
-        for name, entry in self.rewards.items():
+                yield f"judges: {dimension} must be filled once, but is filled by {' and '.join(by) or 'none'}"
+        for name, entry in self.judges.items():
             if isinstance(entry, VideoScoreConfig) and (model := self.models.get(entry.model)):
                 published = getattr(model, "repo_id", getattr(model, "path", entry.model))
                 frames = trained_frames(published) or trained_frames(entry.model)
                 if frames is None and "max_frames" not in entry.model_fields_set:
-                    yield f"rewards.{name}.max_frames: {published} is VideoScore v1 (write 16), v1.1 (48) or another?"
+                    yield f"judges.{name}.max_frames: {published} is VideoScore v1 (write 16), v1.1 (48) or another?"
                 elif frames not in (None, entry.max_frames):
-                    yield f"rewards.{name}.max_frames: {published} was trained with {frames} frames; write {frames}"
+                    yield f"judges.{name}.max_frames: {published} was trained with {frames} frames; write {frames}"
 
     def _bad_vbench(self) -> Iterator[str]:
         sets = self.evaluation.sets
@@ -334,9 +334,9 @@ def _check_templates(config: Config, root: Path) -> None:
             with _named(f"refiners.{name}.template"):
                 placeholders = FEW_SHOT_PLACEHOLDERS if refiner.examples else REFINE_PLACEHOLDERS
                 read_template(root / refiner.template, placeholders)
-    for name, reward in config.rewards.items():
+    for name, reward in config.judges.items():
         if isinstance(reward, VideoScoreConfig):
-            with _named(f"rewards.{name}.template"):
+            with _named(f"judges.{name}.template"):
                 read_template(root / reward.template, QUERY_PLACEHOLDERS)
 
 

@@ -108,7 +108,7 @@ class Estimate:
 
     def _loading(self, generator: str, kind: str) -> float:
         """Seconds that one of a generator's jobs takes beside its work; `kind` is `videos` or `rewards`."""
-        loads = kind == "videos" or any(entry.models for entry in self._config.rewards.values())
+        loads = kind == "videos" or any(entry.models for entry in self._config.judges.values())
         took = _median(
             one.job_seconds - one.seconds for one in self._records(generator, f"**/{kind}") if one.job_seconds
         )

@@ -1,4 +1,4 @@
-"""Reward-guided prompt evolution (Prompt-A-Video, its first stage): rounds of prompts, then pairs."""
+"""Judge-guided prompt evolution (Prompt-A-Video, its first stage): rounds of prompts, then pairs."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -128,7 +128,7 @@ class Plan:
 
     def judged_by(self, generator: str) -> list[str]:
         """The models that decide a generator's scores: its own and those of the rewards, each once."""
-        rewards = (model for reward in self.config.rewards.values() for model in reward.models.values())
+        rewards = (model for reward in self.config.judges.values() for model in reward.models.values())
         return list(dict.fromkeys([*self.config.generators[generator].models, *rewards]))
 
     def previous(self, stage: str) -> str | None:

@@ -16,8 +16,8 @@ from pydantic import TypeAdapter
 
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.files import atomic_path, discarded
+from promptavideo.judges.base import Judge
 from promptavideo.progress import Progress
-from promptavideo.rewards.base import Reward
 from promptavideo.schemas import DIMENSIONS, TO_FIVE
 from promptavideo.store import Entry, Store, read_manifest
 from promptavideo.timing import Timing
@@ -51,7 +51,7 @@ _Ready = tuple[_Job, Any]
 def score_shard(
     rows: pd.DataFrame,
     manifests: Sequence[Path],
-    rewards: Mapping[str, Reward],
+    rewards: Mapping[str, Judge],
     store: Store,
     stage: str,
     timing: Timing | None = None,
@@ -61,7 +61,7 @@ def score_shard(
     Args:
         rows: The same rows of a `schemas.PROMPTS` table that were filmed; rewards see their ORIGINAL prompt.
         manifests: Their manifests, in the order of the rows.
-        rewards: Reward models by their identity; each result is cached in the store under it.
+        rewards: Judge models by their identity; each result is cached in the store under it.
         store: Holds the videos and the cached rewards.
         stage: What the progress lines call this work.
         timing: Gets the number of videos that were scored and the time it took.
@@ -104,7 +104,7 @@ def _job(entry: Entry, manifest: Path, prompt: str, identity: str, store: Store)
     return _Job(entry, manifest, prompt, identity, store.scores(key), store.video(entry.key))
 
 
-def _score(jobs: Sequence[_Job], rewards: Mapping[str, Reward], store: Store, progress: Progress) -> dict[Path, Values]:
+def _score(jobs: Sequence[_Job], rewards: Mapping[str, Judge], store: Store, progress: Progress) -> dict[Path, Values]:
     """Do all jobs: a thread decodes each video once and makes it ready, then it waits until its batch is full.
 
     After an error nothing more is taken up, but what waits is still scored.
@@ -142,7 +142,7 @@ def _score(jobs: Sequence[_Job], rewards: Mapping[str, Reward], store: Store, pr
 
 
 def _made_ready(
-    videos: Sequence[list[_Job]], rewards: Mapping[str, Reward], store: Store
+    videos: Sequence[list[_Job]], rewards: Mapping[str, Judge], store: Store
 ) -> Iterator[list[tuple[_Job, Any]]]:
     """The jobs of each video, in order, with what their rewards need of the clip, or with the error that they gave.
 
@@ -166,7 +166,7 @@ def _made_ready(
         pool.shutdown(cancel_futures=True)
 
 
-def _prepared(reward: Reward, clip: Clip, job: _Job) -> Any:
+def _prepared(reward: Judge, clip: Clip, job: _Job) -> Any:
     """What a reward needs of a clip, or its error, with the video's name."""
     try:
         return reward.prepare(clip, job.prompt)
@@ -175,7 +175,7 @@ def _prepared(reward: Reward, clip: Clip, job: _Job) -> Any:
 
 
 def _score_batch(
-    reward: Reward, batch: Sequence[_Ready], errors: list[ScoreError], progress: Progress
+    reward: Judge, batch: Sequence[_Ready], errors: list[ScoreError], progress: Progress
 ) -> dict[Path, Values]:
     """Score a batch and cache each result at once; clips that cannot be scored go to `errors`."""
     if not batch:
@@ -202,7 +202,7 @@ def _score_batch(
     return found
 
 
-def _finite(reward: Reward, values: Values, ready: Any, job: _Job) -> Values:
+def _finite(reward: Judge, values: Values, ready: Any, job: _Job) -> Values:
     """The scores of one clip, which is scored once more if one is not finite."""
     for attempt in (1, 2):
         wrong = [name for name in reward.dimensions if not math.isfinite(values.get(name, math.nan))]

@@ -52,12 +52,12 @@ rule score:
     benchmark:
         "benchmarks/score/{generator}/{batch}/{shard}.tsv"
     conda:
-        "../envs/rewards.yaml"
-    threads: max(getattr(entry, "threads", 1) for entry in CONFIG.rewards.values())
+        "../envs/judges.yaml"
+    threads: max(getattr(entry, "threads", 1) for entry in CONFIG.judges.values())
     resources:
         mem_mb=2000,
     params:
-        rewards=section("rewards"),
+        rewards=section("judges"),
         shards=lambda wildcards: scored_together(wildcards),
         shard_size=lambda wildcards: PLAN.shard_size(
             wildcards.generator, wildcards.batch
@@ -101,7 +101,7 @@ rule gather:
         "../envs/workflow.yaml"
     params:
         generator=lambda wildcards: section(f"generators.{wildcards.generator}"),
-        rewards=section("rewards"),
+        rewards=section("judges"),
         models=lambda wildcards: PLAN.as_json(PLAN.judged_by(wildcards.generator)),
         filmed=lambda wildcards: len(PLAN.shards(wildcards.generator, wildcards.batch)),
         scored=lambda wildcards: len(

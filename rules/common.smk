@@ -79,7 +79,7 @@ def fetch_inputs(wildcards):
 
 def reward_inputs():
     """The models that rewards are loaded from, and the other files that they read."""
-    entries = CONFIG.rewards.values()
+    entries = CONFIG.judges.values()
     models = [manifest(model) for entry in entries for model in entry.models.values()]
     return [
         *dict.fromkeys(models),

@@ -15,7 +15,7 @@ rule vbench_videos:
     benchmark:
         "benchmarks/vbench/{generator}/{set}/{refiner}/videos.tsv"
     conda:
-        "../envs/rewards.yaml"
+        "../envs/judges.yaml"
     params:
         settings=lambda wildcards: PLAN.as_json(VBENCH.set(wildcards.set).model_dump()),
         rows=lambda wildcards, input: (f"--rows {input.rows}" if input.rows else ""),

@@ -20,11 +20,11 @@ from promptavideo.boosters.load import Chain
 from promptavideo.config import Config, check
 from promptavideo.dtypes import resolve
 from promptavideo.generators import load_generator
+from promptavideo.judges import Judge, JudgeConfig, load_judges
+from promptavideo.judges.neural import NeuralJudge
 from promptavideo.miniature.acceptance import measure
 from promptavideo.models import fetch, requires
 from promptavideo.prompts import load_prompt_set
-from promptavideo.rewards import Reward, RewardConfig, load_rewards
-from promptavideo.rewards.neural import NeuralReward
 from promptavideo.video import Clip
 
 SCORED_TOGETHER = 16
@@ -242,7 +242,7 @@ class _Scoring:
         from promptavideo.store import Store, VideoFile, read_manifest
         from promptavideo.video import read_video
         from tests.fakes import Painter, prompts_table
-        from tests.tiny_rewards import fetched
+        from tests.tiny_judges import fetched
 
         Made = Clip | VideoFile | Lost
 
@@ -267,15 +267,15 @@ class _Scoring:
         self.turn = 0
         self.alone, self.batched = self._load(models, 1), self._load(models, SCORED_TOGETHER)
 
-    def _load(self, models: Path, batch_size: int) -> Mapping[str, Reward]:
+    def _load(self, models: Path, batch_size: int) -> Mapping[str, Judge]:
         shared = {"device": "cpu", "dtype": "float32", "batch_size": batch_size}
         entries = {
             "videoscore": {"kind": "videoscore", "model": "videoscore", **shared},
             "aesthetic": {"kind": "aesthetic", "model": "clip-l", "head": "head", **shared},
             "mps": {"kind": "mps", "model": "mps", "base": "clip-h", **shared},
         }
-        adapter: TypeAdapter[dict[str, RewardConfig]] = TypeAdapter(dict[str, RewardConfig])
-        rewards = load_rewards(adapter.validate_python(entries), models)
+        adapter: TypeAdapter[dict[str, JudgeConfig]] = TypeAdapter(dict[str, JudgeConfig])
+        rewards = load_judges(adapter.validate_python(entries), models)
         for reward in rewards.values():  # loads and warms up
             reward.score(self.clips[:1], self.prompts[:1])
         return rewards
@@ -289,7 +289,7 @@ class _Scoring:
     def make_inputs(self) -> int:
         """Make the networks' inputs of every clip."""
         for reward in self.alone.values():
-            assert isinstance(reward, NeuralReward)
+            assert isinstance(reward, NeuralJudge)
             for clip, prompt in zip(self.clips, self.prompts, strict=True):
                 reward.prepare(clip, prompt)
         return len(self.clips)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from promptavideo import cli
 from promptavideo.hardware import environment
-from promptavideo.rewards import RewardConfig, load_rewards
+from promptavideo.judges import JudgeConfig, load_judges
 from promptavideo.schemas import PROMPTS, REWARDS, read_table, write_table
 from promptavideo.scoring import score_shard
 from promptavideo.shards import shard_rows
@@ -18,7 +18,7 @@ parser.add_argument("--shards", type=int, nargs="+", required=True)
 parser.add_argument("--shard-size", type=int, required=True, help="prompts in a shard")
 parser.add_argument("--manifests", type=Path, nargs="+", required=True, help="one a shard")
 parser.add_argument("--generator", required=True)
-parser.add_argument("--rewards", type=cli.settings(dict[str, RewardConfig]), required=True)
+parser.add_argument("--rewards", type=cli.settings(dict[str, JudgeConfig]), required=True)
 parser.add_argument("--models", type=Path, required=True, help="folder of all models")
 parser.add_argument("--store", type=Path, required=True)
 parser.add_argument("--output", type=Path, required=True)
@@ -32,7 +32,7 @@ def main(options: Namespace) -> None:
 
     table = read_table(options.prompts, PROMPTS)
     rows = pd.concat([shard_rows(table, shard, options.shard_size) for shard in options.shards], ignore_index=True)
-    rewards = load_rewards(options.rewards, options.models)
+    rewards = load_judges(options.rewards, options.models)
     store = Store(options.store, options.generator)
     timing = Timing()
     table = score_shard(rows, options.manifests, rewards, store, options.stage, timing)

@@ -66,6 +66,6 @@ def miniature(tmp_path_factory: pytest.TempPathFactory, encoder: Path) -> Path:
 @pytest.fixture(scope="session")
 def reward_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of tiny reward models, each fetched: videoscore, clip-l, head, mps, clip-h."""
-    import tiny_rewards  # here, since few tests need it and its imports take seconds
+    import tiny_judges  # here, since few tests need it and its imports take seconds
 
-    return tiny_rewards.fetched(tmp_path_factory.mktemp("reward_models"))
+    return tiny_judges.fetched(tmp_path_factory.mktemp("reward_models"))

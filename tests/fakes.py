@@ -9,8 +9,8 @@ import pandas as pd
 
 from promptavideo.errors import InputError
 from promptavideo.generators.base import Generator, Lost, Made, RefusedError
+from promptavideo.judges.base import Judge
 from promptavideo.miniature.world import random_scene, render
-from promptavideo.rewards.base import Reward
 from promptavideo.schemas import DIMENSIONS, PROMPTS
 from promptavideo.seeds import derive, video_seed
 from promptavideo.video import Clip
@@ -62,7 +62,7 @@ class Painter(Generator):
         return clips
 
 
-class Judge(Reward):
+class Critic(Judge):
     """Scores a clip by its brightness and its prompt's length; the first `nans` scores are not numbers."""
 
     def __init__(self, dimensions: tuple[str, ...] = DIMENSIONS, nans: float = 0) -> None:

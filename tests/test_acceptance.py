@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from promptavideo.errors import InputError
+from promptavideo.judges.pixels import PixelJudge, parse_content
 from promptavideo.miniature.acceptance import Criterion, contact_sheet, draw_wordings, measure, write_card
 from promptavideo.miniature.world import (
     BACKGROUNDS,
@@ -16,7 +17,6 @@ from promptavideo.miniature.world import (
     random_scene,
     render,
 )
-from promptavideo.rewards.pixels import PixelReward, parse_content
 from promptavideo.schemas import DIMENSIONS
 from promptavideo.video import Clip
 
@@ -106,7 +106,7 @@ def test_numbers_are_those_of_the_definition():
     assert first == second == third
     assert len(set(first)) == 12
     assert short[::3] == [asked.short for asked in draw_wordings(5, 4)]
-    scores = np.array([[s["FC"] for s in PixelReward().score(_obey(t, first), short)] for t in (short, good, bad)])
+    scores = np.array([[s["FC"] for s in PixelJudge().score(_obey(t, first), short)] for t in (short, good, bad)])
     row = report.rewards.loc["FC"]
     assert row[["short", "good", "bad"]].tolist() == pytest.approx(scores.mean(1).tolist())
     noise = np.sqrt(np.mean([np.var(scores[1, i : i + 3], ddof=1) for i in range(0, 12, 3)]))

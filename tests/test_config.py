@@ -155,10 +155,10 @@ def test_the_refiners_of_an_evaluation_are_declared_and_hold_the_original_once()
 
 
 def test_each_dimension_is_filled_by_one_reward() -> None:
-    text = message(changed("rewards/again", {"kind": "pixels"}))
-    assert "rewards: VQ must be filled once, but is filled by rewards.pixels and rewards.again" in text
+    text = message(changed("judges/again", {"kind": "pixels"}))
+    assert "judges: VQ must be filled once, but is filled by judges.pixels and rewards.again" in text
     assert text.count("must be filled once") == 7
-    assert "rewards: Dictionary should have at least 1 item" in message(changed("rewards", {}))
+    assert "judges: Dictionary should have at least 1 item" in message(changed("judges", {}))
 
 
 @pytest.mark.parametrize(

@@ -290,10 +290,10 @@ def test_settings_in_a_sentence_are_accepted(scale: str) -> None:
 def test_a_python_block_is_a_reward_once_it_is_joined_as_the_document_says(block: Block, clone: Path) -> None:
     file, _ = block.header
     (clone / file).write_text(block.text)
-    join = clone / "promptavideo/rewards/__init__.py"
+    join = clone / "promptavideo/judges/__init__.py"
     before = text = join.read_text()
     for place, added in {
-        "RewardConfig = ": "from promptavideo.rewards import brightness\n\nRewardConfig = ",
+        "JudgeConfig = ": "from promptavideo.judges import brightness\n\nJudgeConfig = ",
         "Annotated[PixelsConfig": "Annotated[brightness.BrightnessConfig | PixelsConfig",
         "DIMENSIONS_OF = {": "DIMENSIONS_OF = {'brightness': ('AES',),",
         "match config:": "match config:\n"
@@ -307,12 +307,12 @@ def test_a_python_block_is_a_reward_once_it_is_joined_as_the_document_says(block
     judged = """
 import numpy, pathlib, yaml
 from promptavideo.config import check
-from promptavideo.rewards import load_rewards
+from promptavideo.judges import load_judges
 from promptavideo.settings import lay
 from promptavideo.video import Clip
 files = ["config.yaml", "paper.yaml", "mine.yaml"]
 config = check(lay({file: yaml.safe_load(pathlib.Path(file).read_text()) for file in files})[0], pathlib.Path())
-(reward,) = load_rewards({"brightness": config.rewards["brightness"]}).values()
+(reward,) = load_judges({"brightness": config.judges["brightness"]}).values()
 clips = [Clip(numpy.full((2, 4, 4, 3), value, numpy.uint8), 8.0) for value in (0, 255)]
 assert reward.score(clips, ["dark", "bright"]) == [{"AES": 0.0}, {"AES": 10.0}]
 """
@@ -586,7 +586,7 @@ def test_what_a_document_names_is_there(document: str) -> None:
 
 def test_names_that_are_not_there_are_found() -> None:
     assert is_file("results/tables/videoscore.{csv,md,tex}") and not is_file("results/tables/videoscores.{csv,md}")
-    assert is_file("promptavideo/rewards/NAME.py") and not is_file("promptavideo/reward/NAME.py")
+    assert is_file("promptavideo/judges/NAME.py") and not is_file("promptavideo/reward/NAME.py")
     assert is_key("preference.best_worst.weights") and not is_key("preference.best.weights")
     assert is_key("cli.say") and not is_key("cli.tell")
     assert is_link("README.md", "docs/architecture.md#the-store") and not is_link("README.md", "docs/dag.md#the-store")

@@ -69,7 +69,7 @@ BY_NAME: dict[Unit, dict[str, str]] = {
         "ftfy": "Wan and others clean prompts with it",
         "transformers": "text encoders",
     },
-    ("promptavideo.rewards.videoscore", "VideoScore"): TOKENIZERS,
+    ("promptavideo.judges.videoscore", "VideoScore"): TOKENIZERS,
     ("promptavideo.tokenization", "load_tokenizer"): TOKENIZERS,
     ("promptavideo.boosters.training", ""): {"accelerate": "the trainers run on it"},
 }
@@ -277,7 +277,7 @@ def resolved(
 
 
 def test_there_is_one_environment_for_each_kind_of_work() -> None:
-    assert set(FILES) == {"workflow", "generation", "open-sora", "rewards", "vbench", "booster", "report"}
+    assert set(FILES) == {"workflow", "generation", "open-sora", "judges", "vbench", "booster", "report"}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -298,7 +298,7 @@ def test_its_pip_lines_resolve_and_are_complete(name: str, resolved: dict[str, F
     )
 
 
-@pytest.mark.parametrize("name", sorted({"generation", "rewards", "booster"} & set(FILES)))
+@pytest.mark.parametrize("name", sorted({"generation", "judges", "booster"} & set(FILES)))
 def test_torch_is_the_cuda_build(name: str) -> None:
     assert "nvidia-cudnn-cu13" in env(name).pins
     assert "torch" in env(name).pins

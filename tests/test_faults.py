@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from fakes import Judge, Painter, prompts_table
+from fakes import Critic, Painter, prompts_table
 from safetensors.torch import save_file
 from test_generators_diffusers import LTX, configure
-from test_rewards_neural import clips, load
+from test_judges_neural import clips, load
 from tiny_pipelines import tiny_ltx
 
 from promptavideo import cli
@@ -93,7 +93,7 @@ def test_a_full_disk_stops_scoring_with_one_message_and_the_next_run_goes_on(
 ) -> None:
     store, manifest = Store(disk.folder, "painter"), disk.folder / "0000.jsonl"
     film_shard(ROWS, Painter(), store, manifest, "film")
-    first, second = Judge(), Judge()
+    first, second = Critic(), Critic()
     disk.leave(kilobytes=40)
     with pytest.raises(SystemExit):
         cli.run(Namespace(log=None), lambda _: score_shard(ROWS, [manifest], {"judge": first}, store, "score"))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from fakes import Judge, Painter, prompts_table
+from fakes import Critic, Painter, prompts_table
 
 from promptavideo import cli
 from promptavideo import store as store_module
@@ -174,12 +174,12 @@ def test_a_video_changed_after_filming_is_filmed_again_alone(tmp_path: Path) -> 
     victim = read_manifest(manifest)[3]
     store.video(victim.key).write_bytes(store.video(victim.key).read_bytes()[:-100])
     with pytest.raises(ScoreError, match=victim.key):
-        score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
+        score_shard(rows, [manifest], {"judge": Critic()}, store, "score")
     again = Painter()
     film_shard(rows, again, store, manifest, "film")
     assert [again.key(*video) for video in again.filmed] == [victim.key]
     assert contents(store) == filmed
-    assert len(score_shard(rows, [manifest], {"judge": Judge()}, store, "score")) == len(rows)
+    assert len(score_shard(rows, [manifest], {"judge": Critic()}, store, "score")) == len(rows)
 
 
 def test_a_table_read_from_disk_gives_the_same_keys(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_a_black_video_that_is_stored_already_is_refused_too(tmp_path: Path) -> 
     write_video(Clip(np.zeros((8, 32, 32, 3), np.uint8), 8.0), store.video(dark.key))
     write_manifest([replace(dark, sha256=sha256(store.video(dark.key))), moving], manifest)
     with pytest.raises(ScoreError, match=r"wholly black.* prompt pa, candidate 0"):
-        score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
+        score_shard(rows, [manifest], {"judge": Critic()}, store, "score")
     assert not manifest.exists()
     write_video(Clip(np.zeros((8, 32, 32, 3), np.uint8), 8.0), store.video(dark.key))
     with pytest.raises(InputError, match=r"prompt pa, candidate 0: the video is wholly black: .*try another"):

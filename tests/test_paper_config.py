@@ -64,7 +64,7 @@ def test_the_papers_values() -> None:
     assert (dpo.lora.r, dpo.lora.alpha) == (16, 16)
     assert (preference.rounds, preference.candidates, preference.rule) == (2, 5, "best-worst")
     assert config.booster.base == "llama-3-8b-instruct" and config.booster.dtype == "bfloat16"
-    assert {entry.kind for entry in config.rewards.values()} == {"videoscore", "aesthetic", "mps"}
+    assert {entry.kind for entry in config.judges.values()} == {"videoscore", "aesthetic", "mps"}
     assert {"original", "promptist", "sft", "dpo-1", "dpo-2"} <= set(config.evaluation.refiners)
     assert config.prompt_sets[config.evaluation.sets["webvid-test"].prompts].count == 130
 
@@ -77,7 +77,7 @@ def test_the_authors_values_lie_over_the_papers() -> None:
     assert sft.lora.targets == ["q_proj", "v_proj"] and len(dpo.lora.targets) == 7
     assert (dpo.beta, dpo.lora.r, dpo.lora.alpha, dpo.max_length, dpo.warmup_ratio) == (0.1, 16, 16, 1024, 0.1)
     assert (dpo.schedule, paper.booster.dpo.schedule, sft.schedule) == ("linear", "cosine", "cosine")
-    assert (getattr(config.rewards["mps"], "dtype"), getattr(paper.rewards["mps"], "dtype")) == ("bfloat16", "float32")  # noqa: B009
+    assert (getattr(config.judges["mps"], "dtype"), getattr(paper.judges["mps"], "dtype")) == ("bfloat16", "float32")  # noqa: B009
     assert config.preference.rule == "authors"
     assert config.booster.sampling == paper.booster.sampling and config.generators == paper.generators
 
@@ -86,11 +86,11 @@ def test_the_authors_values_lie_over_the_papers() -> None:
 def test_each_version_of_videoscore_gets_the_frames_that_it_was_trained_with(where: str, frames: int) -> None:
     kinds = {"repo_id": {"kind": "hub", "revision": "unpinned"}, "path": {"kind": "local"}}
     version = {"kind": kinds[where]["kind"], **kinds[where], where: "TIGER-Lab/VideoScore-v1.1"}
-    overlay = {"models": {"videoscore": version}, "rewards": {"videoscore": {"max_frames": frames}}}
+    overlay = {"models": {"videoscore": version}, "judges": {"videoscore": {"max_frames": frames}}}
     if frames == 48:
         assert merged("paper.yaml", overlay)
     else:
-        told = r"rewards\.videoscore\.max_frames \(2\): TIGER-Lab/VideoScore-v1\.1 was trained with 48 frames; write 48"
+        told = r"judges.videoscore\.max_frames \(2\): TIGER-Lab/VideoScore-v1\.1 was trained with 48 frames; write 48"
         with pytest.raises(InputError, match=told):
             merged("paper.yaml", "authors.yaml", overlay)
 

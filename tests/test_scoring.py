@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from fakes import Judge, Painter, prompts_table
+from fakes import Critic, Painter, prompts_table
 from pydantic import TypeAdapter
 
 from promptavideo import store as store_module
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.filming import film_shard
-from promptavideo.rewards import RewardConfig, Rewards, load_rewards
-from promptavideo.rewards.base import Reward
+from promptavideo.judges import JudgeConfig, Judges, load_judges
+from promptavideo.judges.base import Judge
 from promptavideo.schemas import DIMENSIONS, REWARDS, SCORES, read_table, write_table
 from promptavideo.scoring import gather, score_shard
 from promptavideo.shards import shard_rows
@@ -36,9 +36,9 @@ def filmed(tmp_path: Path) -> tuple[pd.DataFrame, Path, Store]:
 Filmed = tuple[pd.DataFrame, Path, Store]
 
 
-def test_rewards_see_the_original_prompt_and_fill_the_table(filmed: Filmed, tmp_path: Path) -> None:
+def test_judges_see_the_original_prompt_and_fill_the_table(filmed: Filmed, tmp_path: Path) -> None:
     rows, manifest, store = filmed
-    judge = Judge()
+    judge = Critic()
     table = score_shard(rows, [manifest], {"judge": judge}, store, "score")
     assert judge.prompts == rows["prompt"].tolist()
     first = read_video(store.video(table["key"][0])).frames.mean() + len("a red ball")
@@ -50,13 +50,13 @@ def test_rewards_see_the_original_prompt_and_fill_the_table(filmed: Filmed, tmp_
 def test_several_rewards_fill_their_own_dimensions(filmed: Filmed) -> None:
     rows, manifest, store = filmed
 
-    class Greedy(Judge):
+    class Greedy(Critic):
         """Also gives a dimension that is not its own."""
 
         def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
             return [{"VQ": -1.0, "AES": np.float32(5.5), "MPS": np.float64(9.0)} for _ in clips]
 
-    rewards: dict[str, Reward] = {"judge": Judge(DIMENSIONS[:5]), "greedy": Greedy(("AES", "MPS"))}
+    rewards: dict[str, Judge] = {"judge": Critic(DIMENSIONS[:5]), "greedy": Greedy(("AES", "MPS"))}
     for _ in range(2):  # fresh, then cached
         table = score_shard(rows, [manifest], rewards, store, "score")
         assert (table["VQ"] > 0).all()
@@ -65,10 +65,10 @@ def test_several_rewards_fill_their_own_dimensions(filmed: Filmed) -> None:
 
 def test_a_cached_reward_is_neither_decoded_nor_scored_again(filmed: Filmed, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, manifest, store = filmed
-    first = score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
+    first = score_shard(rows, [manifest], {"judge": Critic()}, store, "score")
     decoded: list[Path] = []
     monkeypatch.setattr(store_module, "read_video", lambda path: decoded.append(path) or read_video(path))
-    again = Judge()
+    again = Critic()
     pd.testing.assert_frame_equal(score_shard(rows, [manifest], {"judge": again}, store, "score"), first)
     assert not again.prompts and not decoded
 
@@ -77,14 +77,14 @@ def test_each_video_is_decoded_once_for_all_rewards(filmed: Filmed, monkeypatch:
     rows, manifest, store = filmed
     decoded: list[Path] = []
     monkeypatch.setattr(store_module, "read_video", lambda path: decoded.append(path) or read_video(path))
-    score_shard(rows, [manifest], {"a": Judge(DIMENSIONS[:5]), "b": Judge(DIMENSIONS[5:])}, store, "score")
+    score_shard(rows, [manifest], {"a": Critic(DIMENSIONS[:5]), "b": Critic(DIMENSIONS[5:])}, store, "score")
     assert len(decoded) == len(rows) == len(set(decoded))
 
 
 def test_the_cache_tells_rewards_and_original_prompts_apart(filmed: Filmed) -> None:
     rows, manifest, store = filmed
-    score_shard(rows, [manifest], {"judge 1": Judge()}, store, "score")
-    other, same = Judge(), Judge()
+    score_shard(rows, [manifest], {"judge 1": Critic()}, store, "score")
+    other, same = Critic(), Critic()
     score_shard(rows, [manifest], {"judge 2": other}, store, "score")
     assert len(other.prompts) == len(rows)
     reworded = rows.assign(prompt=rows["prompt"].replace("a box", "one box"))
@@ -95,17 +95,17 @@ def test_the_cache_tells_rewards_and_original_prompts_apart(filmed: Filmed) -> N
 
 def test_a_damaged_cache_file_is_scored_again(filmed: Filmed) -> None:
     rows, manifest, store = filmed
-    first = score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
+    first = score_shard(rows, [manifest], {"judge": Critic()}, store, "score")
     cached = next(store.folder.glob("scores/*/*.json"))
     cached.write_text('{"VQ": 1.')
-    again = Judge()
+    again = Critic()
     pd.testing.assert_frame_equal(score_shard(rows, [manifest], {"judge": again}, store, "score"), first)
     assert len(again.prompts) == 1
 
 
 def test_a_score_that_is_not_finite_is_tried_once_more(filmed: Filmed) -> None:
     rows, manifest, store = filmed
-    judge = Judge(nans=1)
+    judge = Critic(nans=1)
     table = score_shard(rows, [manifest], {"judge": judge}, store, "score")
     assert len(judge.prompts) == len(rows) + 1
     assert np.isfinite(table[list(DIMENSIONS)].to_numpy()).all()
@@ -113,7 +113,7 @@ def test_a_score_that_is_not_finite_is_tried_once_more(filmed: Filmed) -> None:
 
 def test_a_score_that_stays_not_finite_is_an_error_and_is_not_cached(filmed: Filmed) -> None:
     rows, manifest, store = filmed
-    judge = Judge(nans=math.inf)
+    judge = Critic(nans=math.inf)
     with pytest.raises(ScoreError, match=r"\.mp4: MPS is not a finite number, scored twice by Judge"):
         score_shard(rows, [manifest], {"judge": judge}, store, "score")
     assert len(judge.prompts) == 2
@@ -137,20 +137,20 @@ def test_a_manifest_of_another_table_is_refused(filmed: Filmed) -> None:
     for other in (rows.iloc[:-1], rows.iloc[::-1], rows.assign(replicate=1)):
         manifest.write_bytes(told)
         with pytest.raises(InputError, match=r"0000\.jsonl: does not name the rows"):
-            score_shard(other.reset_index(drop=True), [manifest], {"judge": Judge()}, store, "score")
+            score_shard(other.reset_index(drop=True), [manifest], {"judge": Critic()}, store, "score")
         assert not manifest.exists(), "the next run films what is missing and writes another"
 
 
 def test_a_video_that_is_gone_is_named_though_its_scores_are_kept(filmed: Filmed) -> None:
     rows, manifest, store = filmed
-    first = score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
+    first = score_shard(rows, [manifest], {"judge": Critic()}, store, "score")
     store.video(first["key"][1]).unlink()
     with pytest.raises(ScoreError, match=r"the video is gone\. It belongs to prompt pa red ball, candidate 1"):
-        score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
+        score_shard(rows, [manifest], {"judge": Critic()}, store, "score")
     assert not manifest.exists()
     film_shard(rows, painter := Painter(), store, manifest, "film")
     assert len(painter.filmed) == 1
-    pd.testing.assert_frame_equal(score_shard(rows, [manifest], {"judge": Judge()}, store, "score"), first)
+    pd.testing.assert_frame_equal(score_shard(rows, [manifest], {"judge": Critic()}, store, "score"), first)
 
 
 @pytest.mark.parametrize("damage", ['{"VQ": NaN}', "{}", '{"VQ": 1.0', ""])
@@ -158,9 +158,9 @@ def test_a_damaged_cached_reward_is_named_and_scored_again(
     filmed: Filmed, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows, manifest, store = filmed
-    first = score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
+    first = score_shard(rows, [manifest], {"judge": Critic()}, store, "score")
     next(store.folder.glob("scores/*/*.json")).write_text(damage)
-    again = Judge()
+    again = Critic()
     pd.testing.assert_frame_equal(score_shard(rows, [manifest], {"judge": again}, store, "score"), first)
     assert len(again.prompts) == 1
     assert re.search(r"holds no rewards of prompt pa .*; scoring .*\.mp4 again", caplog.text)
@@ -277,12 +277,12 @@ def test_a_reward_whose_scores_are_cached_is_never_loaded(many: Filmed) -> None:
     rows, manifest, store = many
     score_shard(rows, [manifest], {"judge": Batched(2)}, store, "score")
 
-    def load() -> Reward:
+    def load() -> Judge:
         raise AssertionError("loaded")
 
-    assert score_shard(rows, [manifest], Rewards({"judge": load}), store, "score")["VQ"].notna().all()
+    assert score_shard(rows, [manifest], Judges({"judge": load}), store, "score")["VQ"].notna().all()
     with pytest.raises(AssertionError, match="loaded"):
-        score_shard(rows, [manifest], Rewards({"other": load}), store, "score")
+        score_shard(rows, [manifest], Judges({"other": load}), store, "score")
 
 
 def test_one_score_that_is_not_finite_keeps_the_rest_of_its_batch(many: Filmed) -> None:
@@ -381,9 +381,9 @@ def test_the_papers_three_rewards_fill_the_table_together(
         "aesthetic": {"model": "clip-l", "head": "head", "batch_size": 3},
         "mps": {"model": "mps", "base": "clip-h", "batch_size": 8},
     }
-    adapter: TypeAdapter[Any] = TypeAdapter(dict[str, RewardConfig])
+    adapter: TypeAdapter[Any] = TypeAdapter(dict[str, JudgeConfig])
     configs = adapter.validate_python({name: {"kind": name, **entry} for name, entry in entries.items()})
-    whole = score_shard(rows, [manifest], load_rewards(configs, reward_models), store, "score")
+    whole = score_shard(rows, [manifest], load_judges(configs, reward_models), store, "score")
     assert np.isfinite(whole[list(DIMENSIONS)].to_numpy()).all()
     assert whole[list(DIMENSIONS)].round(5).nunique().min() == 7
 
@@ -393,14 +393,14 @@ def test_the_papers_three_rewards_fill_the_table_together(
         part = shard_rows(rows, number, 3)
         film_shard(part, Painter(videos=0), store, manifest.with_name(f"{number}.jsonl"), "film")
         parts.append(
-            score_shard(part, [manifest.with_name(f"{number}.jsonl")], load_rewards(configs, reward_models), store, "s")
+            score_shard(part, [manifest.with_name(f"{number}.jsonl")], load_judges(configs, reward_models), store, "s")
         )
     pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole, check_exact=True)
 
 
 def test_gather_follows_the_prompts_table_and_adds_the_five_scale(filmed: Filmed, tmp_path: Path) -> None:
     rows, manifest, store = filmed
-    rewards = score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
+    rewards = score_shard(rows, [manifest], {"judge": Critic()}, store, "score")
     table = gather(rows, [rewards.iloc[3:], rewards.iloc[:3].iloc[::-1]])
     pd.testing.assert_frame_equal(table[list(rows.columns)], rows)
     assert table["key"].tolist() == rewards["key"].tolist()
@@ -412,7 +412,7 @@ def test_gather_follows_the_prompts_table_and_adds_the_five_scale(filmed: Filmed
 
 def test_gather_names_the_first_row_without_rewards(filmed: Filmed) -> None:
     rows, manifest, store = filmed
-    rewards = score_shard(rows, [manifest], {"judge": Judge()}, store, "score")
+    rewards = score_shard(rows, [manifest], {"judge": Critic()}, store, "score")
     with pytest.raises(InputError, match=r"'prompt_id': 'pa box', 'candidate': 0.*and 1 more rows"):
         gather(rows, [rewards.iloc[:2]])
 
@@ -421,7 +421,7 @@ def test_an_empty_shard_goes_through_the_schemas(filmed: Filmed, tmp_path: Path)
     rows, manifest, store = filmed
     nothing = shard_rows(rows, 5, 2)
     film_shard(nothing, Painter(videos=0), store, tmp_path / "0005.jsonl", "film")
-    judge = Judge()
+    judge = Critic()
     empty = score_shard(nothing, [tmp_path / "0005.jsonl"], {"judge": judge}, store, "score")
     assert not judge.prompts and len(empty) == 0
     write_table(empty, tmp_path / "empty.parquet", REWARDS)

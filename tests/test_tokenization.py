@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 from tiny import tiny_gpt2
-from tiny_rewards import legacy_llama
+from tiny_judges import legacy_llama
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from promptavideo.boosters.load import load_chat_tokenizer
 from promptavideo.errors import InputError
+from promptavideo.judges.loading import load_reader
 from promptavideo.models import LocalModel, fetch
-from promptavideo.rewards.loading import load_reader
 from promptavideo.tokenization import PROBES, check_tokenizers, deviation, load_tokenizer
 
 TEXTS = ["a red ball moves left"]

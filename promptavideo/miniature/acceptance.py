@@ -10,6 +10,8 @@ import pandas as pd
 
 from promptavideo.errors import InputError
 from promptavideo.files import atomic_path
+from promptavideo.judges.detector import detect
+from promptavideo.judges.pixels import PixelJudge
 from promptavideo.miniature.world import (
     BACKGROUND_WORDS,
     MOTION_WORDS,
@@ -18,8 +20,6 @@ from promptavideo.miniature.world import (
     SHAPE_WORDS,
     random_scene,
 )
-from promptavideo.rewards.detector import detect
-from promptavideo.rewards.pixels import PixelReward
 from promptavideo.schemas import DIMENSIONS, TO_FIVE
 from promptavideo.seeds import derive
 from promptavideo.video import Clip
@@ -136,7 +136,7 @@ def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3) -> Report:
              for wording in WORDINGS}  # fmt: skip
     detected = _detected([asked for asked, _ in jobs], clips)
     originals = [asked.short for asked, _ in jobs]
-    scores = {wording: pd.DataFrame(PixelReward().score(clips[wording], originals)) for wording in WORDINGS}
+    scores = {wording: pd.DataFrame(PixelJudge().score(clips[wording], originals)) for wording in WORDINGS}
     rewards = _rewards(scores, seeds)
     total = {wording: table.mul(pd.Series(TO_FIVE)).sum(axis=1) for wording, table in scores.items()}
     good_beats_short = float((total["good"] > total["short"]).mean())

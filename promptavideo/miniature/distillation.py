@@ -22,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from promptavideo.dtypes import autocast
 from promptavideo.files import atomic_path
+from promptavideo.judges.detector import detect
 from promptavideo.miniature.training import (
     LATENT_CHANNELS,
     LATENT_SIZE,
@@ -36,7 +37,6 @@ from promptavideo.miniature.training import (
 )
 from promptavideo.miniature.world import FRAMES, SHAPES, caption, random_scene
 from promptavideo.models import drop_paths
-from promptavideo.rewards.detector import detect
 from promptavideo.tokenization import load_tokenizer
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import yaml
 from tiny import tiny_gpt2, tiny_llama
+from tiny_judges import clip, head, mps, videoscore
 from tiny_pipelines import tiny_cogvideox
-from tiny_rewards import clip, head, mps, videoscore
 from transformers import GPT2LMHeadModel
 
 ROOT = Path(__file__).parents[2]

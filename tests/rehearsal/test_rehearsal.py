@@ -162,7 +162,7 @@ ALLOWED = (
     "generators cogvideox-5b device",
     "generators cogvideox-5b sampling (height|width|num_frames|num_inference_steps)",
     "generators open-sora-1.2 (width|height|frames|command)",
-    "rewards [a-z]+ device",
+    "judges [a-z]+ device",
     "operators (gpt-4o|glm-4|glm-4-refiner) base_url",
     "operators glm-4-refiner model",
     "booster (device|threads)",

@@ -11,10 +11,10 @@ from pydantic import Field
 
 from promptavideo.dtypes import Dtype
 from promptavideo.errors import InputError, ScoreError
+from promptavideo.judges.loading import check_type, load_network, load_reader, plain
+from promptavideo.judges.neural import NeuralConfig, NeuralJudge, Row, sample_frames
 from promptavideo.models import check_model
 from promptavideo.operators.base import read_template
-from promptavideo.rewards.loading import check_type, load_network, load_reader, plain
-from promptavideo.rewards.neural import NeuralConfig, NeuralReward, Row, sample_frames
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class VideoScoreConfig(NeuralConfig):
     repository): another wording is another metric."""
 
 
-class VideoScore(NeuralReward):
+class VideoScore(NeuralJudge):
     """Raw regression outputs, mostly 1..4, in the order VQ TC DD TVA FC, neither clipped nor rounded further."""
 
     dimensions: ClassVar[tuple[str, ...]] = ("VQ", "TC", "DD", "TVA", "FC")
@@ -77,7 +77,7 @@ class VideoScore(NeuralReward):
         from transformers import Idefics2Processor
         from transformers.models.idefics2.image_processing_pil_idefics2 import Idefics2ImageProcessorPil
 
-        from promptavideo.rewards.idefics2 import Idefics2ForSequenceClassification
+        from promptavideo.judges.idefics2 import Idefics2ForSequenceClassification
 
         super().__init__(config, "VideoScore")
         check_model(folder)

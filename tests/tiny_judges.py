@@ -10,9 +10,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, Idefics2Config
 
 from promptavideo.files import sha256
+from promptavideo.judges.idefics2 import Idefics2ForSequenceClassification
+from promptavideo.judges.mps_network import MpsNetwork
 from promptavideo.models import LocalModel, UrlModel, fetch
-from promptavideo.rewards.idefics2 import Idefics2ForSequenceClassification
-from promptavideo.rewards.mps_network import MpsNetwork
 
 ROOT = Path(__file__).parents[1]
 TEXTS = (ROOT / "templates/videoscore.txt", ROOT / "resources/prompts/miniature-heldout.txt")

@@ -8,7 +8,7 @@ from promptavideo.settings import Section
 from promptavideo.video import Clip
 
 
-class RewardSection(Section):
+class JudgeEntry(Section):
     """The configuration of any reward. Cached scores are kept under all of it but `PLANNING`."""
 
     MODELS: ClassVar[tuple[str, ...]] = ()
@@ -29,7 +29,7 @@ class RewardSection(Section):
         return {key: getattr(self, key) for key in self.FILES}
 
 
-class Reward(ABC):
+class Judge(ABC):
     """One reward model, covering one or more of the seven dimensions.
 
     Rewards always see the prompt the user wrote, never the refined one: a booster must not be able to earn alignment by

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from promptavideo.dtypes import Dtype, resolve
 from promptavideo.errors import InputError, ScoreError
+from promptavideo.judges.base import Judge, JudgeEntry
 from promptavideo.memory import ran_out
-from promptavideo.rewards.base import Reward, RewardSection
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Row = dict[str, "torch.Tensor"]
 """What a network reads for one clip, by argument, without a batch dimension."""
 
 
-class NeuralConfig(RewardSection):
+class NeuralConfig(JudgeEntry):
     """What the entry of any neural reward may set."""
 
     PLANNING: ClassVar[tuple[str, ...]] = ("device", "threads", "batch_size")
@@ -54,7 +54,7 @@ def resolved(config: AnyNeural, name: str) -> AnyNeural:
     import torch
 
     device = "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
-    return config.model_copy(update={"dtype": resolve(config.dtype, device, f"rewards.{name}")})
+    return config.model_copy(update={"dtype": resolve(config.dtype, device, f"judges.{name}")})
 
 
 def sample_frames(clip: Clip, count: int) -> Clip:
@@ -67,7 +67,7 @@ def sample_frames(clip: Clip, count: int) -> Clip:
     return Clip(clip.frames[places], clip.fps)
 
 
-class NeuralReward(Reward):
+class NeuralJudge(Judge):
     """Scores clips with a network, in batches of one shape.
 
     Floating-point sums depend on tensor shapes. So every call is padded to `batch_size` rows by repeating one, rows of
@@ -126,7 +126,7 @@ class NeuralReward(Reward):
             ) from error
 
     def prepare(self, clip: Clip, prompt: str) -> Row:
-        """What the network reads for one clip; see `Reward.prepare`.
+        """What the network reads for one clip; see `Judge.prepare`.
 
         Raises:
             ScoreError: The clip is not uint8 [T, H, W, 3] with T > 0, or the prompt is too long.
@@ -144,7 +144,7 @@ class NeuralReward(Reward):
         return self.score_prepared([self.prepare(clip, prompt) for clip, prompt in zip(clips, prompts, strict=True)])
 
     def score_prepared(self, prepared: Sequence[Row]) -> list[dict[str, float]]:
-        """Raw scores of each row; see `Reward.score_prepared`.
+        """Raw scores of each row; see `Judge.score_prepared`.
 
         Raises:
             InputError: Memory does not hold one clip.

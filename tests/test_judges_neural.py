@@ -15,13 +15,13 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file, save_file
 
 from promptavideo.errors import InputError, ScoreError
+from promptavideo.judges import DIMENSIONS_OF, Judge, JudgeConfig, load_judges
+from promptavideo.judges.loading import plain
+from promptavideo.judges.neural import NeuralJudge, sample_frames
 from promptavideo.models import LocalModel, fetch
-from promptavideo.rewards import DIMENSIONS_OF, Reward, RewardConfig, load_rewards
-from promptavideo.rewards.loading import plain
-from promptavideo.rewards.neural import NeuralReward, sample_frames
 from promptavideo.video import Clip
 
-CONFIG: TypeAdapter[Any] = TypeAdapter(RewardConfig)
+CONFIG: TypeAdapter[Any] = TypeAdapter(JudgeConfig)
 ENTRIES: dict[str, dict[str, Any]] = {
     "videoscore": {"model": "videoscore", "dtype": "float32"},
     "aesthetic": {"model": "clip-l", "head": "head"},
@@ -34,9 +34,9 @@ def configure(kind: str, **fields: Any) -> Any:
     return CONFIG.validate_python({"kind": kind, "device": "cpu", "batch_size": 3, **ENTRIES[kind], **fields})
 
 
-def load(kind: str, models: Path, **fields: Any) -> NeuralReward:
-    (reward,) = load_rewards({kind: configure(kind, **fields)}, models).values()
-    assert isinstance(reward, NeuralReward)
+def load(kind: str, models: Path, **fields: Any) -> NeuralJudge:
+    (reward,) = load_judges({kind: configure(kind, **fields)}, models).values()
+    assert isinstance(reward, NeuralJudge)
     return reward
 
 
@@ -45,17 +45,17 @@ def clips(count: int, frames: int = 18, seed: int = 0) -> list[Clip]:
     return [Clip(rng.integers(0, 256, (frames, 40, 60, 3), dtype=np.uint8), 8.0) for _ in range(count)]
 
 
-def table(reward: Reward, given: Sequence[Clip], prompts: Sequence[str]) -> np.ndarray:
+def table(reward: Judge, given: Sequence[Clip], prompts: Sequence[str]) -> np.ndarray:
     return np.array([[score[name] for name in reward.dimensions] for score in reward.score(given, prompts)])
 
 
 @pytest.fixture(scope="module", params=ENTRIES)
-def reward(request: pytest.FixtureRequest, reward_models: Path) -> NeuralReward:
+def reward(request: pytest.FixtureRequest, reward_models: Path) -> NeuralJudge:
     return load(request.param, reward_models)
 
 
 class TestBatches:
-    def test_a_score_is_the_same_to_the_bit_alone_among_others_and_in_another_order(self, reward: NeuralReward) -> None:
+    def test_a_score_is_the_same_to_the_bit_alone_among_others_and_in_another_order(self, reward: NeuralJudge) -> None:
         given = clips(len(PROMPTS))
         together = table(reward, given, PROMPTS)
         assert len(np.unique(together.round(6), axis=0)) == len(PROMPTS)
@@ -72,16 +72,16 @@ class TestBatches:
             assert np.abs(other - scores[0]).max() < 2e-5  # float32 sums of networks of this size
         assert spread > 1e-3
 
-    def test_clips_of_other_sizes_and_lengths_share_a_call(self, reward: NeuralReward) -> None:
+    def test_clips_of_other_sizes_and_lengths_share_a_call(self, reward: NeuralJudge) -> None:
         given = [clips(1, frames=5)[0], Clip(clips(1)[0].frames[:, :30, :30], 8.0), *clips(1, frames=40)]
         together = table(reward, given, PROMPTS[:3])
         alone = [table(reward, [clip], [prompt]) for clip, prompt in zip(given, PROMPTS[:3], strict=True)]
         assert np.array_equal(np.concatenate(alone), together)
 
-    def test_nothing_to_score_is_no_scores(self, reward: NeuralReward) -> None:
+    def test_nothing_to_score_is_no_scores(self, reward: NeuralJudge) -> None:
         assert reward.score([], []) == []
 
-    def test_sampled_clips_score_as_whole_ones(self, reward: NeuralReward) -> None:
+    def test_sampled_clips_score_as_whole_ones(self, reward: NeuralJudge) -> None:
         for frames in (1, 2, 3, 4, 7, 16, 17, 49):
             (clip,) = clips(1, frames=frames)
             once = reward.sample(clip)
@@ -89,7 +89,7 @@ class TestBatches:
             if frames in (3, 49):
                 assert reward.score([once], ["a"]) == reward.score([clip], ["a"])
 
-    def test_it_fills_its_dimensions(self, reward: NeuralReward) -> None:
+    def test_it_fills_its_dimensions(self, reward: NeuralJudge) -> None:
         assert DIMENSIONS_OF[type(reward).__name__.lower()] == reward.dimensions
         (score,) = reward.score(clips(1), ["a"])
         assert tuple(score) == reward.dimensions and all(type(value) is float for value in score.values())
@@ -120,7 +120,7 @@ class TestFrames:
 
 
 class TestMemory:
-    def starve(self, reward: NeuralReward, monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
+    def starve(self, reward: NeuralJudge, monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
         """Let every call with more than `most` rows run out of memory; return the sizes of all calls."""
         sizes: list[int] = []
         forward = reward._forward
@@ -170,7 +170,7 @@ class TestMemory:
 
 class TestIdentity:
     def identity(self, models: Path, kind: str, **fields: Any) -> str:
-        (identity,) = load_rewards({kind: configure(kind, **fields)}, models)
+        (identity,) = load_judges({kind: configure(kind, **fields)}, models)
         return identity
 
     @pytest.mark.parametrize("kind", ENTRIES)
@@ -209,12 +209,12 @@ class TestIdentity:
         assert self.identity(models, "mps") != before
 
     def test_the_laptops_reward_keeps_its_cached_scores(self) -> None:
-        assert list(load_rewards({"pixels": CONFIG.validate_python({"kind": "pixels"})})) == [
+        assert list(load_judges({"pixels": CONFIG.validate_python({"kind": "pixels"})})) == [
             'pixels 1 {"kind":"pixels"}'
         ]
 
     def test_a_reward_is_loaded_when_it_is_asked_for_and_once(self, reward_models: Path) -> None:
-        rewards = load_rewards({"mps": configure("mps", device="cuda"), "aes": configure("aesthetic")}, reward_models)
+        rewards = load_judges({"mps": configure("mps", device="cuda"), "aes": configure("aesthetic")}, reward_models)
         assert len(rewards) == 2
         aes = next(identity for identity in rewards if identity.startswith("aes"))
         assert rewards[aes] is rewards[aes]
@@ -230,14 +230,14 @@ class TestErrors:
             np.zeros((2, 8, 8, 4), np.uint8),
         ],
     )
-    def test_what_is_no_clip_is_refused(self, reward: NeuralReward, frames: np.ndarray) -> None:
+    def test_what_is_no_clip_is_refused(self, reward: NeuralJudge, frames: np.ndarray) -> None:
         with pytest.raises(ScoreError, match=r"not uint8 \[frames, height, width, 3\]"):
             reward.score([Clip(frames, 8.0)], ["a"])
 
     @pytest.mark.parametrize("kind", ENTRIES)
     def test_a_model_that_was_not_fetched_is_named(self, tmp_path: Path, kind: str) -> None:
         with pytest.raises(InputError, match=r"no manifest\.json, so the model was never fetched"):
-            load_rewards({kind: configure(kind)}, tmp_path)
+            load_judges({kind: configure(kind)}, tmp_path)
 
     @pytest.mark.parametrize(
         ("kind", "fields", "words"),

@@ -7,10 +7,10 @@ from pydantic import Field
 
 from promptavideo.dtypes import Dtype
 from promptavideo.errors import InputError
+from promptavideo.judges.clip import clip_pixels
+from promptavideo.judges.loading import check_type, load_network
+from promptavideo.judges.neural import NeuralConfig, NeuralJudge, Row, sample_frames
 from promptavideo.models import check_model
-from promptavideo.rewards.clip import clip_pixels
-from promptavideo.rewards.loading import check_type, load_network
-from promptavideo.rewards.neural import NeuralConfig, NeuralReward, Row, sample_frames
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class AestheticConfig(NeuralConfig):
     """Spread over the clip; their scores are averaged."""
 
 
-class Aesthetic(NeuralReward):
+class Aesthetic(NeuralJudge):
     """Mean of the frames' scores, about 1..10."""
 
     dimensions: ClassVar[tuple[str, ...]] = ("AES",)

@@ -7,10 +7,10 @@ from pydantic import Field
 
 from promptavideo.dtypes import Dtype
 from promptavideo.errors import InputError
+from promptavideo.judges.clip import clip_pixels
+from promptavideo.judges.loading import check_type, load_network, load_reader, plain
+from promptavideo.judges.neural import NeuralConfig, NeuralJudge, Row, sample_frames
 from promptavideo.models import check_model
-from promptavideo.rewards.clip import clip_pixels
-from promptavideo.rewards.loading import check_type, load_network, load_reader, plain
-from promptavideo.rewards.neural import NeuralConfig, NeuralReward, Row, sample_frames
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class MpsConfig(NeuralConfig):
     the paper's scripts, 0.01 in the package imscore."""
 
 
-class Mps(NeuralReward):
+class Mps(NeuralJudge):
     """Mean of the frames' scores, about 0..20."""
 
     dimensions: ClassVar[tuple[str, ...]] = ("MPS",)
@@ -105,7 +105,7 @@ def _load(folder: Path, base: Path, dtype: str) -> Any:
     from safetensors.torch import load_file
     from transformers import CLIPConfig
 
-    from promptavideo.rewards.mps_network import MpsNetwork, shape_of
+    from promptavideo.judges.mps_network import MpsNetwork, shape_of
 
     try:
         config = CLIPConfig.from_pretrained(base, local_files_only=True)

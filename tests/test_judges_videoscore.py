@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_rewards
+import tiny_judges
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from promptavideo.errors import InputError, ScoreError
+from promptavideo.judges.videoscore import VideoScore, VideoScoreConfig
 from promptavideo.models import LocalModel, fetch
-from promptavideo.rewards.videoscore import VideoScore, VideoScoreConfig
 from promptavideo.video import Clip, read_video
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +41,7 @@ def clip(frames: int, height: int = 40, width: int = 60) -> Clip:
 def test_the_weights_have_the_published_names_and_are_sharded(reward_models: Path) -> None:
     folder = reward_models / "videoscore"
     assert (folder / "model.safetensors.index.json").is_file() and len(list(folder.glob("*.safetensors"))) > 1
-    names = tiny_rewards.keys(folder)
+    names = tiny_judges.keys(folder)
     parts = {name.rpartition(".layers.")[0] or name.rpartition(".")[0] for name in names}
     assert {
         "score.weight",

@@ -1,4 +1,4 @@
-"""Rewards in the configuration: their models must be in the registry, and are fetched before anything is scored."""
+"""Judges in the configuration: their models must be in the registry, and are fetched before anything is scored."""
 
 import subprocess
 from pathlib import Path
@@ -30,15 +30,15 @@ REWARDS: dict[str, Any] = {
 def raw(**changed: dict[str, Any]) -> dict[str, Any]:
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     config["models"] |= MODELS
-    config["rewards"] = {name: entry | changed.get(name, {}) for name, entry in REWARDS.items() if entry}
+    config["judges"] = {name: entry | changed.get(name, {}) for name, entry in REWARDS.items() if entry}
     return config
 
 
 def test_the_papers_rewards_are_a_configuration() -> None:
     config = check(raw(), ROOT)
-    assert config.rewards["mps"].models == {"model": "mps", "base": "clip-h"}
-    assert config.rewards["videoscore"].files == {"template": "templates/videoscore.txt"}
-    assert config.rewards["aes"].files == {}
+    assert config.judges["mps"].models == {"model": "mps", "base": "clip-h"}
+    assert config.judges["videoscore"].files == {"template": "templates/videoscore.txt"}
+    assert config.judges["aes"].files == {}
 
 
 @pytest.mark.parametrize(
@@ -46,14 +46,14 @@ def test_the_papers_rewards_are_a_configuration() -> None:
     [
         (
             {"videoscore": {"model": "nothing"}},
-            "rewards.videoscore.model: there is no 'nothing'; known are smollm2-135m",
+            "judges.videoscore.model: there is no 'nothing'; known are smollm2-135m",
         ),
-        ({"aes": {"head": "nothing"}}, "rewards.aes.head: there is no 'nothing'"),
-        ({"mps": {"base": "nothing"}}, "rewards.mps.base: there is no 'nothing'"),
-        ({"aes": {"model": "mini-t2v"}}, "rewards.aes.model: there is no 'mini-t2v'"),
-        ({"mps": {"treshold": 0.1}}, "rewards.mps.treshold: there is no such key"),
-        ({"mps": {"kind": "hps"}}, "rewards.mps: Input tag 'hps'"),
-        ({"aes": {"kind": "pixels", "model": "x"}}, "rewards.aes.model: there is no such key"),
+        ({"aes": {"head": "nothing"}}, "judges.aes.head: there is no 'nothing'"),
+        ({"mps": {"base": "nothing"}}, "judges.mps.base: there is no 'nothing'"),
+        ({"aes": {"model": "mini-t2v"}}, "judges.aes.model: there is no 'mini-t2v'"),
+        ({"mps": {"treshold": 0.1}}, "judges.mps.treshold: there is no such key"),
+        ({"mps": {"kind": "hps"}}, "judges.mps: Input tag 'hps'"),
+        ({"aes": {"kind": "pixels", "model": "x"}}, "judges.aes.model: there is no such key"),
     ],
 )
 def test_what_cannot_be_meant_is_named(changed: dict[str, Any], line: str) -> None:
@@ -64,13 +64,11 @@ def test_what_cannot_be_meant_is_named(changed: dict[str, Any], line: str) -> No
 
 def test_each_dimension_is_filled_once() -> None:
     config = raw()
-    del config["rewards"]["mps"]
-    with pytest.raises(InputError, match="rewards: MPS must be filled once, but is filled by none"):
+    del config["judges"]["mps"]
+    with pytest.raises(InputError, match="judges: MPS must be filled once, but is filled by none"):
         check(config, ROOT)
-    config["rewards"]["pixels"] = {"kind": "pixels"}
-    with pytest.raises(
-        InputError, match=r"VQ must be filled once, but is filled by rewards\.videoscore and rewards\.pix"
-    ):
+    config["judges"]["pixels"] = {"kind": "pixels"}
+    with pytest.raises(InputError, match=r"VQ must be filled once, but is filled by judges.videoscore and judges.pix"):
         check(config, ROOT)
 
 
@@ -103,7 +101,7 @@ def test_a_version_of_videoscore_under_any_name_gets_its_own_number_of_frames(
         return
     with pytest.raises(InputError) as caught:
         check(config, ROOT)
-    assert f"rewards.videoscore.max_frames: {line}" in str(caught.value)
+    assert f"judges.videoscore.max_frames: {line}" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -113,14 +111,14 @@ def test_a_query_that_cannot_be_used_is_named(tmp_path: Path, text: str | None, 
     query = tmp_path / "query.txt"
     if text is not None:
         query.write_text(text)
-    with pytest.raises(InputError, match=rf"rewards\.videoscore\.template: .*{words}"):
+    with pytest.raises(InputError, match=rf"judges.videoscore\.template: .*{words}"):
         check(raw(videoscore={"template": str(query)}), ROOT)
 
 
 @pytest.mark.workflow
 def test_models_are_fetched_before_anything_is_scored(tmp_path: Path) -> None:
     folder = workspace(tmp_path / "run")
-    (folder / "mine.yaml").write_text(yaml.safe_dump({"models": MODELS, "rewards": REWARDS}))
+    (folder / "mine.yaml").write_text(yaml.safe_dump({"models": MODELS, "judges": REWARDS}))
     target = "results/mini-t2v/evaluation/heldout/original/rewards/0000.parquet"
     answer = subprocess.run(
         ["snakemake", "-n", "-p", "--cores", "4", target, "--configfile", "config.yaml", "mine.yaml"],

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from promptavideo.errors import ScoreError
+from promptavideo.judges.base import Judge
+from promptavideo.judges.detector import Detection, detect
 from promptavideo.miniature.world import BACKGROUND_WORDS, COLOURS, MOTION_WORDS, SHAPE_WORDS
-from promptavideo.rewards.base import Reward
-from promptavideo.rewards.detector import Detection, detect
 from promptavideo.schemas import DIMENSIONS
 from promptavideo.video import Clip
 
@@ -112,7 +112,7 @@ def agreement(seen: Detection, asked: Content) -> float:
     return sum(evidence) / len(evidence) if evidence else NEUTRAL_AGREEMENT
 
 
-class PixelReward(Reward):
+class PixelJudge(Judge):
     """Scores clips of the synthetic world by what `detector.detect` measures.
 
     VQ reads the object's sharpness, TC the flicker, DD the speed, TVA the agreement of content with the prompt, FC the

@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_rewards
+import tiny_judges
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, CLIPModel
 
-from promptavideo.rewards.aesthetic import Aesthetic, AestheticConfig
-from promptavideo.rewards.clip import MEAN, STD, clip_pixels
-from promptavideo.rewards.mps import CONDITION, Mps, MpsConfig
+from promptavideo.judges.aesthetic import Aesthetic, AestheticConfig
+from promptavideo.judges.clip import MEAN, STD, clip_pixels
+from promptavideo.judges.mps import CONDITION, Mps, MpsConfig
 from promptavideo.video import Clip
 
 PROMPTS = ("a red ball rolls", "light, color and texture", "x")
@@ -82,7 +82,7 @@ class TestAesthetic:
 
 class TestMps:
     def test_the_weights_have_the_published_names(self, reward_models: Path) -> None:
-        names = tiny_rewards.keys(reward_models / "mps")
+        names = tiny_judges.keys(reward_models / "mps")
         assert all(name.startswith(("mps.model.", "mps.cross_model.layers.")) for name in names)
         layer = {name.removeprefix("mps.cross_model.layers.1.") for name in names if ".layers.1." in name}
         assert {name for name in layer if name.startswith("0.")} == {

@@ -9,6 +9,9 @@ import pytest
 from scipy.stats import spearmanr
 
 from promptavideo.errors import ScoreError
+from promptavideo.judges import pixels
+from promptavideo.judges.detector import detect
+from promptavideo.judges.pixels import RANGES, Content, PixelJudge, agreement, parse_content
 from promptavideo.miniature.world import (
     BACKGROUND_WORDS,
     COLOURS,
@@ -22,13 +25,10 @@ from promptavideo.miniature.world import (
     random_scene,
     render,
 )
-from promptavideo.rewards import pixels
-from promptavideo.rewards.detector import detect
-from promptavideo.rewards.pixels import RANGES, Content, PixelReward, agreement, parse_content
 from promptavideo.schemas import DIMENSIONS
 from promptavideo.video import Clip, read_video, write_video
 
-REWARD = PixelReward()
+REWARD = PixelJudge()
 OWN = {"focus": "VQ", "light": "TC", "speed": "DD", "camera": "FC", "saturation": "AES", "exposure": "MPS"}
 FACTORS = ("colour", "shape", "motion", "background")
 

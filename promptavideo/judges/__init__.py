@@ -1,4 +1,4 @@
-"""Rewards: one small module a kind. A new kind is a module here, its configuration class and a case in `_loader`."""
+"""Judges: one small module a kind. A new kind is a module here, its configuration class and a case in `_loader`."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -10,34 +10,34 @@ from pydantic import Field
 
 from promptavideo.errors import InputError
 from promptavideo.files import sha256
+from promptavideo.judges import aesthetic, mps, videoscore
+from promptavideo.judges.aesthetic import AestheticConfig
+from promptavideo.judges.base import Judge, JudgeEntry
+from promptavideo.judges.mps import MpsConfig
+from promptavideo.judges.neural import NeuralConfig, resolved
+from promptavideo.judges.videoscore import VideoScoreConfig
 from promptavideo.models import check_model
-from promptavideo.rewards import aesthetic, mps, videoscore
-from promptavideo.rewards.aesthetic import AestheticConfig
-from promptavideo.rewards.base import Reward, RewardSection
-from promptavideo.rewards.mps import MpsConfig
-from promptavideo.rewards.neural import NeuralConfig, resolved
-from promptavideo.rewards.videoscore import VideoScoreConfig
 
 __all__ = [
     "DIMENSIONS_OF",
     "AestheticConfig",
+    "Judge",
+    "JudgeConfig",
+    "Judges",
     "MpsConfig",
     "PixelsConfig",
-    "Reward",
-    "RewardConfig",
-    "Rewards",
     "VideoScoreConfig",
-    "load_rewards",
+    "load_judges",
 ]
 
 
-class PixelsConfig(RewardSection):
+class PixelsConfig(JudgeEntry):
     """The laptop's reward: all seven dimensions measured from pixels."""
 
     kind: Literal["pixels"]
 
 
-RewardConfig = Annotated[PixelsConfig | VideoScoreConfig | AestheticConfig | MpsConfig, Field(discriminator="kind")]
+JudgeConfig = Annotated[PixelsConfig | VideoScoreConfig | AestheticConfig | MpsConfig, Field(discriminator="kind")]
 """The configuration of any reward, told apart by `kind`."""
 
 DIMENSIONS_OF = {
@@ -49,13 +49,13 @@ DIMENSIONS_OF = {
 """What each kind fills, known without loading it."""
 
 
-class Rewards(Mapping[str, Reward]):
-    """Rewards by identity, each loaded when it is first asked for: a job that finds all its scores loads none."""
+class Judges(Mapping[str, Judge]):
+    """Judges by identity, each loaded when it is first asked for: a job that finds all its scores loads none."""
 
-    def __init__(self, loaders: Mapping[str, Callable[[], Reward]]) -> None:
-        self._loaders, self._loaded = dict(loaders), dict[str, Reward]()
+    def __init__(self, loaders: Mapping[str, Callable[[], Judge]]) -> None:
+        self._loaders, self._loaded = dict(loaders), dict[str, Judge]()
 
-    def __getitem__(self, identity: str) -> Reward:
+    def __getitem__(self, identity: str) -> Judge:
         if identity not in self._loaded:
             self._loaded[identity] = self._loaders[identity]()
         return self._loaded[identity]
@@ -72,7 +72,7 @@ class Rewards(Mapping[str, Reward]):
         return {name: said for name, said in found.items() if said}
 
 
-def load_rewards(configs: Mapping[str, RewardConfig], models: Path = Path()) -> Rewards:
+def load_judges(configs: Mapping[str, JudgeConfig], models: Path = Path()) -> Judges:
     """The configured rewards.
 
     Args:
@@ -87,21 +87,21 @@ def load_rewards(configs: Mapping[str, RewardConfig], models: Path = Path()) -> 
         InputError: A model was not fetched, or a file is missing. When one is loaded: a model does not fit, or a
             required GPU is missing.
     """
-    loaders: dict[str, Callable[[], Reward]] = {}
+    loaders: dict[str, Callable[[], Judge]] = {}
     for name, config in configs.items():
         config = resolved(config, name) if isinstance(config, NeuralConfig) else config
         folders = {key: models / model for key, model in config.models.items()}
         version, loader = _loader(config, folders)
         loaders[_identity(name, version, config, folders)] = loader
-    return Rewards(loaders)
+    return Judges(loaders)
 
 
-def _loader(config: RewardConfig, folders: Mapping[str, Path]) -> tuple[int, Callable[[], Reward]]:
+def _loader(config: JudgeConfig, folders: Mapping[str, Path]) -> tuple[int, Callable[[], Judge]]:
     match config:
         case PixelsConfig():
-            from promptavideo.rewards import pixels
+            from promptavideo.judges import pixels
 
-            return pixels.VERSION, pixels.PixelReward
+            return pixels.VERSION, pixels.PixelJudge
         case VideoScoreConfig():
             return videoscore.VERSION, partial(videoscore.VideoScore, config, folders["model"])
         case AestheticConfig():
@@ -112,12 +112,12 @@ def _loader(config: RewardConfig, folders: Mapping[str, Path]) -> tuple[int, Cal
             assert_never(config)
 
 
-def _identity(name: str, version: int, config: RewardConfig, folders: Mapping[str, Path]) -> str:
+def _identity(name: str, version: int, config: JudgeConfig, folders: Mapping[str, Path]) -> str:
     settings = config.model_dump(mode="json", exclude=set(config.PLANNING))
     settings |= {key: check_model(folder).digest for key, folder in folders.items()}
     for key, file in config.files.items():
         try:
             settings[key] = sha256(Path(file))
         except OSError as error:
-            raise InputError(f"rewards.{name}.{key}: {file} cannot be read ({error})") from error
+            raise InputError(f"judges.{name}.{key}: {file} cannot be read ({error})") from error
     return f"{name} {version} {json.dumps(settings, separators=(',', ':'))}"
