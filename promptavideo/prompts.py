@@ -1,8 +1,6 @@
 """Sets of short user prompts: read from a text file or a source of captions, told apart by ids made from the text."""
 
-import csv
 import hashlib
-import io
 import json
 import logging
 import unicodedata
@@ -16,6 +14,7 @@ from pydantic import Field, model_validator
 
 from promptavideo.errors import InputError, require
 from promptavideo.files import unreadable
+from promptavideo.rows import read_rows, read_text
 from promptavideo.seeds import derive
 from promptavideo.settings import Section
 from promptavideo.text import text_key
@@ -241,83 +240,27 @@ def _selected(name: str, settings: PromptSet, root: Path) -> list[_Line]:
 
 def _read(key: str, settings: PromptSet, path: Path) -> Iterator[_Line]:
     """Checked prompts of a file, in its order."""
-    reader = {".txt": _read_txt, ".csv": _read_csv, ".jsonl": _read_jsonl}[path.suffix]
-    for line in reader(key, settings, path, _decode(key, path)):
+    lines = _text_lines(key, path) if path.suffix == ".txt" else _table_lines(key, settings, path)
+    for line in lines:
         text = line.text.strip()
         if fault := find_fault(text, settings.max_words, key):
             raise InputError(f"{key}.file: {path}, line {line.number}: {fault.message}")
         yield _Line(line.number, text)
 
 
-def _decode(key: str, path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{key}.file: {path} does not exist; check the path (relative to the repository)") from None
-    except OSError as error:
-        raise InputError(f"{key}.file: {path} cannot be read ({error.strerror})") from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{key}.file: {path}, line {line}: not UTF-8 (byte 0x{data[error.start]:02x} at offset {error.start}); "
-            "save the file as UTF-8"
-        ) from error
-
-
-def _read_txt(key: str, settings: PromptSet, path: Path, text: str) -> Iterator[_Line]:
+def _text_lines(key: str, path: Path) -> Iterator[_Line]:
     # Not splitlines(): it also breaks at characters that are errors within a prompt.
-    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+    for number, line in enumerate(read_text(f"{key}.file", path).replace("\r\n", "\n").split("\n"), 1):
         if line.strip(" \t") and not line.lstrip(" \t").startswith("#"):
             yield _Line(number, line)
 
 
-def _read_csv(key: str, settings: PromptSet, path: Path, text: str) -> Iterator[_Line]:
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    begin = 1
-    try:
-        header = next(rows, [])
-        if header and settings.column not in header:
-            raise InputError(
-                f"{key}.column: {path}, line 1: no column {settings.column!r} among {', '.join(header)[:200]}; "
-                "name the column that holds the prompts"
-            )
-        begin = rows.line_num + 1
-        for row in rows:
-            if row:
-                if len(row) != len(header):
-                    raise InputError(
-                        f"{key}.file: {path}, line {begin}: {len(row)} fields where the header has {len(header)}; "
-                        "put quotes around a prompt that holds a comma"
-                    )
-                yield _Line(begin, row[header.index(settings.column)])
-            begin = rows.line_num + 1
-    except csv.Error as error:
-        raise InputError(f"{key}.file: {path}, line {begin}: not valid CSV ({error}); mend the quotes") from error
-
-
-def _read_jsonl(key: str, settings: PromptSet, path: Path, text: str) -> Iterator[_Line]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            item = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{key}.file: {where}: not valid JSON ({error}); write one object a line") from error
-        if not isinstance(item, dict):
-            raise InputError(
-                f"{key}.file: {where}: a JSON object is needed, such as {{{json.dumps(settings.column)}: …}}"
-            )
-        if settings.column not in item:
-            raise InputError(
-                f"{key}.column: {where}: no key {settings.column!r} among {', '.join(item)[:200]}; "
-                "name the key that holds the prompt"
-            )
-        value = item[settings.column]
+def _table_lines(key: str, settings: PromptSet, path: Path) -> Iterator[_Line]:
+    for number, (value,) in read_rows(key, path, {"column": settings.column}):
         if not isinstance(value, str):
-            raise InputError(f"{key}.file: {where}: {settings.column!r} must be text, not {json.dumps(value)[:QUOTED]}")
+            raise InputError(
+                f"{key}.file: {path}, line {number}: {settings.column!r} must be text, not {json.dumps(value)[:QUOTED]}"
+            )
         yield _Line(number, value)
 
 

@@ -136,14 +136,14 @@ def test_texts_are_cleaned_and_bounded(tmp_path: Path, caplog: pytest.LogCapture
     ("name", "content", "words"),
     [
         ("no.csv", None, r"pae\.file: .*no\.csv does not exist"),
-        ("a.csv", b"", r"pae\.key: .*no column 'prompt' among ;"),
         ("a.csv", b"text,refined\nx,y\n", r"pae\.key: .*no column 'prompt' among text, refined"),
         ("a.csv", b"prompt,text\nx,y\n", r"pae\.column: .*no column 'refined' among prompt, text"),
-        ("a.csv", b"prompt,refined\nx,one, two\n", r"cannot be read as csv \(line 2 has more fields"),
-        ("a.csv", b'prompt,refined\nx,"never\n', "cannot be read as csv"),
+        ("a.csv", b"prompt,refined\nx,one, two\n", "line 2: 3 fields where the header has 2; put quotes"),
+        ("a.csv", b'prompt,refined\nx,"never\n', "line 2: not valid CSV"),
+        ("a.csv", b"prompt,refined,by\nx,one\n", "line 2: 2 fields where the header has 3"),
         ("a.csv", b"prompt,refined\nx,caf\xe9\n", "not UTF-8"),
-        ("a.jsonl", b'{"prompt": "x"\n', r"cannot be read as jsonl \(line 1: "),
-        ("a.jsonl", b'["x"]\n', "line 1 is no JSON object"),
+        ("a.jsonl", b'{"prompt": "x"\n', "line 1: not valid JSON"),
+        ("a.jsonl", b'["x"]\n', "line 1: a JSON object is needed"),
         ("a.jsonl", b"[" * 100_000, "line 1: "),
         ("a.parquet", b"PAR1", "cannot be read as parquet"),
     ],
@@ -153,6 +153,12 @@ def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, name: str, content:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=words):
         refiner(tmp_path, name)
+
+
+def test_an_empty_file_has_no_row_of_any_prompt(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"")
+    with pytest.raises(InputError, match="3 of 3 prompts have no row"):
+        refiner(tmp_path, "a.csv").refine(IDS, PROMPTS)
 
 
 def test_a_parquet_file_without_the_column_says_which_it_has(tmp_path: Path) -> None:

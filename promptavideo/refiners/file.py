@@ -1,12 +1,8 @@
 """Prompts that were refined elsewhere, read from a file."""
 
-import csv
-import io
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Self
 
@@ -16,6 +12,7 @@ from promptavideo.answers import bound
 from promptavideo.errors import InputError
 from promptavideo.prompts import CHARACTERS_A_WORD, Repeated
 from promptavideo.refiners.base import Refiner
+from promptavideo.rows import read_rows, read_text
 from promptavideo.settings import Section
 from promptavideo.text import text_key
 
@@ -126,25 +123,16 @@ class FileRefiner(Refiner):
 
 def _read_table(key: str, config: FileRefinerConfig, root: Path) -> Iterator[tuple[str, str]]:
     """The key and the text of each row; a value that is missing or no text is empty."""
-    path = root / config.file
-    reader = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}[path.suffix]
-    with _reading(f"{key}.file", path):
-        columns, rows = reader(path, (config.key, config.column))
-    for name, column in (("key", config.key), ("column", config.column)):
-        if column not in columns:
-            known = ", ".join(columns)[:200]
-            raise InputError(f"{key}.{name}: {path}: no column {column!r} among {known}; name the one to use")
-    for identity, text in rows:
-        yield (identity if isinstance(identity, str) else "", text if isinstance(text, str) else "")
+    for _, values in read_rows(key, root / config.file, {"key": config.key, "column": config.column}):
+        identity, text = (value if isinstance(value, str) else "" for value in values)
+        yield identity, text
 
 
 def _read_lines(key: str, config: FileRefinerConfig, root: Path) -> Iterator[tuple[str, str]]:
     """Each line of the prompts' file and the line of the same number of the texts' file."""
     lines = []
     for name, file in (("prompts", str(config.prompts)), ("file", config.file)):
-        path = root / file
-        with _reading(f"{key}.{name}", path):
-            text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        text = read_text(f"{key}.{name}", root / file).replace("\r\n", "\n")
         lines.append(text.rstrip().split("\n"))  # not splitlines(), which breaks at characters within a text, too
     prompts, texts = lines
     if len(prompts) != len(texts):
@@ -153,56 +141,3 @@ def _read_lines(key: str, config: FileRefinerConfig, root: Path) -> Iterator[tup
             "belong together line by line; give the two files of one publication, unchanged"
         )
     yield from zip(prompts, texts, strict=True)
-
-
-@contextmanager
-def _reading(key: str, path: Path) -> Iterator[None]:
-    """Turn what reading a file raises into errors for people."""
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        raise InputError(f"{key}: {path}: not UTF-8 ({error}); save it as UTF-8") from error
-    except FileNotFoundError:
-        raise InputError(f"{key}: {path} does not exist; check the path (relative to the repository)") from None
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{key}: {path}: cannot be read as {path.suffix[1:]} ({error}); make it again") from error
-
-
-Table = tuple[list[str], list[tuple[object, object]]]
-"""All column names, and the values of the two that were asked for."""
-
-
-def _csv(path: Path, columns: tuple[str, str]) -> Table:
-    rows = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
-    values: list[tuple[object, object]] = []
-    for row in rows:
-        if None in row:
-            raise ValueError(f"line {rows.line_num} has more fields than the header; put quotes around commas")
-        values.append((row.get(columns[0]), row.get(columns[1])))
-    return list(rows.fieldnames or []), values
-
-
-def _jsonl(path: Path, columns: tuple[str, str]) -> Table:
-    names: dict[str, None] = {}
-    values: list[tuple[object, object]] = []
-    for number, line in enumerate(path.read_bytes().decode("utf-8-sig").split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"line {number}: {error}") from error
-        if not isinstance(row, dict):
-            raise ValueError(f"line {number} is no JSON object")
-        names |= dict.fromkeys(row)
-        values.append((row.get(columns[0]), row.get(columns[1])))
-    return list(names), values
-
-
-def _parquet(path: Path, columns: tuple[str, str]) -> Table:
-    import pyarrow.parquet as pq
-
-    names = pq.read_schema(path).names
-    table = pq.read_table(path, columns=[name for name in columns if name in names])
-    values = [table[name].to_pylist() if name in names else [None] * len(table) for name in columns]
-    return names, list(zip(*values, strict=True))
