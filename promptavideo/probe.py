@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import Field, TypeAdapter
 
+from promptavideo.devices import choose_device
 from promptavideo.dtypes import Dtype, resolve
 from promptavideo.errors import InputError
 from promptavideo.settings import Section
@@ -218,7 +219,7 @@ def _place(work: Work) -> tuple[str, str]:
     """The device and the dtype that work would take here."""
     import torch
 
-    device = "cuda" if work.device != "cpu" and torch.cuda.is_available() else "cpu"
+    device = choose_device("cpu" if work.device == "cpu" else "auto", "probe")
     torch.set_num_threads(work.threads)
     return device, resolve(work.dtype, device, "probe")
 

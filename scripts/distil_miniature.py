@@ -10,7 +10,7 @@ parser.add_argument("folder", type=Path, help="trajectories and checkpoints")
 parser.add_argument("--teacher", type=Path, required=True, help="the folder of its weights")
 parser.add_argument("--text-encoder", type=Path, required=True)
 parser.add_argument("--threads", type=int, required=True)
-parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: a GPU when there is one")
+parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto: a GPU when there is one")
 parser.add_argument("--export", type=Path, required=True, help="gets the weights in half precision")
 
 
@@ -18,11 +18,11 @@ def main(options: Namespace) -> None:
     """Do what is not done yet, then export."""
     import torch
 
+    from promptavideo.devices import choose_device
     from promptavideo.miniature.distillation import Plan, distil, export
 
     torch.set_num_threads(options.threads)
-    device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    distil(options.folder, options.teacher, options.text_encoder, Plan(), device)
+    distil(options.folder, options.teacher, options.text_encoder, Plan(), choose_device(options.device, "--device"))
     export(options.folder, options.teacher, options.export)
 
 

@@ -8,8 +8,8 @@ from promptavideo import cli
 from promptavideo.boosters import launch
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import BoosterConfig
-from promptavideo.boosters.devices import choose_device
 from promptavideo.boosters.load import read_chain
+from promptavideo.devices import choose_device
 from promptavideo.schemas import PAIRS, TRIPLES, read_table
 
 parser = cli.parser(__doc__)
@@ -28,7 +28,7 @@ def main(options: Namespace) -> None:
     settings: BoosterConfig = options.settings
     if not launch.started():
         if settings.devices > 1:
-            choose_device(settings.device, "booster", settings.devices)
+            choose_device(settings.device, "booster.device", settings.devices)
             launch.relaunch(settings.devices, sys.argv)
         launch.keep_one_gpu()
     from promptavideo.boosters.training import Run, train_dpo, train_sft

@@ -9,7 +9,7 @@ parser = cli.parser(__doc__)
 parser.add_argument("folder", type=Path, help="checkpoints and the cached training set")
 parser.add_argument("--text-encoder", type=Path, required=True)
 parser.add_argument("--threads", type=int, required=True)
-parser.add_argument("--device", default="auto", help="cpu, cuda, or auto: a GPU when there is one")
+parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="auto: a GPU when there is one")
 parser.add_argument("--export", type=Path, required=True, help="gets the weights in half precision")
 
 
@@ -17,11 +17,11 @@ def main(options: Namespace) -> None:
     """Train what is not trained yet, then export."""
     import torch
 
+    from promptavideo.devices import choose_device
     from promptavideo.miniature.training import Plan, export, train
 
     torch.set_num_threads(options.threads)
-    device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    train(options.folder, options.text_encoder, Plan(), device)
+    train(options.folder, options.text_encoder, Plan(), choose_device(options.device, "--device"))
     export(options.folder, options.export)
 
 

@@ -24,7 +24,8 @@ from safetensors.torch import load_file
 from test_boosters import DPO, PAIRS, SFT, TRIPLES, make_run
 from transformers import AutoModelForCausalLM, AutoTokenizer, modeling_utils
 
-from promptavideo.boosters import devices, launch, vllm
+from promptavideo import devices
+from promptavideo.boosters import launch, vllm
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import BoosterConfig, DpoSettings, SamplingSettings, TrainSettings, accumulation
 from promptavideo.boosters.load import CARD, Chain, load_chain, read_chain
@@ -196,16 +197,18 @@ class TestDevices:
     def test_a_required_gpu_that_is_not_there_is_missed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         with pytest.raises(InputError, match=r"booster\.device: cuda needs a GPU, but this machine shows none"):
-            devices.choose_device("cuda", "booster")
-        assert devices.choose_device("auto", "booster", 4) == devices.choose_device("cpu", "booster") == "cpu"
+            devices.choose_device("cuda", "booster.device")
+        assert devices.choose_device("auto", "booster.device", 4) == "cpu"
+        assert devices.choose_device("cpu", "booster.device") == "cpu"
 
     def test_gpus_are_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-        assert devices.choose_device("auto", "booster", 2) == devices.choose_device("cuda", "booster") == "cuda"
-        assert devices.choose_device("cpu", "booster", 4) == "cpu"
+        assert devices.choose_device("auto", "booster.device", 2) == "cuda"
+        assert devices.choose_device("cuda", "booster.device") == "cuda"
+        assert devices.choose_device("cpu", "booster.device", 4) == "cpu"
         with pytest.raises(InputError, match=r"booster\.devices: 4 GPUs are needed, but this machine shows 2"):
-            devices.choose_device("auto", "booster", 4)
+            devices.choose_device("auto", "booster.device", 4)
 
     def test_training_and_sampling_ask_for_it(
         self, llama: Path, instruction: Instruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

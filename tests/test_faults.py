@@ -18,11 +18,10 @@ from test_judges_neural import clips, load
 from tiny_pipelines import tiny_ltx
 
 from promptavideo import cli
-from promptavideo.boosters.devices import enough_memory
+from promptavideo.devices import enough_memory, ran_out
 from promptavideo.errors import InputError
 from promptavideo.filming import film_shard
 from promptavideo.generators.diffusers import DiffusersGenerator
-from promptavideo.memory import ran_out
 from promptavideo.models import LocalModel, fetch
 from promptavideo.scoring import score_shard
 from promptavideo.store import Store, read_manifest

@@ -192,7 +192,7 @@ class TestLoad:
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
     def test_a_required_gpu_that_is_missing_is_named(self, miniature: Path) -> None:
-        with pytest.raises(InputError, match=r"device is cuda, but this machine has no GPU .*; run the job where"):
+        with pytest.raises(InputError, match=r"device of the generator of .*: cuda needs a GPU.*; run on one"):
             DiffusersGenerator(configure(device="cuda"), miniature)
 
     def test_an_argument_that_the_pipeline_refuses_is_named(self, miniature: Path) -> None:

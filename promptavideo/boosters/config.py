@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from promptavideo.boosters.devices import Device
+from promptavideo.devices import Device
 from promptavideo.errors import InputError
 from promptavideo.settings import Section
 

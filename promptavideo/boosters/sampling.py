@@ -18,8 +18,8 @@ from transformers import (
 from promptavideo.boosters.base import encode, turn_ends
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import Dtype, SamplingSettings
-from promptavideo.boosters.devices import Device, choose_device, enough_memory
 from promptavideo.boosters.load import Chain, load_chain
+from promptavideo.devices import Device, choose_device, enough_memory
 from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 from promptavideo.progress import Progress
@@ -137,7 +137,7 @@ class Sampler(BoosterSampler):
     ) -> None:
         """Load the booster; `workers` is the number of calls at a time on a processor, and changes no text."""
         torch.set_num_threads(1)
-        self.device = choose_device(device, "booster")
+        self.device = choose_device(device, "booster.device")
         self.workers = workers if self.device == "cpu" else 1
         self.dtype = resolve(dtype, self.device, "booster")
         model: Any

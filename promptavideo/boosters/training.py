@@ -21,8 +21,8 @@ from promptavideo.boosters.base import TEMPLATE_OPTIONS, check_prefix, check_tar
 from promptavideo.boosters.card import write_readme
 from promptavideo.boosters.chat import Instruction, Message
 from promptavideo.boosters.config import DpoSettings, Dtype, LoraSettings, TrainSettings, accumulation
-from promptavideo.boosters.devices import Device, choose_device, enough_memory
 from promptavideo.boosters.load import CARD, Chain, load_chain
+from promptavideo.devices import Device, choose_device, enough_memory
 from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 from promptavideo.files import atomic_path, sha256
@@ -158,7 +158,7 @@ def _train(
     accumulated = accumulation(settings, run.devices)
     torch.set_num_threads(run.threads)
     # Of several processes each sees all GPUs of the job and takes its own.
-    on_gpu = choose_device(run.device, "booster", run.devices) == "cuda"
+    on_gpu = choose_device(run.device, "booster.device", run.devices) == "cuda"
     dtype = resolve(run.dtype, "cuda" if on_gpu else "cpu", "booster")
     model, tokenizer = load_chain(chain, dtype)
     turn_ends(chain.base, tokenizer)

@@ -10,9 +10,9 @@ from typing import Any
 from promptavideo.boosters.base import turn_ends
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import Dtype, SamplingSettings
-from promptavideo.boosters.devices import Device, choose_device, enough_memory
 from promptavideo.boosters.load import Chain, load_chain, load_chat_tokenizer
 from promptavideo.boosters.sampling import BoosterSampler
+from promptavideo.devices import Device, choose_device, enough_memory
 from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 
@@ -44,7 +44,7 @@ class VllmSampler(BoosterSampler):
                 "booster.sampling.engine: vllm is not installed in this environment; install it (pip install vllm), or "
                 "set the engine to generate"
             )
-        self.device = choose_device(device, "booster")
+        self.device = choose_device(device, "booster.device")
         self.dtype = resolve(dtype, self.device, "booster")
         for name, value in REPRODUCIBLE.items():
             os.environ.setdefault(name, value)

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from promptavideo.devices import choose_device, ran_out
 from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 from promptavideo.generators.base import Generator
 from promptavideo.generators.diffusers_config import ADDED, PLANNING, DiffusersConfig
 from promptavideo.hardware import processor
-from promptavideo.memory import ran_out
 from promptavideo.models import check_model
 from promptavideo.tokenization import deviation, load_tokenizer
 from promptavideo.video import Clip
@@ -54,13 +54,7 @@ class DiffusersGenerator(Generator):
         self.crf, self.pixel_format = config.crf, config.pixel_format
         self._folder, self._model = folder, check_model(folder).digest
         self._loras = [(lora, check_model(lora).digest) for lora in loras]
-        gpu = torch.cuda.is_available()
-        if config.device == "cuda" and not gpu:
-            raise InputError(
-                f"generator of {folder.name}: device is cuda, but this machine has no GPU that torch can use; "
-                "run the job where there is one, or set device: auto"
-            )
-        self._device = "cuda" if gpu and config.device != "cpu" else "cpu"
+        self._device = choose_device(config.device, f"device of the generator of {folder.name}")
         self.config = config = _resolved(config, self._device, f"generator of {folder.name}")
         self.batch_size = config.batch_size
         self._offload: str = config.offload if self._device == "cuda" else "none"

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from promptavideo.devices import Device
 from promptavideo.dtypes import Dtype
 from promptavideo.errors import InputError
 from promptavideo.generators.source import (
@@ -108,7 +109,7 @@ class DiffusersConfig(Section):
     """`auto` counts in a key as what it becomes where the video is filmed."""
     component_dtypes: dict[str, Dtype] = Field(default_factory=dict)
     """Of components that need another one: `{vae: float32}` for Wan."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     offload: Literal["none", "model", "sequential"] = "none"
     """Keep weights in main memory and bring the running `model`, or each of its layers, to the GPU."""
     threads: int = Field(1, ge=1)

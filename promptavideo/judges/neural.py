@@ -3,15 +3,15 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from pydantic import Field
 
+from promptavideo.devices import Device, choose_device, ran_out
 from promptavideo.dtypes import Dtype, resolve
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.judges.base import Judge, JudgeEntry
-from promptavideo.memory import ran_out
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class NeuralConfig(JudgeEntry):
 
     PLANNING: ClassVar[tuple[str, ...]] = ("device", "threads", "batch_size")
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """`auto` is a GPU when there is one."""
     threads: int = Field(1, ge=1)
     """Torch threads of a scoring job. Fixed here and not taken from the scheduler, since sums depend on it."""
@@ -51,9 +51,7 @@ def resolved(config: AnyNeural, name: str) -> AnyNeural:
     """
     if config.dtype in ("float32", "float16"):
         return config
-    import torch
-
-    device = "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
+    device = choose_device(config.device, f"judges.{name}.device")
     return config.model_copy(update={"dtype": resolve(config.dtype, device, f"judges.{name}")})
 
 
@@ -89,13 +87,7 @@ class NeuralJudge(Judge):
 
         self.batch_size, self._threads, self._name = config.batch_size, config.threads, name
         self._asked_for, self._computes_in = config.batch_size, config.dtype
-        if config.device == "cuda" and not torch.cuda.is_available():
-            raise InputError(
-                f"{name}: device is cuda, but this machine has no GPU that torch can use; run the job where there is "
-                "one, or set device: auto"
-            )
-        use_gpu = config.device != "cpu" and torch.cuda.is_available()
-        self._device = torch.device("cuda" if use_gpu else "cpu")
+        self._device = torch.device(choose_device(config.device, f"judges.{name}.device"))
 
     @abstractmethod
     def sample(self, clip: Clip) -> Clip:

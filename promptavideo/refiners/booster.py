@@ -8,9 +8,9 @@ from typing import Any
 
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import BoosterConfig
-from promptavideo.boosters.devices import choose_device
 from promptavideo.boosters.load import read_chain
 from promptavideo.boosters.sampling import BoosterSampler, Sampler
+from promptavideo.devices import choose_device
 from promptavideo.hardware import device_name, environment
 from promptavideo.refiners.base import Refiner
 from promptavideo.seeds import derive
@@ -27,7 +27,7 @@ class BoosterRefiner(Refiner):
         chain, instruction = read_chain(base, folder), Instruction(Path(config.instruction))
         self._sampler: BoosterSampler
         if engine == "auto":
-            fast = find_spec("vllm") is not None and choose_device(config.device, "booster") == "cuda"
+            fast = find_spec("vllm") is not None and choose_device(config.device, "booster.device") == "cuda"
             engine = "vllm" if fast else "generate"
             log.info("booster.sampling.engine: auto takes %s here", engine)
         if engine == "vllm":

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from promptavideo.boosters.devices import Device, choose_device, enough_memory
+from promptavideo.devices import Device, choose_device, enough_memory
 from promptavideo.errors import InputError
 from promptavideo.hardware import device_name, environment
 from promptavideo.progress import Progress
@@ -65,7 +65,7 @@ class Promptist(Refiner):
         from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
         self._config, self._key, self._tally = config, f"refiners.{name}", Tally()
-        self._device = choose_device(config.device, self._key)
+        self._device = choose_device(config.device, f"{self._key}.device")
         torch.set_num_threads(1)
         words = tokenizer or model
         self._tokenizer: Any = load_tokenizer(words)

@@ -1,14 +1,16 @@
-"""Where a language model runs, and what to say when its device is missing or too small."""
+"""Where a network runs, and what to say when its device is missing or too small."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
 from promptavideo.errors import InputError
-from promptavideo.memory import ran_out
 
 Device = Literal["auto", "cpu", "cuda"]
 """`auto` takes a GPU when there is one; `cuda` insists on it."""
+
+NO_MEMORY = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""What errors of torch say of memory that are no `OutOfMemoryError`: main memory (Linux, Windows), cuBLAS, cuDNN."""
 
 
 def choose_device(device: Device, key: str, count: int = 1) -> str:
@@ -16,7 +18,7 @@ def choose_device(device: Device, key: str, count: int = 1) -> str:
 
     Args:
         device: As configured.
-        key: The entry of the configuration that says so, such as `booster`.
+        key: Where it is configured, such as `booster.device`, for messages.
         count: GPUs that one job needs.
 
     Raises:
@@ -27,14 +29,23 @@ def choose_device(device: Device, key: str, count: int = 1) -> str:
     found = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
     if device == "cuda" and not found:
         raise InputError(
-            f"{key}.device: cuda needs a GPU, but this machine shows none; run on one (on a cluster: ask for a GPU for "
+            f"{key}: cuda needs a GPU, but this machine shows none; run on one (on a cluster: ask for a GPU for "
             "this job), check that torch is a CUDA build, or set it to auto"
         )
     if 0 < found < count:
         raise InputError(
-            f"{key}.devices: {count} GPUs are needed, but this machine shows {found}; lower it, or ask for more GPUs"
+            f"{key}s: {count} GPUs are needed, but this machine shows {found}; lower it, or ask for more GPUs"
         )
     return "cuda" if found else "cpu"
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error means that the memory of a GPU, or main memory, did not suffice."""
+    import torch
+
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in NO_MEMORY)
 
 
 @contextmanager
