@@ -12,7 +12,7 @@ MOVED := $(shell for name in .venv .venv-vbench; do test ! -f $$name/pyvenv.cfg 
   grep -qF -e " $(CURDIR)/$$name" -e " $$(cd $$name && pwd -P)" $$name/pyvenv.cfg || echo $$name/run; done)
 
 .PHONY: reproduce test test-slurm test-vbench rehearsal check check-style check-rules check-types check-pins \
-  benchmark dag vbench-if-possible
+  benchmark dag reference vbench-if-possible
 
 reproduce: .venv/run vbench-if-possible
 	snakemake --cores $(CORES) --quiet rules
@@ -62,6 +62,10 @@ dag: .venv/run
 	set -e; picture=$$(snakemake --rulegraph mermaid-js); \
 	{ printf '# The rules and what they wait for\n\nOne box a rule, each standing for all its jobs. Made by `make dag`.\n\n```mermaid\nflowchart TB\n'; \
 	  echo "$$picture" | grep -e '\[' -e '-->' | LC_ALL=C sort; printf '```\n'; } > docs/dag.md
+
+# From the sections of the configuration.
+reference: .venv/run
+	python scripts/reference.py
 
 .PHONY: $(MOVED)
 

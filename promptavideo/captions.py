@@ -62,7 +62,9 @@ class HubSource(_Source):
 
     kind: Literal["hub"]
     repo_id: RepoId
+    """`owner/name` of the dataset on the Hub."""
     revision: Revision
+    """Commit hash, tag or `unpinned`: the newest commit once, whose hash is recorded beside the table."""
 
 
 class LocalSource(_Source):

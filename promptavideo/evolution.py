@@ -58,6 +58,7 @@ class EvolutionConfig(RoundRule, PairRule):
     operators: dict[str, str] = Field(default={})
     """{generator: operator} of generators whose prompts another operator evolves."""
     rounds: int = Field(default=4, ge=1)
+    """Of proposing and filming; the paper's 4, the authors' 8."""
 
     def round(self, number: int) -> dict[str, Any]:
         """What decides a round's prompts, as JSON can hold it; round 0 films the originals, whatever comes later."""

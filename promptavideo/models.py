@@ -49,8 +49,9 @@ class PackageModel(Section):
 
     kind: Literal["package"]
     package: str = Field(min_length=1)
-    """Distribution name, as `pip install` takes it."""
+    """Name of the distribution, as pip takes it."""
     version: str = Field(min_length=1)
+    """Another version that is installed is an error."""
     folder: RelativePath
     """Folder within the installation, such as `some_module/model`."""
     sha256: dict[RelativePath, Digest] = Field(min_length=1)
@@ -64,12 +65,15 @@ class HubModel(Section):
 
     kind: Literal["hub"]
     repo_id: RepoId
+    """`owner/name` on the Hub."""
     revision: Revision
+    """Commit hash, tag or `unpinned`: the newest commit once, whose hash the manifest keeps."""
     allow_patterns: list[str] | None = None
     """Files to take (glob patterns); all when absent."""
     weights: bool = True
     """False takes configuration and tokenizer files only: what weights of another model are read with."""
     sha256: dict[RelativePath, Digest] = Field(default_factory=dict)
+    """{file: SHA-256} of files that are checked after the download."""
 
 
 class LocalModel(Section):
@@ -83,6 +87,7 @@ class LocalModel(Section):
     weights: bool = True
     """False takes configuration and tokenizer files only: what weights of another model are read with."""
     sha256: dict[RelativePath, Digest] = Field(default_factory=dict)
+    """{file: SHA-256} of files that are checked."""
 
 
 class UrlModel(Section):
@@ -90,6 +95,7 @@ class UrlModel(Section):
 
     kind: Literal["url"]
     url: str = Field(pattern=r"^(https?|file)://\S+$")
+    """Address; `file://` for a file of this machine."""
     sha256: Digest | Literal["unpinned"]
     """Of the file; required, since an address promises nothing about what it gives tomorrow. `unpinned` takes what it
     gives once, and records the digest."""
@@ -106,6 +112,7 @@ class MiniatureModel(Section):
     text_encoder: str = Field(min_length=1)
     """Name of another model of the configuration: a BertModel and its tokenizer."""
     sha256: dict[RelativePath, Digest] = Field(default_factory=dict)
+    """{file: SHA-256} of files of `weights` that are checked."""
 
 
 ModelEntry = Annotated[PackageModel | HubModel | LocalModel | UrlModel | MiniatureModel, Field(discriminator="kind")]

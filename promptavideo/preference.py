@@ -40,6 +40,7 @@ class TripleRule(Section):
     """How candidates become triples. Defaults are the paper's."""
 
     rule: Literal["best-worst", "authors"] = "best-worst"
+    """Which of the two rules below is used."""
     best_worst: BestWorstConfig = BestWorstConfig()
     authors: AuthorsConfig = AuthorsConfig()
 
@@ -50,6 +51,7 @@ class PreferenceConfig(TripleRule):
     prompts: str
     """Name of the prompt set."""
     rounds: int = Field(default=2, ge=1)
+    """Of DPO, each on top of the one before."""
     candidates: int = Field(default=5, ge=2)
     """Texts that the booster samples for each prompt."""
 

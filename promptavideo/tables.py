@@ -60,8 +60,11 @@ class BootstrapConfig(Section):
     """How intervals and p-values are resampled."""
 
     resamples: int = Field(default=9999, ge=99, le=1_000_000)
+    """Of each interval and p-value."""
     method: Literal["BCa", "percentile"] = "BCa"
+    """Of intervals: bias-corrected and accelerated, or plain percentiles."""
     seed: int = Field(default=0, ge=0)
+    """Of the draws."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -574,7 +574,7 @@ def test_what_a_document_names_is_there(document: str) -> None:
             wrong.append(f"{place}: no key {found[1]}")
         if ": " in text:  # what a key is set to is an example
             continue
-        unknown = set(re.findall(r"[A-Za-z_]\w+", text)) - WORDS - FOREIGN.keys()
+        unknown = set(re.findall(r"\b[A-Za-z_]\w+", text)) - WORDS - FOREIGN.keys()
         wrong += [f"{place}: nothing in the code is called {word}" for word in sorted(unknown)]
     for place, head, text in columns(document):
         if head == "rules" and text not in RULES:

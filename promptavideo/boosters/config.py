@@ -15,19 +15,24 @@ class LoraSettings(Section):
     """Size of a LoRA adapter (peft)."""
 
     r: int = Field(16, ge=1)
+    """Rank."""
     alpha: int = Field(16, ge=1)
+    """The adapter's output is multiplied by `alpha / r`."""
     dropout: float = Field(0.0, ge=0, lt=1)
+    """Probability, in training."""
     layers: int | None = Field(None, ge=1)
     """Adapt so many of the last layers; all when absent. No gradient goes below them, which saves time."""
     targets: list[str] = Field(
         ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"], min_length=1
     )
+    """Layers that are adapted, by the last part of their name."""
 
 
 class TrainSettings(Section):
     """Settings that SFT and DPO share."""
 
     epochs: float = Field(gt=0)
+    """Passes over the data."""
     batch_size: int = Field(ge=1)
     """Examples a step, over all devices."""
     micro_batch_size: int = Field(ge=1)
@@ -35,28 +40,37 @@ class TrainSettings(Section):
     gradient_checkpointing: bool | None = None
     """Compute activations twice rather than keep them: less memory, a third more time. When absent: on a GPU only."""
     learning_rate: float = Field(gt=0)
+    """The highest, after the warm-up."""
     warmup_ratio: float = Field(0.1, ge=0, le=1)
+    """Share of the steps in which the learning rate rises."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate falls after the warm-up; the paper does not say, the authors' DPO has it linear."""
     max_length: int = Field(1024, ge=8)
     """Tokens of instruction and answer together."""
     checkpoint_steps: int = Field(10, ge=1)
+    """Steps between two checkpoints, from which a killed training goes on."""
     lora: LoraSettings = LoraSettings()
+    """Size of the adapter that is trained."""
 
 
 class DpoSettings(TrainSettings):
     """DPO adds the strength of the tie to the reference model."""
 
     beta: float = Field(0.1, gt=0)
+    """Strength of that tie; larger keeps the booster nearer to the reference."""
 
 
 class SamplingSettings(Section):
     """How candidates are drawn from a booster."""
 
     temperature: float = Field(1.0, gt=0)
+    """Of drawing; below 1 probable tokens are drawn more often."""
     top_p: float = Field(1.0, gt=0, le=1)
+    """Tokens are drawn from the most probable that together have this probability; 1: from all."""
     top_k: int = Field(50, ge=0)
+    """Tokens are drawn from this many most probable ones; 0: from all."""
     max_new_tokens: int = Field(250, ge=1)
+    """Longest answer."""
     max_words: int = Field(130, ge=1)
     """Longer answers are cut after their last whole sentence."""
     max_prompt_tokens: int = Field(256, ge=8)
@@ -77,6 +91,7 @@ class BoosterConfig(Section):
     base: str
     """Name in the model registry."""
     instruction: str = "templates/booster.txt"
+    """The instruction's text, relative to the repository root; the same in training and in use."""
     device: Device = "auto"
     """`auto`: a GPU when there is one; `cuda`: a GPU or an error."""
     devices: int = Field(1, ge=1)
@@ -89,7 +104,9 @@ class BoosterConfig(Section):
     as many calls at a time, each on one thread, which changes no text."""
     sampling: SamplingSettings = SamplingSettings()
     sft: TrainSettings
+    """Supervised training on the pairs of the evolution."""
     dpo: DpoSettings
+    """Each round of preference training."""
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:

@@ -87,9 +87,13 @@ class CommandConfig(Section):
     timeout_s: float = Field(gt=0)
     """Limit of one call."""
     width: int = Field(ge=1)
+    """Pixels that the command films; another size is an error."""
     height: int = Field(ge=1)
+    """Likewise."""
     frames: int = Field(ge=1)
+    """Frames that the command films; another number is an error."""
     fps: float = Field(gt=0)
+    """Frames a second that the command writes; another rate is an error."""
     threads: int = Field(1, ge=1)
     """Cores of one job."""
     crf: int = Field(12, ge=0, le=51)

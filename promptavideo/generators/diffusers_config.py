@@ -76,6 +76,7 @@ class Quantisation(Section):
     scheme: Literal["int8", "int8-dynamic", "float8", "float8-dynamic"]
     """Of weights alone, or (`dynamic`) of activations as well."""
     components: list[str] = Field(["transformer"], min_length=1)
+    """Of the pipeline."""
 
 
 class CacheHook(Section):
@@ -93,6 +94,7 @@ class Lora(Section):
     model: str
     """Name in the model registry; of the hub's files, `allow_patterns` chooses the one."""
     weight: float = 1.0
+    """Factor of what it adds."""
     component: str = "transformer"
     """Of the pipeline: Wan 2.2 has a `transformer_2` beside its `transformer`, with an adapter of its own."""
 
@@ -110,6 +112,7 @@ class DiffusersConfig(Section):
     component_dtypes: dict[str, Dtype] = Field(default_factory=dict)
     """Of components that need another one: `{vae: float32}` for Wan."""
     device: Device = "auto"
+    """`auto`: a GPU when there is one; `cuda`: a GPU or an error."""
     offload: Literal["none", "model", "sequential"] = "none"
     """Keep weights in main memory and bring the running `model`, or each of its layers, to the GPU."""
     threads: int = Field(1, ge=1)
@@ -117,7 +120,9 @@ class DiffusersConfig(Section):
     batch_size: int = Field(1, ge=1)
     """Videos per call of the pipeline; every call is padded to it."""
     fps: float = Field(gt=0)
+    """Frames a second that the video's file is played with."""
     negative_prompt: str = ""
+    """What no video shall show, for pipelines that take one."""
     scheduler: Scheduler | None = None
     sampling: dict[str, Value | list[Value]] = Field(default_factory=dict)
     """Arguments of the pipeline's call: height, width, num_frames, num_inference_steps, guidance_scale, ...;
@@ -134,7 +139,9 @@ class DiffusersConfig(Section):
     loras: list[Lora] = Field(default_factory=list)
     """Adapters that are added up."""
     crf: int = Field(12, ge=0, le=51)
+    """x264's constant rate factor: 0 is lossless, 12 visually so, more is smaller."""
     pixel_format: Literal["yuv420p", "yuv444p"] = "yuv420p"
+    """`yuv420p` plays everywhere; `yuv444p` keeps the colours of tiny clips."""
     seconds_per_video: float = Field(gt=0)
     """Expected time of one video on one worker; plans shards and estimates, never results."""
 

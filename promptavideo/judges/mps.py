@@ -38,6 +38,7 @@ class MpsConfig(NeuralConfig):
     """Name in the registry: laion/CLIP-ViT-H-14-laion2B-s32B-b79K, whose configuration and tokenizer MPS uses; with
     `weights: false` there, since MPS brings its own."""
     dtype: Dtype = "float32"
+    """The authors' code computes in bfloat16."""
     frames: int = Field(4, ge=1)
     """Spread over the clip; their scores are averaged."""
     threshold: float = Field(0.3, ge=0, lt=1)

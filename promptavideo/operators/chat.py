@@ -46,6 +46,7 @@ class ChatConfig(OperatorSection):
     temperature: float | None = Field(default=None, ge=0)
     """null: the endpoint's default, as for all settings that may be null."""
     top_p: float | None = Field(default=None, gt=0, le=1)
+    """Answers are drawn from the most probable tokens that together have this probability."""
     max_tokens: int = Field(ge=1)
     """Longest answer; an answer that reaches it is cut off."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"

@@ -16,8 +16,11 @@ class Prices(Section):
     """What an endpoint charges for a million tokens."""
 
     prompt: float = Field(ge=0)
+    """Of what is asked."""
     completion: float = Field(ge=0)
+    """Of what is answered."""
     currency: str = "USD"
+    """Of both, and of `budget.money`."""
 
     def of(self, prompt_tokens: int, completion_tokens: int) -> float:
         """The price of one request."""

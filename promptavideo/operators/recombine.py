@@ -47,6 +47,7 @@ class RecombineConfig(OperatorSection):
     rewrite_phrases: int = Field(default=4, ge=1)
     """Phrases of a rewrite without scores."""
     max_phrases: int = Field(default=8, ge=1)
+    """Bound on a variant's phrases beside the original."""
     max_words: int = Field(default=45, ge=1)
     """Bound on a variant's words; the original and one phrase are kept whatever their length."""
     keep_bias: float = 0.4

@@ -39,7 +39,9 @@ class LlmRefinerConfig(Section):
 
     kind: Literal["llm"]
     operator: str
+    """Name of the operator."""
     template: str = "templates/refine.txt"
+    """The instruction, relative to the repository root."""
     examples: str | None = None
     """A file of good rewrites, shown to the operator where the template has `$examples`."""
     attempts: int = Field(default=1, ge=1)

@@ -28,8 +28,11 @@ class PromptistConfig(Section):
     """Name in the model registry of what has the tokenizer, and the configuration if `model` has none; Promptist is
     published without a tokenizer and uses gpt2's. When absent: `model`."""
     device: Device = "auto"
+    """`auto`: a GPU when there is one."""
     beams: int = Field(8, ge=1)
+    """Of the search, whose first result is taken."""
     max_new_tokens: int = Field(75, ge=1)
+    """Longest answer."""
     length_penalty: float = -1.0
     """Below 0, shorter texts win."""
     max_words: int = Field(150, ge=1)

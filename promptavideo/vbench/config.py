@@ -16,6 +16,7 @@ class VBenchSet(Section):
     """`standard`: the set holds prompts of VBench's own list, each judged for what that list says; `custom`: any
     prompts, all judged for every dimension."""
     dimensions: list[str] | Literal["all"] = "all"
+    """Names of VBench's dimensions; `all` that the mode allows."""
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -44,6 +45,7 @@ class VBenchConfig(Section):
     """How VBench is run, and which sets fill its tables."""
 
     version: str = "0.1.5"
+    """Of vbench, whose list of prompts is read."""
     sha256: str = Field("13266ed4715d91a7669ab58484b9e010bc91bb96e129d414fb512d4937890023", pattern=r"^[0-9a-f]{64}$")
     """Of the wheel on PyPI that its prompts are read from."""
     subset: str = "resources/paper/vbench100_indices.tsv"
@@ -54,6 +56,7 @@ class VBenchConfig(Section):
     """Interpreter that has vbench installed: a command, or a path relative to the repository root. With conda the
     rule's own environment has it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto`: a GPU when there is one."""
     shard_size: int = Field(100, ge=1)
     """Videos of one dimension that one job judges; no result depends on it."""
     main: str | None = None
