@@ -98,7 +98,19 @@ _ENTRY = TypeAdapter(Entry)
 
 
 class Store:
-    """The videos and cached rewards of one generator below `root/{generator}`."""
+    """The videos and cached rewards of one generator below `root/{generator}`.
+
+    >>> import numpy, pathlib, tempfile
+    >>> from promptavideo.store import Store
+    >>> from promptavideo.video import Clip
+    >>> store = Store(pathlib.Path(tempfile.mkdtemp()), "some-generator")
+    >>> noise = numpy.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), "uint8")
+    >>> stored = store.put("0123abcd", Clip(noise, fps=8), crf=12, pixel_format="yuv420p")
+    >>> store.find("0123abcd") == stored, stored.frames, stored.fps
+    (True, 8, 8.0)
+    >>> store.video("0123abcd").relative_to(store.folder).as_posix()
+    'videos/01/0123abcd.mp4'
+    """
 
     def __init__(self, root: Path, generator: str) -> None:
         self.folder = root / generator

@@ -50,7 +50,16 @@ class Answer:
 
 
 class Operator(ABC):
-    """Something that reads an instruction and writes prompts: a language model, or a stand-in for one."""
+    """Something that reads an instruction and writes prompts: a language model, or a stand-in for one.
+
+    >>> from promptavideo.operators.base import Operator, TextLimits, parse_variants
+    >>> class Adjectives(Operator):
+    ...     def answer(self, instruction, key):
+    ...         return "".join(f"<PROMPT>a {word} {instruction}</PROMPT>" for word in ("red", "small"))
+    >>> said = Adjectives().answer("cat on a wall", ("some-generator", 1, "some-prompt"))
+    >>> parse_variants(said, wanted=2, limits=TextLimits()).variants
+    ('a red cat on a wall', 'a small cat on a wall')
+    """
 
     @abstractmethod
     def answer(self, instruction: str, key: Key) -> str:
