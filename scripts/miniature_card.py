@@ -4,8 +4,9 @@ from argparse import Namespace
 from pathlib import Path
 
 from promptavideo import cli
+from promptavideo.figures import contact_sheet
 from promptavideo.generators import GeneratorConfig, load_generator
-from promptavideo.miniature.acceptance import contact_sheet, measure, write_card
+from promptavideo.miniature.acceptance import measure, write_card
 from promptavideo.progress import Progress
 from promptavideo.video import Clip
 
@@ -33,7 +34,7 @@ def main(options: Namespace) -> None:
 
     report = measure(film, options.seed)
     write_card(report, options.card)
-    contact_sheet([clip for _, clip in report.examples], [text for text, _ in report.examples], options.sheet)
+    contact_sheet(report.examples, options.sheet)
 
 
 if __name__ == "__main__":

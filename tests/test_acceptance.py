@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from promptavideo.errors import InputError
+from promptavideo.figures import contact_sheet
 from promptavideo.judges.pixels import PixelJudge, parse_content
-from promptavideo.miniature.acceptance import Criterion, contact_sheet, draw_wordings, measure, write_card
+from promptavideo.miniature.acceptance import Criterion, draw_wordings, measure, write_card
 from promptavideo.miniature.world import (
     BACKGROUNDS,
     COLOURS,
@@ -142,20 +143,13 @@ def test_the_card_tells_the_verdict_and_every_number(tmp_path):
             assert f"| {criterion.name} | {criterion.value:.3g} | {criterion.least:g} |" in text
 
 
-def test_the_contact_sheet_shows_frames_and_any_caption(tmp_path):
+def test_its_examples_make_a_contact_sheet(tmp_path):
     report = measure(_obey, seed=2, prompts=2, seeds=2)
-    captions, clips = zip(*report.examples, strict=True)
-    assert len(clips) == 6
+    assert [[wording for wording, _, _ in row.videos] for row in report.examples] == [["short", "good", "bad"]] * 2
+    assert all(row.videos[0][1] == row.prompt for row in report.examples)
     path = tmp_path / "sheet.png"
-    contact_sheet(clips, captions, path)
-    assert _has_colour(path, clips[0].frames[4])
-    contact_sheet(
-        [*clips[:2], Clip(clips[2].frames[:3], 8.0)], [r"$\frac{ 5$ \ {x}_^", "long " * 200, "a\nb\0\t"], path
-    )
-    assert path.read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(InputError, match="2 captions for 1 clips"):
-        contact_sheet(clips[:1], captions[:2], path)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["sheet.png"]
+    contact_sheet(report.examples, path)
+    assert _has_colour(path, report.examples[0].videos[0][2].frames[0])
 
 
 def _has_colour(path, frame: np.ndarray) -> bool:

@@ -47,6 +47,16 @@ class GumbelNoise(LogitsProcessor):
         return scores + noise  # type: ignore[return-value]
 
 
+def call_of(rows: Sequence[list[int]], shape: tuple[int, int], pad: int, device: str) -> dict[str, torch.Tensor]:
+    """Arguments of `generate`, all of one `shape`: rows of tokens padded on the left, the last one repeated."""
+    tokens = torch.full(shape, pad)
+    mask = torch.zeros_like(tokens)
+    for place, row in enumerate([*rows, *[rows[-1]] * (shape[0] - len(rows))]):
+        tokens[place, -len(row) :] = torch.tensor(row)
+        mask[place, -len(row) :] = 1
+    return {"input_ids": tokens.to(device), "attention_mask": mask.to(device)}
+
+
 class BoosterSampler(ABC):
     """A loaded booster that rewrites prompts; subclasses are the engines that draw."""
 
@@ -152,12 +162,7 @@ class Sampler(BoosterSampler):
     def _draw(self, asked: Sequence[list[int]], seeds: Sequence[int]) -> list[str]:
         settings, tokenizer = self.settings, self.tokenizer
         spare = settings.batch_size - len(asked)
-        rows = [*asked, *[asked[-1]] * spare]
-        tokens = torch.full((len(rows), settings.max_prompt_tokens), tokenizer.pad_token_id)
-        mask = torch.zeros_like(tokens)
-        for place, row in enumerate(rows):
-            tokens[place, -len(row) :] = torch.tensor(row)
-            mask[place, -len(row) :] = 1
+        shape = (settings.batch_size, settings.max_prompt_tokens)
         processors = LogitsProcessorList([TemperatureLogitsWarper(float(settings.temperature))])
         if settings.top_k:
             processors.append(TopKLogitsWarper(settings.top_k))
@@ -166,8 +171,7 @@ class Sampler(BoosterSampler):
         processors.append(GumbelNoise([*seeds, *[0] * spare], self.device))
         with torch.inference_mode():
             output = self._model.generate(
-                input_ids=tokens.to(self.device),
-                attention_mask=mask.to(self.device),
+                **call_of(asked, shape, tokenizer.pad_token_id, self.device),
                 logits_processor=processors,
                 generation_config=GenerationConfig(
                     do_sample=False,

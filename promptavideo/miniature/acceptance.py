@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib.figure
 import numpy as np
 import pandas as pd
 
 from promptavideo.errors import InputError
+from promptavideo.figures import SheetRow
 from promptavideo.files import atomic_path
 from promptavideo.judges.detector import detect
 from promptavideo.judges.pixels import PixelJudge
@@ -67,7 +67,7 @@ class Report:
     `detected` has a row a content factor and the columns `short`, `good`, `bad` and `asked` (short and good together):
     the fraction of clips that show what was asked. `rewards` has a row a dimension and the columns `short`, `good`,
     `bad` (mean raw scores), `noise` (standard deviation over the seeds of a prompt, good wording) and `effect`
-    ((good - bad) / noise). `examples` are captions and clips for a contact sheet.
+    ((good - bad) / noise). `examples` are rows of a contact sheet.
     """
 
     seed: int
@@ -77,7 +77,7 @@ class Report:
     rewards: pd.DataFrame
     good_beats_short: float
     criteria: tuple[Criterion, ...]
-    examples: tuple[tuple[str, Clip], ...]
+    examples: tuple[SheetRow, ...]
 
     @property
     def accepted(self) -> bool:
@@ -154,9 +154,8 @@ def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3) -> Report:
             Criterion(f"dimensions moved by more than {LEAST_NOISES:g} x seed noise", moved, LEAST_DIMENSIONS),
         ),
         examples=tuple(
-            (getattr(drawn[i], wording), clips[wording][i * seeds])
-            for i in range(min(EXAMPLE_PROMPTS, prompts))
-            for wording in WORDINGS
+            SheetRow(asked.short, [(word, getattr(asked, word), clips[word][i * seeds]) for word in WORDINGS])
+            for i, asked in enumerate(drawn[:EXAMPLE_PROMPTS])
         ),
     )
 
@@ -229,30 +228,3 @@ def write_card(report: Report, path: Path) -> None:
     ]
     with atomic_path(path) as partial:
         partial.write_text("\n".join(lines), encoding="utf-8")
-
-
-def contact_sheet(clips: Sequence[Clip], captions: Sequence[str], path: Path) -> None:
-    """Write a PNG with one row a clip: its frames side by side under its caption.
-
-    Raises:
-        InputError: No clips, or another number of captions.
-    """
-    if not clips or len(clips) != len(captions):
-        raise InputError(f"a contact sheet needs a caption a clip, not {len(captions)} captions for {len(clips)} clips")
-    columns = max(len(clip.frames) for clip in clips)
-    figure = matplotlib.figure.Figure(figsize=(1.2 * columns, 1.5 * len(clips)), dpi=100, layout="constrained")
-    rows = figure.subfigures(len(clips), 1, squeeze=False)[:, 0]
-    for row, clip, text in zip(rows, clips, captions, strict=True):
-        row.suptitle(_plain(text), fontsize=8, wrap=True)
-        for axis, frame in zip(row.subplots(1, columns, squeeze=False)[0], clip.frames, strict=False):
-            axis.imshow(frame, interpolation="nearest")
-        for axis in row.axes:
-            axis.set_axis_off()
-    with atomic_path(path) as partial:
-        figure.savefig(partial)
-
-
-def _plain(text: str, limit: int = 200) -> str:
-    """Bounded printable text in which matplotlib finds no formula."""
-    shown = "".join(letter if letter.isprintable() else " " for letter in text)
-    return (shown if len(shown) <= limit else shown[: limit - 3] + "...").replace("$", r"\$")

@@ -142,17 +142,13 @@ class Promptist(Refiner):
         import torch
         from transformers import GenerationConfig
 
+        from promptavideo.boosters.sampling import call_of
+
         config, end = self._config, self._tokenizer.eos_token_id
-        full = [*rows, *[rows[-1]] * (config.batch_size - len(rows))]
-        tokens = torch.full((len(full), config.max_prompt_tokens), end)
-        mask = torch.zeros_like(tokens)
-        for place, row in enumerate(full):
-            tokens[place, -len(row) :] = torch.tensor(row)
-            mask[place, -len(row) :] = 1
+        shape = (config.batch_size, config.max_prompt_tokens)
         with torch.inference_mode():
             output = self._model.generate(
-                input_ids=tokens.to(self._device),
-                attention_mask=mask.to(self._device),
+                **call_of(rows, shape, end, self._device),
                 generation_config=GenerationConfig(
                     do_sample=False,
                     num_beams=config.beams,
