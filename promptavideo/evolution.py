@@ -9,9 +9,9 @@ from pydantic import Field
 from promptavideo.errors import InputError
 from promptavideo.operators.asking import Question, ask_variants
 from promptavideo.operators.base import Operator, Scored, TextLimits, render_instruction
-from promptavideo.refiners.table import video_seed
-from promptavideo.schemas import DIMENSIONS, PROMPTS
+from promptavideo.schemas import DIMENSIONS
 from promptavideo.settings import Section
+from promptavideo.shots import prompts_table
 from promptavideo.text import text_key
 from promptavideo.totals import Selected, Thresholds, Weights, candidate_means, passes, rejections
 
@@ -92,8 +92,8 @@ def first_round(prompt_set: pd.DataFrame, config: RoundRule, run_seed: int) -> p
     if prompt_set.empty:
         raise InputError("the prompt set of the evolution is empty")
     prompts = dict(zip(prompt_set["prompt_id"], prompt_set["prompt"], strict=True))
-    texts = [(prompt_id, prompt, 0, prompt) for prompt_id, prompt in prompts.items()]
-    return _table(texts, config, run_seed)
+    originals = {prompt_id: [prompt] for prompt_id, prompt in prompts.items()}
+    return prompts_table(prompts, originals, run_seed, config.replicates)
 
 
 def next_round(
@@ -146,20 +146,20 @@ def next_round(
         for prompt_id, prompt in prompts.items()
     ]
     answers = ask_variants(operator, questions, config.variants, config.limits, config.attempts)
-    texts, report = [], []
-    for (prompt_id, prompt), found in zip(prompts.items(), answers, strict=True):
-        texts += [(prompt_id, prompt, first + index, text) for index, text in enumerate(found.variants)]
+    report = []
+    for prompt_id, found in zip(prompts, answers, strict=True):
         if found.dropped or found.asked > 1 or len(found.variants) < config.variants:
             asked = f" after asking {found.asked} times" if found.asked > 1 else ""
             reasons = f"; dropped: {', '.join(found.dropped)}" if found.dropped else ""
             report.append(
                 f"round {number}, {prompt_id}: {len(found.variants)} of {config.variants} variants{asked}{reasons}"
             )
-    if not texts:
+    texts = {prompt_id: found.variants for prompt_id, found in zip(prompts, answers, strict=True)}
+    if not any(texts.values()):
         raise InputError(
             f"round {number}: the operator gave no usable variant for any of {len(prompts)} prompts; {report[0]}"
         )
-    return Selected(_table(texts, config, run_seed), tuple(report))
+    return Selected(prompts_table(prompts, texts, run_seed, config.replicates, first), tuple(report))
 
 
 def select_pairs(scores: Sequence[pd.DataFrame], config: PairRule) -> Selected:
@@ -238,15 +238,3 @@ def _check_originals(prompt_ids: pd.Series, scored: pd.Series | pd.Index) -> Non
     lost = sorted(set(prompt_ids) - set(scored))
     if lost:
         raise InputError(f"{len(lost)} prompts have no scored original (candidate 0), first {lost[0]}: score round 0")
-
-
-def _table(texts: list[tuple[str, str, int, str]], config: RoundRule, run_seed: int) -> pd.DataFrame:
-    """A `schemas.PROMPTS` table of (prompt_id, prompt, candidate, refined), `replicates` rows each."""
-    return pd.DataFrame(
-        [
-            (*text, replicate, video_seed(run_seed, text[0], replicate))
-            for text in sorted(texts)
-            for replicate in range(config.replicates)
-        ],
-        columns=list(PROMPTS.columns),
-    )

@@ -2,12 +2,14 @@
 
 import logging
 from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
 
 from promptavideo.errors import InputError, PromptAVideoError, ScoreError
 from promptavideo.generators.base import Generator, Lost, RefusedError
 from promptavideo.progress import Progress
+from promptavideo.shots import Shot, shots_of
 from promptavideo.store import BlackError, Entry, Store, Stored, write_manifest
 from promptavideo.timing import Timing
 
@@ -21,22 +23,24 @@ def film_shard(
 
     Args:
         rows: Rows of a `schemas.PROMPTS` table.
-        generator: Films the refined texts.
+        generator: Films their shots.
         store: Keeps each video under its key as soon as it is filmed.
         manifest: Written last; names every video of the shard.
         stage: What the progress lines call this work.
         timing: Gets the number of videos that were filmed and the time it took.
 
     Raises:
-        InputError: The generator refused texts or made black videos of them, named by prompt once everything else is
-            filmed; or it cannot go on.
+        InputError: The generator takes no negative prompts and rows have some; it refused texts or made black videos of
+            them, named by prompt once everything else is filmed; or it cannot go on.
         ScoreError: A video could not be read back even when filmed twice.
     """
-    keys = [generator.key(text, seed) for text, seed in zip(rows["refined"], rows["seed"], strict=True)]
+    shots = shots_of(rows)
+    check_negatives(rows, generator, store.folder.name)
+    keys = [generator.key(shot) for shot in shots]
     timing = timing or Timing()
     shoot = _Shoot(generator, store)
     stored = {key: found for key in dict.fromkeys(keys) if (found := store.find(key))}
-    work = dict(zip(keys, zip(rows["refined"], rows["seed"], strict=True), strict=True))
+    work = dict(zip(keys, shots, strict=True))
     missing = {key: work[key] for key in work if key not in stored}
     progress = Progress(stage, len(work), "videos", done=len(stored))
     waiting = list(missing)
@@ -71,6 +75,35 @@ def film_shard(
     write_manifest(entries, manifest)
 
 
+class TakesShots(Protocol):
+    """What a generator and its configuration entry both know of negative prompts."""
+
+    @property
+    def takes_negative(self) -> bool:
+        """Whether it can film away from what a shot itself says."""
+
+    @property
+    def negative_prompt(self) -> str | None:
+        """What it films away from where a shot does not say."""
+
+
+def check_negatives(rows: pd.DataFrame, generator: TakesShots, name: str) -> None:
+    """Check that a generator, which need not be loaded, can film away from what rows of a `schemas.PROMPTS` table say.
+
+    Raises:
+        InputError: Rows have negative prompts of their own, and it takes none; the message names the first.
+    """
+    own = rows[rows["negative"].notna() & (rows["negative"] != generator.negative_prompt)]
+    if len(own) and not generator.takes_negative:
+        first = own.iloc[0]
+        raise InputError(
+            f"generators.{name}: takes no negative prompts of texts, and {len(own)} of {len(rows)} rows have one "
+            f"(first prompt {first['prompt_id']}, candidate {first['candidate']}: {first['negative']!r:.200}). A "
+            "diffusers pipeline takes them where its guidance is on, a command with takes_negative: true; else leave "
+            "out the refiner's `negative`"
+        )
+
+
 class _Shoot:
     """Films batches into a store and remembers what was refused."""
 
@@ -79,14 +112,13 @@ class _Shoot:
         self.refused: dict[str, str] = {}
         """Why, by the key of the video."""
 
-    def film(self, batch: dict[str, tuple[str, int]], attempts: int) -> dict[str, Stored]:
-        """Film one batch {key: (text, seed)}; what cannot be read back is filmed again, `attempts` times in all."""
-        texts, seeds = zip(*batch.values(), strict=True)
+    def film(self, batch: dict[str, Shot], attempts: int) -> dict[str, Stored]:
+        """Film one batch of shots by their keys; what cannot be read back is filmed again, `attempts` times in all."""
         stored: dict[str, Stored] = {}
-        again: dict[str, tuple[str, int]] = {}
+        again: dict[str, Shot] = {}
         stopped: PromptAVideoError | None = None  # raised last, so that what was made of the others is kept
         generator = self._generator
-        for (key, work), made in zip(batch.items(), generator.film(texts, seeds), strict=True):
+        for (key, shot), made in zip(batch.items(), generator.film(list(batch.values())), strict=True):
             if isinstance(made, Lost):
                 if isinstance(made.error, RefusedError):
                     self.refused[key] = str(made.error)
@@ -101,10 +133,10 @@ class _Shoot:
                 self.refused[key] = str(error)
             except ScoreError as error:
                 if attempts == 1:
-                    stopped = stopped or ScoreError(f"{error}. It was filmed twice; text: {work[0]!r}")
+                    stopped = stopped or ScoreError(f"{error}. It was filmed twice; text: {shot.text!r}")
                 else:
                     log.warning("%s; filming it again", error)
-                    again[key] = work
+                    again[key] = shot
         if stopped:
             raise stopped
         return stored | (self.film(again, attempts - 1) if again else {})

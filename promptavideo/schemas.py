@@ -31,6 +31,7 @@ PROMPTS = _table(
         "prompt": _text,
         "candidate": _count,
         "refined": _text,
+        "negative": pa.Column(str, nullable=True),
         "replicate": _count,
         "seed": _count,
     },
@@ -38,7 +39,8 @@ PROMPTS = _table(
 )
 """What a batch films, one row a video: the original prompt, the refined text to film, and the video's own seed.
 
-`candidate` numbers the refined texts of one prompt; in evolution 0 is the original itself.
+`candidate` numbers the refined texts of one prompt; in evolution 0 is the original itself. `negative` is the text's own
+negative prompt, null where it has none and the generator's counts.
 """
 
 _raw = {dimension: pa.Column(float, nullable=False) for dimension in DIMENSIONS}

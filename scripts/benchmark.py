@@ -25,6 +25,7 @@ from promptavideo.judges.neural import NeuralJudge
 from promptavideo.miniature.acceptance import measure
 from promptavideo.models import fetch, requires
 from promptavideo.prompts import load_prompt_set
+from promptavideo.shots import Shot
 from promptavideo.video import Clip
 
 SCORED_TOGETHER = 16
@@ -69,13 +70,13 @@ def _filming(config: Config, prompts: list[str]) -> list[Row]:
     rates = []
     for batch_size in (1, entry.batch_size):
         generator = load_generator(entry.model_copy(update={"batch_size": batch_size}), folders)
-        generator.film(prompts[:batch_size], list(range(batch_size)))
+        shots = [Shot(prompt, None, seed) for seed, prompt in enumerate(prompts)]
+        generator.film(shots[:batch_size])
 
-        def film(generator=generator, batch_size=batch_size) -> int:  # type: ignore[no-untyped-def]
-            for start in range(0, len(prompts), batch_size):
-                batch = prompts[start : start + batch_size]
-                generator.film(batch, list(range(start, start + len(batch))))
-            return len(prompts)
+        def film(generator=generator, shots=shots, batch_size=batch_size) -> int:  # type: ignore[no-untyped-def]
+            for start in range(0, len(shots), batch_size):
+                generator.film(shots[start : start + batch_size])
+            return len(shots)
 
         rates.append(_rate(film))
     single, batched = rates
@@ -100,7 +101,7 @@ def _filming_dtypes(config: Config, prompts: list[str]) -> list[Row]:
         generator = load_generator(settings, [Path("resources/models", model) for model in entry.models])
 
         def film(generator=generator) -> int:  # type: ignore[no-untyped-def]
-            return len(list(generator.film(prompts, list(range(len(prompts))))))
+            return len(list(generator.film([Shot(prompt, None, seed) for seed, prompt in enumerate(prompts)])))
 
         film()
         rates.append(_rate(film))
@@ -152,14 +153,13 @@ def _student(config: Config, prompts: int) -> list[Row]:
             spent = [0, 0.0]
 
             def film(  # type: ignore[no-untyped-def]
-                texts: list[str], seeds: list[int], generator=generator, spent=spent
+                shots: list[Shot], generator=generator, spent=spent
             ) -> list[Clip]:
                 began = time.perf_counter()
                 clips: list[Clip] = []
-                for start in range(0, len(texts), generator.batch_size):
-                    batch = slice(start, start + generator.batch_size)
-                    clips += generator.film(texts[batch], seeds[batch])
-                spent[0] += len(texts)
+                for start in range(0, len(shots), generator.batch_size):
+                    clips += generator.film(shots[start : start + generator.batch_size])
+                spent[0] += len(shots)
                 spent[1] += time.perf_counter() - began
                 return clips
 
@@ -249,8 +249,8 @@ class _Scoring:
         class _LongPainter(Painter):
             """Films as many frames as the authors do with CogVideoX, repeating those of a scene."""
 
-            def film(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Made]:
-                return [self._longer(made) for made in super().film(texts, seeds)]
+            def film(self, shots: Sequence[Shot]) -> list[Made]:
+                return [self._longer(made) for made in super().film(shots)]
 
             @staticmethod
             def _longer(made: Made) -> Made:

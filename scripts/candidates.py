@@ -5,8 +5,8 @@ from pathlib import Path
 
 from promptavideo import cli
 from promptavideo.boosters.config import BoosterConfig
-from promptavideo.refiners.table import candidate_table
 from promptavideo.schemas import PROMPT_SET, PROMPTS, read_table, write_table
+from promptavideo.shots import prompts_table
 from promptavideo.timing import Timing
 
 parser = cli.parser(__doc__)
@@ -33,7 +33,7 @@ def main(options: Namespace) -> None:
         texts = booster.candidates(ids, prompts, options.count, options.round)
     timing.circumstances = booster.circumstances()
     timing.write(options.timing)
-    write_table(candidate_table(prompt_set, texts, options.seed), options.output, PROMPTS)
+    write_table(prompts_table(dict(zip(ids, prompts, strict=True)), texts, options.seed), options.output, PROMPTS)
 
 
 if __name__ == "__main__":

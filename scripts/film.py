@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from promptavideo import cli
-from promptavideo.filming import film_shard
+from promptavideo.filming import check_negatives, film_shard
 from promptavideo.generators import GeneratorConfig, load_generator
 from promptavideo.schemas import PROMPTS, read_table
 from promptavideo.shards import shard_rows
@@ -27,6 +27,7 @@ parser.add_argument("--stage", required=True, help="name of this work in progres
 def main(options: Namespace) -> None:
     """Load the generator once and film what the store does not hold."""
     rows = shard_rows(read_table(options.prompts, PROMPTS), options.shard, options.shard_size)
+    check_negatives(rows, options.settings, options.generator)
     store = Store(options.store, options.generator)
     folders = [options.models / name for name in options.settings.models]
     generator = load_generator(options.settings, folders, options.generator, store.work)

@@ -8,6 +8,7 @@ from promptavideo.figures import contact_sheet
 from promptavideo.generators import GeneratorConfig, load_generator
 from promptavideo.miniature.acceptance import measure, write_card
 from promptavideo.progress import Progress
+from promptavideo.shots import Shot
 from promptavideo.video import Clip
 
 parser = cli.parser(__doc__)
@@ -22,14 +23,13 @@ def main(options: Namespace) -> None:
     """Film fresh scenes in good, short and bad wording, and compare."""
     generator = load_generator(options.settings, [options.model])
 
-    def film(texts: list[str], seeds: list[int]) -> list[Clip]:
-        progress = Progress("card", len(texts), "videos")
+    def film(shots: list[Shot]) -> list[Clip]:
+        progress = Progress("card", len(shots), "videos")
         clips: list[Clip] = []
-        for start in range(0, len(texts), generator.batch_size):
-            batch = slice(start, start + generator.batch_size)
-            made = list(generator.film(texts[batch], seeds[batch]))
+        for start in range(0, len(shots), generator.batch_size):
+            made = list(generator.film(shots[start : start + generator.batch_size]))
             clips += [clip for clip in made if isinstance(clip, Clip)]
-            progress.advance(len(texts[batch]))
+            progress.advance(len(made))
         return clips
 
     report = measure(film, options.seed)

@@ -1,18 +1,20 @@
 """A generator and a reward without a model, for tests of what happens around them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from promptavideo import shots as shots_module
 from promptavideo.errors import InputError
 from promptavideo.generators.base import Generator, Lost, Made, RefusedError
 from promptavideo.judges.base import Judge
 from promptavideo.miniature.world import random_scene, render
-from promptavideo.schemas import DIMENSIONS, PROMPTS
-from promptavideo.seeds import derive, video_seed
+from promptavideo.schemas import DIMENSIONS
+from promptavideo.seeds import derive
+from promptavideo.shots import Refined, Shot
 from promptavideo.video import Clip
 
 
@@ -37,7 +39,7 @@ class Painter(Generator):
         """
         self.batch_size, self.revision, self.videos, self.blank = batch_size, revision, videos, blank
         self.refused, self.lost, self.device = refused, lost, device
-        self.filmed: list[tuple[str, int]] = []
+        self.filmed: list[Shot] = []
 
     def identity(self) -> dict[str, Any]:
         return {"model": "painter", "revision": self.revision}
@@ -45,18 +47,20 @@ class Painter(Generator):
     def circumstances(self) -> dict[str, Any]:
         return {"device": self.device}
 
-    def film(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Made]:
-        assert len(texts) == len(seeds) <= self.batch_size
+    def film(self, shots: Sequence[Shot]) -> list[Made]:
+        assert len(shots) <= self.batch_size
         clips: list[Made] = []
-        for text, seed in zip(texts, seeds, strict=True):
+        for shot in shots:
+            text = shot.text
             if text in (*self.refused, *self.lost):
                 error = RefusedError("not this") if text in self.refused else InputError("the machine stopped")
                 clips.append(Lost(error))
                 continue
             if len(self.filmed) >= self.videos:
                 raise KeyboardInterrupt
-            self.filmed.append((text, seed))
-            rng = np.random.default_rng(derive(text, seed))
+            self.filmed.append(shot)
+            own = self.negative(shot)
+            rng = np.random.default_rng(derive(text, *([] if own is None else [own]), shot.seed))
             frames = render(random_scene(rng), rng)
             clips.append(Clip(frames[:0] if len(self.filmed) <= self.blank else frames, 8.0))
         return clips
@@ -80,12 +84,10 @@ class Critic(Judge):
         return scores
 
 
-def prompts_table(refined: dict[str, list[str]], replicates: int = 1) -> pd.DataFrame:
+def prompts_table(refined: Mapping[str, Sequence[str | Refined]], replicates: int = 1) -> pd.DataFrame:
     """A `schemas.PROMPTS` table from the refined texts of each prompt; a prompt's id is its text with a p before."""
-    rows = [
-        (f"p{prompt}", prompt, candidate, text, replicate, video_seed(1, f"p{prompt}", replicate))
+    tables = [
+        shots_module.prompts_table({f"p{prompt}": prompt}, {f"p{prompt}": texts}, 1, replicates)
         for prompt, texts in refined.items()
-        for candidate, text in enumerate(texts)
-        for replicate in range(replicates)
     ]
-    return pd.DataFrame(rows, columns=list(PROMPTS.columns))
+    return pd.concat(tables, ignore_index=True)

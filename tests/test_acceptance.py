@@ -1,5 +1,7 @@
 """The acceptance of a miniature: a true generator passes, one deaf to wording does not, and the card says so."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -19,19 +21,20 @@ from promptavideo.miniature.world import (
     render,
 )
 from promptavideo.schemas import DIMENSIONS
+from promptavideo.shots import Shot
 from promptavideo.video import Clip
 
 
-def _obey(texts: list[str], seeds: list[int]) -> list[Clip]:
+def _obey(shots: list[Shot]) -> list[Clip]:
     """Films exactly what a text says; what it leaves open is drawn from the seed."""
     clips = []
-    for text, seed in zip(texts, seeds, strict=True):
-        rng = np.random.default_rng(seed)
-        drawn, asked = random_scene(rng), parse_content(text)
+    for shot in shots:
+        rng = np.random.default_rng(shot.seed)
+        drawn, asked = random_scene(rng), parse_content(shot.text)
         flaws = dict(drawn.flaws)
         for quality, ends in QUALITY_WORDS.items():
             for strength, words in enumerate(ends):
-                if any(word in text.lower() for word in words):
+                if any(word in shot.text.lower() for word in words):
                     flaws[quality] = 0.05 + 0.85 * strength
         scene = Scene(
             asked.colour or drawn.colour,
@@ -44,12 +47,12 @@ def _obey(texts: list[str], seeds: list[int]) -> list[Clip]:
     return clips
 
 
-def _ignore_quality(texts: list[str], seeds: list[int]) -> list[Clip]:
-    return _obey([text.split(".")[0] for text in texts], seeds)
+def _ignore_quality(shots: list[Shot]) -> list[Clip]:
+    return _obey([replace(shot, text=shot.text.split(".")[0]) for shot in shots])
 
 
-def _ignore_everything(texts: list[str], seeds: list[int]) -> list[Clip]:
-    return _obey(["" for _ in texts], seeds)
+def _ignore_everything(shots: list[Shot]) -> list[Clip]:
+    return _obey([replace(shot, text="") for shot in shots])
 
 
 def test_wordings_share_their_content_and_name_every_quality():
@@ -98,16 +101,17 @@ def test_a_generator_deaf_to_everything_fails_every_criterion():
 def test_numbers_are_those_of_the_definition():
     calls = []
 
-    def film(texts: list[str], seeds: list[int]) -> list[Clip]:
-        calls.append((texts, seeds))
-        return _obey(texts, seeds)
+    def film(shots: list[Shot]) -> list[Clip]:
+        calls.append(shots)
+        return _obey(shots)
 
     report = measure(film, seed=5, prompts=4, seeds=3)
-    (short, first), (good, second), (bad, third) = calls
+    (first, second, third) = ([shot.seed for shot in shots] for shots in calls)
     assert first == second == third
     assert len(set(first)) == 12
+    short = [shot.text for shot in calls[0]]
     assert short[::3] == [asked.short for asked in draw_wordings(5, 4)]
-    scores = np.array([[s["FC"] for s in PixelJudge().score(_obey(t, first), short)] for t in (short, good, bad)])
+    scores = np.array([[s["FC"] for s in PixelJudge().score(_obey(shots), short)] for shots in calls])
     row = report.rewards.loc["FC"]
     assert row[["short", "good", "bad"]].tolist() == pytest.approx(scores.mean(1).tolist())
     noise = np.sqrt(np.mean([np.var(scores[1, i : i + 3], ddof=1) for i in range(0, 12, 3)]))
@@ -128,7 +132,7 @@ def test_too_small_a_measurement_is_refused(prompts, seeds):
 
 def test_a_generator_that_loses_clips_is_refused():
     with pytest.raises(InputError, match="3 clips for 4 texts"):
-        measure(lambda texts, seeds: _obey(texts, seeds)[:-1], 0, 2, 2)
+        measure(lambda shots: _obey(shots)[:-1], 0, 2, 2)
 
 
 def test_the_card_tells_the_verdict_and_every_number(tmp_path):

@@ -46,7 +46,7 @@ def rows(*items: tuple[str, int, str, Any]) -> pd.DataFrame:
     """SCORES of (prompt_id, candidate, refined, 0-5 score or dict); the prompt of p1 is `one`, and so on."""
     texts = dict(zip(PROMPT_SET["prompt_id"], PROMPT_SET["prompt"], strict=True))
     prompts = pd.DataFrame(
-        [(prompt_id, texts[prompt_id], number, text, 0, 7) for prompt_id, number, text, _ in items],
+        [(prompt_id, texts[prompt_id], number, text, None, 0, 7) for prompt_id, number, text, _ in items],
         columns=list(PROMPTS.columns),
     )
     return score(prompts, lambda row: next(i[3] for i in items if i[:2] == (row["prompt_id"], row["candidate"])))

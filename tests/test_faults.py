@@ -24,6 +24,7 @@ from promptavideo.filming import film_shard
 from promptavideo.generators.diffusers import DiffusersGenerator
 from promptavideo.models import LocalModel, fetch
 from promptavideo.scoring import score_shard
+from promptavideo.shots import Shot
 from promptavideo.store import Store, read_manifest
 
 ROWS = prompts_table({name: [f"{name} one", f"{name} two", f"{name} three"] for name in "abcdefgh"})
@@ -146,11 +147,11 @@ class TestMainMemory:
     def test_filming_says_what_to_lower(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fetch("tiny", LocalModel(kind="local", path=str(tiny_ltx(tmp_path / "source"))), tmp_path / "ltx", {})
         generator = DiffusersGenerator(configure(**LTX), tmp_path / "ltx")
-        monkeypatch.setattr(generator, "_call", lambda texts, seeds: no_memory())
+        monkeypatch.setattr(generator, "_call", lambda shots: no_memory())
         with pytest.raises(
             InputError, match=r"main memory ran out while it filmed.*Try batch_size below 2.*fewer or small"
         ):
-            generator.film(["a red ball"], [1])
+            generator.film([Shot("a red ball", None, 1)])
 
     def test_scoring_tries_half_the_batch_and_records_it(
         self, reward_models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -25,6 +25,7 @@ from promptavideo.provenance import filming
 from promptavideo.schemas import PROMPTS, read_table, write_table
 from promptavideo.scoring import score_shard
 from promptavideo.shards import shard_count, shard_rows
+from promptavideo.shots import Shot, shots_of
 from promptavideo.store import Store, read_manifest, write_manifest
 from promptavideo.video import Clip, nothing, read_video, write_video
 
@@ -43,7 +44,7 @@ def test_the_manifest_names_every_row_in_order_with_what_was_filmed(tmp_path: Pa
     keys = ["prompt_id", "candidate", "replicate"]
     named = [(entry.prompt_id, entry.candidate, entry.replicate) for entry in entries]
     assert named == list(rows[keys].itertuples(index=False, name=None))
-    assert [entry.key for entry in entries] == [painter.key(*row) for row in zip(rows.refined, rows.seed, strict=True)]
+    assert [entry.key for entry in entries] == [painter.key(shot) for shot in shots_of(rows)]
     assert {entry.key: entry.sha256 for entry in entries} == contents(store)
     assert {(entry.frames, entry.fps) for entry in entries} == {(8, 8.0)}
 
@@ -96,8 +97,8 @@ def test_a_killed_job_goes_on_with_what_is_missing(tmp_path: Path) -> None:
     assert len(kept) == 4  # the fifth died with its batch
     again = Painter(batch_size=2)
     film_shard(rows, again, store, manifest, "film")
-    assert [again.key(*video) for video in again.filmed] == [
-        key for key in map(again.key, rows["refined"], rows["seed"]) if key not in kept
+    assert [again.key(shot) for shot in again.filmed] == [
+        key for key in map(again.key, shots_of(rows)) if key not in kept
     ]
     assert contents(store).items() >= kept.items() and len(contents(store)) == len(rows)
     done = Painter(videos=0)
@@ -109,9 +110,9 @@ def test_arms_share_the_video_of_one_text_and_seed(tmp_path: Path) -> None:
     store = Store(tmp_path, "painter")
     painter = Painter()
     film_shard(prompts_table({"a": ["same", "same", "own"]}), painter, store, tmp_path / "one.jsonl", "film")
-    assert [text for text, _ in painter.filmed] == ["same", "own"]
+    assert [shot.text for shot in painter.filmed] == ["same", "own"]
     film_shard(prompts_table({"a": ["same", "new"]}), painter, store, tmp_path / "two.jsonl", "film")
-    assert [text for text, _ in painter.filmed] == ["same", "own", "new"]
+    assert [shot.text for shot in painter.filmed] == ["same", "own", "new"]
     one, two = read_manifest(tmp_path / "one.jsonl"), read_manifest(tmp_path / "two.jsonl")
     assert one[0].key == one[1].key == two[0].key
     other = Painter(revision="2")
@@ -148,7 +149,7 @@ def test_a_video_that_cannot_be_read_back_is_filmed_once_more(
     damage_writes(monkeypatch, damaged)
     painter, store = Painter(batch_size=3, blank=blank), Store(tmp_path, "painter")
     film_shard(prompts_table({"a": ["one", "two", "three"]}), painter, store, tmp_path / "0000.jsonl", "film")
-    assert [text for text, _ in painter.filmed] == ["one", "two", "three", "one"]
+    assert [shot.text for shot in painter.filmed] == ["one", "two", "three", "one"]
     assert len(contents(store)) == 3
     assert "filming it again" in caplog.text
 
@@ -177,7 +178,7 @@ def test_a_video_changed_after_filming_is_filmed_again_alone(tmp_path: Path) -> 
         score_shard(rows, [manifest], {"judge": Critic()}, store, "score")
     again = Painter()
     film_shard(rows, again, store, manifest, "film")
-    assert [again.key(*video) for video in again.filmed] == [victim.key]
+    assert [again.key(shot) for shot in again.filmed] == [victim.key]
     assert contents(store) == filmed
     assert len(score_shard(rows, [manifest], {"judge": Critic()}, store, "score")) == len(rows)
 
@@ -248,15 +249,15 @@ def test_a_full_disk_is_one_message_and_what_was_filmed_is_kept(
 class Dull(Painter):
     """Paints `frozen` without motion, `flat` in one colour and `dark` black."""
 
-    def film(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Made]:
-        clips = super().film(texts, seeds)
-        for place, (text, clip) in enumerate(zip(texts, clips, strict=True)):
+    def film(self, shots: Sequence[Shot]) -> list[Made]:
+        clips = super().film(shots)
+        for place, (shot, clip) in enumerate(zip(shots, clips, strict=True)):
             assert isinstance(clip, Clip)
             frames = clip.frames.copy()
-            if text == "frozen":
+            if shot.text == "frozen":
                 frames[:] = frames[0]
-            if text in ("flat", "dark"):
-                frames[:] = (90, 120, 30) if text == "flat" else 0
+            if shot.text in ("flat", "dark"):
+                frames[:] = (90, 120, 30) if shot.text == "flat" else 0
             clips[place] = Clip(frames, clip.fps)
         return clips
 
@@ -322,7 +323,7 @@ def test_what_was_made_of_a_failing_batch_is_kept(tmp_path: Path) -> None:
     assert len(contents(store)) == 2
     again = Painter()
     film_shard(rows, again, store, tmp_path / "0000.jsonl", "film")
-    assert [text for text, _ in again.filmed] == ["lost", "three"]
+    assert [shot.text for shot in again.filmed] == ["lost", "three"]
 
 
 def test_the_device_that_filmed_a_video_is_in_every_manifest_that_names_it(tmp_path: Path) -> None:

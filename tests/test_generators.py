@@ -13,6 +13,7 @@ from promptavideo.generators import load_generator
 from promptavideo.generators.diffusers import DiffusersGenerator
 from promptavideo.generators.diffusers_config import DiffusersConfig
 from promptavideo.models import LocalModel, fetch
+from promptavideo.shots import Shot
 from promptavideo.video import Clip
 
 TEXTS = ("a red ball", "a blue ball", "a green box", "a red box", "a ball", "a blue box", "a green ball")
@@ -50,8 +51,7 @@ def film(generator: DiffusersGenerator, work: list[tuple[str, int]]) -> list[Cli
     """Film any number of (text, seed), a batch at a time."""
     clips: list[Clip] = []
     for start in range(0, len(work), generator.batch_size):
-        texts, seeds = zip(*work[start : start + generator.batch_size], strict=True)
-        clips += generator.film(texts, seeds)
+        clips += generator.film([Shot(text, None, seed) for text, seed in work[start : start + generator.batch_size]])
     return clips
 
 
@@ -69,13 +69,13 @@ class TestFilm:
         assert equal(clips[5], film(generator, [("a box", 1), work[5], ("a box", 2)])[1])
 
     def test_shape_kind_and_rate(self, generator: DiffusersGenerator) -> None:
-        (clip,) = generator.film(["a red ball"], [1])
+        (clip,) = generator.film([Shot("a red ball", None, 1)])
         assert (clip.frames.shape, clip.frames.dtype, clip.fps) == ((8, 32, 32, 3), np.uint8, 8.0)
         assert clip.frames.std() > 0
 
     def test_text_seed_negative_prompt_and_settings_each_matter(self, miniature: Path) -> None:
         def first(text: str = "a red ball", seed: int = 1, **fields: Any) -> Clip:
-            return DiffusersGenerator(configure(**fields), miniature).film([text], [seed])[0]
+            return DiffusersGenerator(configure(**fields), miniature).film([Shot(text, None, seed)])[0]
 
         plain = first()
         others = [
@@ -92,7 +92,7 @@ class TestFilm:
         brief = configure(dtype="bfloat16", sampling={**SAMPLING, "num_inference_steps": 1})  # it may be emulated
         generator = DiffusersGenerator(brief, miniature)
         assert generator._pipeline.transformer.dtype == torch.bfloat16
-        assert generator.film(["a red ball"], [1])[0].frames.shape == (8, 32, 32, 3)
+        assert generator.film([Shot("a red ball", None, 1)])[0].frames.shape == (8, 32, 32, 3)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ class TestKey:
         monkeypatch.setattr(diffusers.DiffusionPipeline, "from_pretrained", lambda *_, **__: unloaded())
 
         def make(text: str = "a red ball", seed: int = 1, folder: Path = miniature, **fields: Any) -> str:
-            return DiffusersGenerator(configure(**fields), folder).key(text, seed)
+            return DiffusersGenerator(configure(**fields), folder).key(Shot(text, None, seed))
 
         return make
 
@@ -198,7 +198,7 @@ class TestLoad:
     def test_an_argument_that_the_pipeline_refuses_is_named(self, miniature: Path) -> None:
         generator = DiffusersGenerator(configure(sampling={**SAMPLING, "height": 33}), miniature)
         with pytest.raises(InputError, match=r"LattePipeline.*divisible by 8"):
-            generator.film(["a red ball"], [1])
+            generator.film([Shot("a red ball", None, 1)])
 
     @pytest.mark.parametrize(
         "fields",

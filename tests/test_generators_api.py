@@ -18,6 +18,7 @@ from promptavideo.errors import InputError
 from promptavideo.filming import film_shard
 from promptavideo.generators.api import OpenAIVideoConfig, OpenAIVideoGenerator
 from promptavideo.generators.orders import Orders, VideoBudget
+from promptavideo.shots import Shot, shots_of
 from promptavideo.store import Entry, Store, read_manifest
 from promptavideo.video import Clip, write_video
 
@@ -207,7 +208,7 @@ class TestFilm:
     def test_an_order_that_expired_is_placed_anew(self, studio: Any, tmp_path: Path) -> None:
         Orders(tmp_path / "store/sora/api/ledger.jsonl", "x").accept(
             OpenAIVideoGenerator(configure(studio), "generators.sora", tmp_path).key(
-                "a ball", int(prompts_table({"x": ["a ball"]})["seed"].iloc[0])
+                *shots_of(prompts_table({"x": ["a ball"]}))
             ),
             "video_99",
         )
@@ -382,7 +383,9 @@ class TestConfig:
 
     def test_the_key_of_a_video_has_its_seed_though_the_endpoint_takes_none(self, studio: Any, tmp_path: Path) -> None:
         def key(seed: int = 1, **fields: Any) -> str:
-            return OpenAIVideoGenerator(configure(studio, **fields), "generators.sora", tmp_path).key("a ball", seed)
+            return OpenAIVideoGenerator(configure(studio, **fields), "generators.sora", tmp_path).key(
+                Shot("a ball", None, seed)
+            )
 
         keys = [key(), key(2), key(model="sora-2-pro"), key(size="64x32"), key(seconds=8)]
         assert len(set(keys)) == len(keys)

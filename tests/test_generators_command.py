@@ -22,6 +22,7 @@ from promptavideo.filming import film_shard
 from promptavideo.generators import command as module
 from promptavideo.generators.command import CommandConfig, CommandGenerator
 from promptavideo.models import LocalModel, fetch
+from promptavideo.shots import Shot
 from promptavideo.store import Store, read_manifest
 from promptavideo.video import read_video
 
@@ -156,13 +157,24 @@ class TestFilm:
         command = [sys.executable, "film.py", "{prompts}", "{output}", "--ckpt={model}/x", "{scripts}"]
         config = configure(checkout, command=command, model="m")
         generator = CommandGenerator(config, "generators.own", tmp_path / "model", tmp_path / "work")
-        assert len(list(generator.film(["a"], [1]))) == 1
+        assert len(list(generator.film([Shot("a", None, 1)]))) == 1
         (call,) = calls(checkout)
         assert call["folder"] == str(checkout)
         assert call["rest"] == [f"--ckpt={tmp_path}/model/x", str(ROOT / "scripts")]
-        assert CommandGenerator(configure(checkout), "generators.own", None, tmp_path).key("a", 1) != generator.key(
-            "a", 1
+        assert CommandGenerator(configure(checkout), "generators.own", None, tmp_path).key(
+            Shot("a", None, 1)
+        ) != generator.key(Shot("a", None, 1))
+
+    def test_a_line_has_a_negative_prompt_where_a_text_has_one_of_its_own(self, tmp_path: Path, checkout: Path) -> None:
+        generator = CommandGenerator(
+            configure(checkout, takes_negative=True), "generators.own", None, tmp_path / "work"
         )
+        shots = [Shot("a", None, 1), Shot("a", "dark", 1)]
+        assert len({generator.key(shot) for shot in shots}) == 2 and len(list(generator.film(shots))) == 2
+        (call,) = calls(checkout)
+        plain, own = (json.loads(line) for line in call["file"].splitlines())
+        assert list(plain) == ["text", "seed", "output"]
+        assert {**own, "output": ""} == {"text": "a", "seed": 1, "output": "", "negative": "dark"}
 
 
 class TestRecord:
@@ -197,11 +209,11 @@ class TestRecord:
         (checkout / "film.py").write_text(FILM + said)
         generator = CommandGenerator(configure(checkout), "generators.own", None, tmp_path / "work")
         assert "weights" not in generator.environment()
-        assert len(list(generator.film(["a"], [1]))) == 1
+        assert len(list(generator.film([Shot("a", None, 1)]))) == 1
         found = generator.environment()
         assert (found["weights"], found["python"]) == ({"a/b": "c0"}, "3.9") and found["packages"]
         (checkout / "film.py").write_text(FILM + '\nPath(output, "record.json").write_text("[1]")\n')
-        assert len(list(generator.film(["a"], [2]))) == 1
+        assert len(list(generator.film([Shot("a", None, 2)]))) == 1
         assert "generators.own.command: leaves a record.json that holds no JSON object ([1])" in caplog.text
 
 
@@ -276,10 +288,10 @@ class TestFaults:
     def test_a_command_that_outlived_its_job_is_not_joined_by_another(self, tmp_path: Path, checkout: Path) -> None:
         generator = CommandGenerator(configure(checkout), "generators.own", None, tmp_path / "work")
         behave(checkout, die_at=0)
-        list(generator.film(["a"], [1]))
+        list(generator.film([Shot("a", None, 1)]))
         (folder,) = (tmp_path / "work").iterdir()
         with hold(folder / "lock"), pytest.raises(InputError, match="another run is at work"):
-            list(generator.film(["a"], [1]))
+            list(generator.film([Shot("a", None, 1)]))
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -328,7 +340,9 @@ class TestVersion:
 class TestConfig:
     def test_the_key_changes_with_what_decides_the_video_and_nothing_else(self, tmp_path: Path, checkout: Path) -> None:
         def key(**fields: Any) -> str:
-            return CommandGenerator(configure(checkout, **fields), "generators.own", None, tmp_path).key("a ball", 1)
+            return CommandGenerator(configure(checkout, **fields), "generators.own", None, tmp_path).key(
+                Shot("a ball", None, 1)
+            )
 
         longer = [*configure(checkout).command, "--steps=9"]
         keys = [key(), key(command=longer), key(version="2"), key(frames=8), key(fps=9.0), key(environment={"A": "1"})]
@@ -375,7 +389,8 @@ class TestOpenSora:
         generator = CommandGenerator(config, "generators.own", None, tmp_path / "work")
 
         def clips(texts: list[str], seeds: list[int]) -> list[Any]:
-            return [read_video(made.path).frames for made in generator.film(texts, seeds)]  # type: ignore[union-attr]
+            shots = [Shot(text, None, seed) for text, seed in zip(texts, seeds, strict=True)]
+            return [read_video(made.path).frames for made in generator.film(shots)]  # type: ignore[union-attr]
 
         one, two, three = clips(["a ball", "a ball", "|0|a box|1|a ball {}"], [1, 2, 1])
         assert not np.array_equal(one, two)
@@ -391,7 +406,7 @@ class TestOpenSora:
         reads = f"def main():\n    Path({str(cached / 'config.json')!r}).read_text()\n"
         script.write_text(OPEN_SORA.replace("def main():\n", reads))
         generator = CommandGenerator(config, "generators.own", None, tmp_path / "work")
-        assert len(list(generator.film(["a ball"], [1]))) == 1
+        assert len(list(generator.film([Shot("a ball", None, 1)]))) == 1
         assert generator.environment()["weights"] == {"hpcai-tech/OpenSora-STDiT-v3": "0" * 39 + "a"}
 
     def test_another_version_of_the_script_is_refused(self, tmp_path: Path, config: CommandConfig) -> None:

@@ -4,6 +4,7 @@ import itertools
 import re
 from collections.abc import Callable
 from functools import partial
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from promptavideo.generators import diffusers as module
 from promptavideo.generators.diffusers import DiffusersGenerator
 from promptavideo.generators.diffusers_config import FRAME_RULES, DiffusersConfig, check_pipeline
 from promptavideo.models import LocalModel, fetch
+from promptavideo.shots import Shot
 from promptavideo.video import Clip
 
 LTX = {"pipeline": "LTXPipeline", "sampling": LTX_SAMPLING}
@@ -82,7 +84,7 @@ class TestPipelines:
     def test_a_size_that_the_pipeline_rounds_is_refused(self, wan: Path) -> None:
         config = configure(**WAN | {"sampling": {**WAN_SAMPLING, "num_frames": 6}})
         with pytest.raises(InputError, match=r"gave videos of 5 where sampling\.num_frames is 6"):
-            DiffusersGenerator(config, wan).film(["a", "b"], [1, 2])
+            DiffusersGenerator(config, wan).film([Shot("a", None, 1), Shot("b", None, 2)])
 
     @pytest.mark.parametrize(
         ("name", "entry", "frames"),
@@ -94,13 +96,28 @@ class TestPipelines:
         config = configure(**entry)
         check_pipeline("tiny", config)
         generator = DiffusersGenerator(config, request.getfixturevalue(name))
-        one, two = generator.film(["a red ball", "a blue box moves left"], [1, 2])
+        one, two = generator.film([Shot("a red ball", None, 1), Shot("a blue box moves left", None, 2)])
         assert (one.frames.shape, one.fps) == ((frames, 32, 32, 3), 8.0)
         assert one.frames.std() > 1
         assert not equal(one, two)
-        assert equal(two, generator.film(["a blue box moves left"], [2])[0])
-        assert not equal(two, generator.film(["a blue box moves left"], [3])[0])
-        assert not equal(two, generator.film(["a red ball"], [2])[0])
+        assert equal(two, generator.film([Shot("a blue box moves left", None, 2)])[0])
+        assert not equal(two, generator.film([Shot("a blue box moves left", None, 3)])[0])
+        assert not equal(two, generator.film([Shot("a red ball", None, 2)])[0])
+
+    @pytest.mark.parametrize(("name", "entry"), [("ltx", LTX), ("wan", WAN), ("hunyuan", HUNYUAN)])
+    def test_each_video_of_a_call_has_its_own_negative_prompt(
+        self, request: pytest.FixtureRequest, name: str, entry: dict[str, Any]
+    ) -> None:
+        folder = request.getfixturevalue(name)
+        own, other = (
+            DiffusersGenerator(configure(**entry, negative_prompt=text), folder) for text in ("blue", "green")
+        )
+        assert own.takes_negative
+        shots = [Shot("a red ball", negative, 1) for negative in (None, "green")]
+        plain, green = own.film(shots)
+        assert not equal(plain, green)
+        assert equal(plain, own.film(shots[:1])[0]) and equal(plain, own.film([Shot("a red ball", "blue", 1)])[0])
+        assert equal(green, own.film(shots[1:])[0]) and equal(green, other.film(shots[:1])[0])
 
     def test_components_have_the_types_they_were_given(self, wan: Path) -> None:
         config = configure(**WAN, dtype="bfloat16", component_dtypes={"vae": "float32"})
@@ -115,13 +132,13 @@ class TestPipelines:
         shifted = DiffusersGenerator(configure(**WAN, scheduler=scheduler), wan)
         assert shifted._pipeline.scheduler.config.flow_shift == 5.0
         assert shifted._pipeline.scheduler.config.prediction_type == "flow_prediction"
-        assert not equal(plain.film(["a red ball"], [1])[0], shifted.film(["a red ball"], [1])[0])
+        assert not equal(plain.film([Shot("a red ball", None, 1)])[0], shifted.film([Shot("a red ball", None, 1)])[0])
 
     def test_another_scheduler_class(self, wan: Path) -> None:
         scheduler = {"name": "FlowMatchEulerDiscreteScheduler", "settings": {"shift": 3.0}}
         generator = DiffusersGenerator(configure(**WAN, scheduler=scheduler), wan)
         assert type(generator._pipeline.scheduler).__name__ == "FlowMatchEulerDiscreteScheduler"
-        assert generator.film(["a red ball"], [1])[0].frames.std() > 1
+        assert generator.film([Shot("a red ball", None, 1)])[0].frames.std() > 1
 
     def test_the_vae_decodes_in_tiles_and_slices(self, wan: Path) -> None:
         vae = DiffusersGenerator(configure(**WAN, vae_tiling=True, vae_slicing=True), wan)._pipeline.vae
@@ -149,10 +166,10 @@ class TestAcceleration:
         entry = {**LTX, "sampling": {**LTX_SAMPLING, "num_inference_steps": 4}, "batch_size": 1}
         check_pipeline("tiny", configure(**entry, cache=cache))
         hooked = DiffusersGenerator(configure(**entry, cache=cache), ltx)
-        clip = hooked.film(["a red ball"], [1])[0]
-        assert not equal(clip, DiffusersGenerator(configure(**entry), ltx).film(["a red ball"], [1])[0])
-        hooked.film(["a blue box moves left"], [2])
-        assert equal(clip, hooked.film(["a red ball"], [1])[0])
+        clip = hooked.film([Shot("a red ball", None, 1)])[0]
+        assert not equal(clip, DiffusersGenerator(configure(**entry), ltx).film([Shot("a red ball", None, 1)])[0])
+        hooked.film([Shot("a blue box moves left", None, 2)])
+        assert equal(clip, hooked.film([Shot("a red ball", None, 1)])[0])
 
     @pytest.mark.parametrize("regional", [False, True])
     def test_the_denoiser_is_to_be_compiled(self, ltx: Path, regional: bool) -> None:
@@ -176,7 +193,7 @@ class TestAcceleration:
             DiffusersGenerator(configure(**LTX, quantisation={"scheme": "int8"}), ltx)
 
     def test_quantisation_needs_a_gpu(self, ltx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: object())
+        monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: ModuleSpec(name, None))
         with pytest.raises(InputError, match="quantisation needs a GPU"):
             DiffusersGenerator(configure(**LTX, quantisation={"scheme": "int8"}), ltx)
 
@@ -186,7 +203,7 @@ class TestKey:
         def key(**fields: Any) -> str:
             generator = DiffusersGenerator.__new__(DiffusersGenerator)
             generator.config, generator._model = configure(**LTX, **fields), "digest"
-            return generator.key("a red ball", 1)
+            return generator.key(Shot("a red ball", None, 1))
 
         keys = [
             key(),
@@ -242,9 +259,9 @@ class TestLoras:
         plain = DiffusersGenerator(configure(**WAN), wan)
         clips = {}
         for weight in (0.0, 0.5, 1.0):
-            clips[weight] = (generator := self.adapted(wan, (lora, weight))).film(["a"], [1])[0]
-            assert generator.key("a", 1) != plain.key("a", 1)
-        assert equal(clips[0.0], plain.film(["a"], [1])[0])
+            clips[weight] = (generator := self.adapted(wan, (lora, weight))).film([Shot("a", None, 1)])[0]
+            assert generator.key(Shot("a", None, 1)) != plain.key(Shot("a", None, 1))
+        assert equal(clips[0.0], plain.film([Shot("a", None, 1)])[0])
         assert not equal(clips[1.0], clips[0.0]) and not equal(clips[1.0], clips[0.5])
 
     def test_its_alpha_counts(self, wan: Path, tmp_path: Path) -> None:
@@ -252,7 +269,7 @@ class TestLoras:
         clips = []
         for alpha, weight in ((2, 1.0), (8, 0.25), (8, 1.0)):
             lora = fetched(partial(tiny_lora, pipeline=wan, alpha=alpha), tmp_path / f"{alpha}-{weight}")
-            clips.append(self.adapted(wan, (lora, weight)).film(["a"], [1])[0])
+            clips.append(self.adapted(wan, (lora, weight)).film([Shot("a", None, 1)])[0])
         assert np.abs(clips[0].frames.astype(int) - clips[1].frames).max() <= 1
         assert np.abs(clips[0].frames.astype(int) - clips[2].frames).max() > 1
 
@@ -281,7 +298,7 @@ class TestLoras:
         plain = fetched(partial(tiny_lora, pipeline=wan, layers=tuple(layers)), tmp_path / "plain")
         lightning = fetched(published, tmp_path / "published")
         ours, theirs = (
-            self.adapted(wan, (lora, weight), dtype=dtype).film(["a"], [1])[0]
+            self.adapted(wan, (lora, weight), dtype=dtype).film([Shot("a", None, 1)])[0]
             for lora, weight in ((plain, 1.0), (lightning, 2 / 8))  # a rank of 2
         )
         assert np.abs(ours.frames.astype(int) - theirs.frames).max() <= (1 if dtype == "float32" else 12)
@@ -296,7 +313,7 @@ class TestLoras:
             generator = DiffusersGenerator(config, two, *[lora for _ in components])
             found = {name: getattr(generator._pipeline, name) for name in ("transformer", "transformer_2")}
             assert tuple(name for name, part in found.items() if hasattr(part, "peft_config")) == components
-            clips.append(generator.film(["a"], [1])[0])
+            clips.append(generator.film([Shot("a", None, 1)])[0])
         assert not any(equal(one, two) for one, two in itertools.combinations(clips, 2))
 
     def test_a_second_transformer_that_a_model_has_not_is_an_error(self, wan: Path, lora: Path) -> None:
@@ -305,13 +322,15 @@ class TestLoras:
             DiffusersGenerator(config, wan, lora)
 
     def test_several_add_up(self, wan: Path, lora: Path) -> None:
-        twice = self.adapted(wan, (lora, 0.5), (lora, 0.5)).film(["a"], [1])[0]
-        once = self.adapted(wan, (lora, 1.0)).film(["a"], [1])[0]
+        twice = self.adapted(wan, (lora, 0.5), (lora, 0.5)).film([Shot("a", None, 1)])[0]
+        once = self.adapted(wan, (lora, 1.0)).film([Shot("a", None, 1)])[0]
         assert np.abs(twice.frames.astype(int) - once.frames).max() <= 1
 
     def test_its_files_are_part_of_the_key(self, wan: Path, lora: Path, tmp_path: Path) -> None:
         other = fetched(lambda folder: tiny_lora(folder, wan, ("to_k",)), tmp_path)
-        assert self.adapted(wan, (lora, 1.0)).key("a", 1) != self.adapted(wan, (other, 1.0)).key("a", 1)
+        assert self.adapted(wan, (lora, 1.0)).key(Shot("a", None, 1)) != self.adapted(wan, (other, 1.0)).key(
+            Shot("a", None, 1)
+        )
 
     def test_one_of_another_model_is_refused(self, wan: Path, ltx: Path, tmp_path: Path) -> None:
         other = fetched(lambda folder: tiny_lora(folder, ltx), tmp_path)
@@ -475,10 +494,10 @@ class Crowded:
         monkeypatch.setattr(pipeline, "enable_model_cpu_offload", lambda device: self.steps.append("model"))
         monkeypatch.setattr(pipeline, "enable_sequential_cpu_offload", lambda device: self.steps.append("sequential"))
 
-        def crowded(texts: Any, seeds: Any) -> Any:
+        def crowded(shots: Any) -> Any:
             if generator._offload != enough:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            return call(texts, seeds)
+            return call(shots)
 
         monkeypatch.setattr(generator, "_call", crowded)
 
@@ -496,12 +515,12 @@ class TestMemory:
         caplog: pytest.LogCaptureFixture,
         enough: str,
     ) -> None:
-        clip = generator.film(["a red ball"], [1])[0]
+        clip = generator.film([Shot("a red ball", None, 1)])[0]
         crowded = Crowded(generator, monkeypatch, enough)
-        assert equal(clip, generator.film(["a red ball"], [1])[0])
+        assert equal(clip, generator.film([Shot("a red ball", None, 1)])[0])
         assert crowded.steps == ["model", "sequential"][: len(crowded.steps)] and crowded.steps[-1] == enough
         assert f"going on with offload: {enough}" in caplog.text
-        generator.film(["a red ball"], [2])
+        generator.film([Shot("a red ball", None, 2)])
         assert crowded.steps[-1] == enough  # and stays there
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU")
         assert generator.circumstances() == {"device": "GPU", "dtype": "float32", "offload": enough}
@@ -513,26 +532,26 @@ class TestMemory:
         with pytest.raises(
             InputError, match=r"GPU memory ran out while it filmed, with offload: sequential.*"
         ) as caught:
-            generator.film(["a red ball"], [1])
+            generator.film([Shot("a red ball", None, 1)])
         for way in ("batch_size below 2", "vae_tiling: true", "What is filmed is kept"):
             assert way in str(caught.value)
 
     def test_memory_that_a_library_of_the_gpu_lacks_is_named_too(
         self, generator: DiffusersGenerator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def call(texts: Any, seeds: Any) -> Any:
+        def call(shots: Any) -> Any:
             raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
 
         monkeypatch.setattr(generator, "_call", call)
         with pytest.raises(InputError, match="memory ran out while it filmed"):
-            generator.film(["a red ball"], [1])
+            generator.film([Shot("a red ball", None, 1)])
 
     def test_frames_that_are_not_numbers_are_refused(
         self, generator: DiffusersGenerator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(generator, "_call", lambda texts, seeds: np.full((2, 9, 32, 32, 3), np.nan))
+        monkeypatch.setattr(generator, "_call", lambda shots: np.full((2, 9, 32, 32, 3), np.nan))
         with pytest.raises(InputError, match=r"not numbers in float32; .*vae: float32}. Text: 'a red ball'"):
-            generator.film(["a red ball"], [1])
+            generator.film([Shot("a red ball", None, 1)])
 
 
 def test_a_tokenizer_is_read_as_its_file_says_and_such_videos_have_keys_of_their_own(tmp_path: Path) -> None:
@@ -555,7 +574,7 @@ def test_a_tokenizer_is_read_as_its_file_says_and_such_videos_have_keys_of_their
         made[name] = DiffusersGenerator(config, tmp_path / name / "model")
     assert "tokenizers" not in made["plain"].identity()
     assert made["lower"].identity()["tokenizers"] == ["tokenizer"]
-    (loud,), (quiet,) = (made["lower"].film([text], [1]) for text in ("A RED BALL", "a red ball"))
+    (loud,), (quiet,) = (made["lower"].film([Shot(text, None, 1)]) for text in ("A RED BALL", "a red ball"))
     assert np.array_equal(loud.frames, quiet.frames)
-    (loud,) = made["plain"].film(["A RED BALL"], [1])
+    (loud,) = made["plain"].film([Shot("A RED BALL", None, 1)])
     assert not np.array_equal(loud.frames, quiet.frames)

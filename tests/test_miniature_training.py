@@ -11,6 +11,7 @@ from promptavideo.generators.diffusers import DiffusersConfig, DiffusersGenerato
 from promptavideo.miniature import training
 from promptavideo.miniature.training import Plan, export, fill_cache, train, train_transformer, train_vae
 from promptavideo.models import MiniatureModel, check_model, fetch
+from promptavideo.shots import Shot
 
 # Five clips in parts of four take two files.
 PLAN = Plan(
@@ -184,5 +185,5 @@ def test_the_export_is_half_precision_and_films(unbroken: Path, encoder: Path, t
     )
     generator = DiffusersGenerator(config, tmp_path / "mini")
     assert generator._pipeline.scheduler.config.rescale_betas_zero_snr
-    (clip,) = generator.film(["a red ball"], [1])
+    (clip,) = generator.film([Shot("a red ball", None, 1)])
     assert clip.frames.shape == (8, 32, 32, 3)

@@ -18,8 +18,8 @@ FINE_TOTAL = 3 + 3 + 1.1 * 3 + 1.3 * 3 + 3 + 0.8 * 6 + 9 / 3  # 24.0, by the aut
 def scores(*items: tuple[str, int, str, dict[str, float]]) -> pd.DataFrame:
     """SCORES of (prompt_id, candidate, text, changes to FINE)."""
     table = pd.DataFrame(
-        [(name, f"prompt of {name}", number, text, 0, 7, f"k{name}{number}") for name, number, text, _ in items],
-        columns=["prompt_id", "prompt", "candidate", "refined", "replicate", "seed", "key"],
+        [(name, f"prompt of {name}", number, text, None, 0, 7, f"k{name}{number}") for name, number, text, _ in items],
+        columns=["prompt_id", "prompt", "candidate", "refined", "negative", "replicate", "seed", "key"],
     )
     for dimension in DIMENSIONS:
         table[dimension] = [float((FINE | changed)[dimension]) for *_, changed in items]

@@ -11,9 +11,10 @@ from promptavideo.operators.base import Key, Operator, TextLimits
 from promptavideo.refiners import LlmRefinerConfig, OriginalConfig, load_refiner
 from promptavideo.refiners.base import Refiner, Tally
 from promptavideo.refiners.llm import LlmRefiner
-from promptavideo.refiners.table import candidate_table, evaluation_table
+from promptavideo.refiners.table import evaluation_table
 from promptavideo.schemas import PROMPTS, write_table
 from promptavideo.seeds import video_seed
+from promptavideo.shots import prompts_table
 
 ROOT = Path(__file__).parent.parent
 PROMPT_SET = pd.DataFrame({"prompt_id": ["p2", "p1"], "prompt": ["a $dollar {box}", "a red ball"]}, dtype="str")
@@ -61,7 +62,8 @@ def test_a_refiner_that_loses_a_prompt_is_an_error() -> None:
 
 
 def test_candidates_are_numbered_and_share_their_prompts_seed(tmp_path: Path) -> None:
-    table = candidate_table(PROMPT_SET, {"p1": ["one", "two"], "p2": ["three"]}, run_seed=7)
+    prompts = dict(zip(PROMPT_SET["prompt_id"], PROMPT_SET["prompt"], strict=True))
+    table = prompts_table(prompts, {"p2": ["three"], "p1": ["one", "two"]}, run_seed=7)
     write_table(table, tmp_path / "prompts.parquet", PROMPTS)
     rows = list(table[["prompt_id", "prompt", "candidate", "refined"]].itertuples(index=False, name=None))
     assert rows == [

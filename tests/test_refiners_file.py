@@ -1,5 +1,6 @@
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,15 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from promptavideo import schemas
 from promptavideo.config import check
 from promptavideo.errors import InputError
 from promptavideo.prompts import PromptSet, load_prompt_set, prompt_id
 from promptavideo.refiners import FileRefinerConfig, load_refiner
 from promptavideo.refiners.file import FileRefiner
+from promptavideo.refiners.table import evaluation_table
+from promptavideo.schemas import read_table, write_table
+from promptavideo.shots import Refined, shots_of
 
 ROOT = Path(__file__).parents[1]
 PROMPTS = ["a red ball", "A $dollar {box}", "naïve 東京 <b>, with a comma"]
@@ -37,6 +42,39 @@ def refiner(folder: Path, file: str, **settings: Any) -> FileRefiner:
     return FileRefiner(FileRefinerConfig(kind="file", file=file, **settings), "pae", folder)
 
 
+def texts_of(refined: Sequence[Refined]) -> list[str]:
+    assert all(one.negative is None for one in refined)
+    return [one.text for one in refined]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_column_of_negative_prompts_is_read_and_an_empty_one_leaves_the_generators_own(
+    tmp_path: Path, suffix: str
+) -> None:
+    negatives = ["blurry,\nlow  quality", None, " "]
+    file = write(tmp_path, suffix, {"prompt": PROMPTS, "refined": REFINED, "against": negatives})
+    found = refiner(tmp_path, file, negative="against").refine(IDS, PROMPTS)
+    assert [one.negative for one in found] == ["blurry, low quality", None, None]
+    assert texts_of(refiner(tmp_path, file).refine(IDS, PROMPTS)) == [one.text for one in found]
+    with pytest.raises(InputError, match=r"refiners\.pae\.negative: .*no column 'not'"):
+        refiner(tmp_path, file, negative="not")
+    prompt_set = pd.DataFrame({"prompt_id": IDS, "prompt": PROMPTS})
+    table = evaluation_table(prompt_set, refiner(tmp_path, file, negative="against"), 2, run_seed=7)
+    write_table(table, tmp_path / "prompts.parquet", schemas.PROMPTS)
+    again = shots_of(read_table(tmp_path / "prompts.parquet", schemas.PROMPTS))
+    assert [shot.negative for shot in again if shot.text == found[0].text] == ["blurry, low quality"] * 2
+    assert [shot.negative for shot in again if shot.text != found[0].text] == [None] * 4
+
+
+def test_rows_of_one_text_whose_negative_prompts_differ_are_several(tmp_path: Path) -> None:
+    rows = {"prompt": PROMPTS[:1] * 2, "refined": REFINED[:1] * 2, "negative": ["blurry", "dark"]}
+    file = write(tmp_path, "csv", rows)
+    with pytest.raises(InputError, match="have several texts"):
+        refiner(tmp_path, file, negative="negative").refine(IDS[:1], PROMPTS[:1])
+    (first,) = refiner(tmp_path, file, negative="negative", repeated="first").refine(IDS[:1], PROMPTS[:1])
+    assert first.negative == "blurry"
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize(("key", "keys"), [("prompt_id", IDS), ("prompt", [" A red  BALL", *PROMPTS[1:]])])
 def test_every_format_and_key_gives_each_prompt_its_text(
@@ -45,14 +83,14 @@ def test_every_format_and_key_gives_each_prompt_its_text(
     rows = {"n": [1, 2, 3, 4], key: [*keys, "p0"], "refined": [*REFINED, "nobody asked"]}
     texts = refiner(tmp_path, write(tmp_path, suffix, rows), key=key)
     expected = ["A vivid red ball rolls.", "A box; $(rm -rf ~)", "“Tokyo”, at night in rain"]
-    assert texts.refine(IDS, PROMPTS) == expected
-    assert texts.refine(IDS[::-1], PROMPTS[::-1]) == expected[::-1]
-    assert texts.refine(IDS[1:2], PROMPTS[1:2]) == expected[1:2]
+    assert texts_of(texts.refine(IDS, PROMPTS)) == expected
+    assert texts_of(texts.refine(IDS[::-1], PROMPTS[::-1])) == expected[::-1]
+    assert texts_of(texts.refine(IDS[1:2], PROMPTS[1:2])) == expected[1:2]
 
 
 def test_a_file_of_byte_order_mark_and_another_column_is_read(tmp_path: Path) -> None:
     (tmp_path / "vpo.csv").write_bytes(b'\xef\xbb\xbfprompt,text\r\na red ball,"One, two"\r\n')
-    assert refiner(tmp_path, "vpo.csv", column="text").refine(IDS[:1], PROMPTS[:1]) == ["One, two"]
+    assert texts_of(refiner(tmp_path, "vpo.csv", column="text").refine(IDS[:1], PROMPTS[:1])) == ["One, two"]
 
 
 def test_all_prompts_without_one_text_are_named_in_one_message(tmp_path: Path) -> None:
@@ -87,7 +125,7 @@ def test_line_i_of_one_file_is_the_text_of_line_i_of_another(tmp_path: Path) -> 
     prompts = "\n".join(["an owl", PROMPTS[1], "", f"{PROMPTS[0].upper()}.", PROMPTS[2]])
     texts = "\n".join(["nobody asked", "A box.", "", 'A ball, "red" \x85 and round', "Tokyo, at night"])
     file = benchmark(tmp_path, prompts, texts)
-    assert refiner(tmp_path, file, prompts="all.txt").refine(IDS, PROMPTS) == [
+    assert texts_of(refiner(tmp_path, file, prompts="all.txt").refine(IDS, PROMPTS)) == [
         'A ball, "red" and round', "A box.", "Tokyo, at night",
     ]  # fmt: skip
     (tmp_path / "short.txt").write_text("one\ntwo\n")
@@ -102,7 +140,7 @@ def test_a_prompt_that_a_benchmark_repeats_has_one_text(tmp_path: Path, caplog: 
     asked = (list(map(prompt_id, prompts[:2])), prompts[:2])
     same = benchmark(tmp_path, "\n".join(prompts), "A valley.\nThe Bund.\nA valley.\nThe  Bund.")
     with caplog.at_level(logging.INFO):
-        assert refiner(tmp_path, same, prompts="all.txt").refine(*asked) == ["A valley.", "The Bund."]
+        assert texts_of(refiner(tmp_path, same, prompts="all.txt").refine(*asked)) == ["A valley.", "The Bund."]
     assert "longer.txt: 2 prompts stand there more than once; the first text of each is used" in caplog.text
     differ = benchmark(tmp_path, "\n".join(prompts), "A valley.\nThe Bund.\nA castle.\nThe Bund.")
     with pytest.raises(
@@ -110,7 +148,7 @@ def test_a_prompt_that_a_benchmark_repeats_has_one_text(tmp_path: Path, caplog: 
     ):
         refiner(tmp_path, differ, prompts="all.txt").refine(*asked)
     first = refiner(tmp_path, differ, prompts="all.txt", repeated="first")
-    assert first.refine(*asked) == ["A valley.", "The Bund."]
+    assert texts_of(first.refine(*asked)) == ["A valley.", "The Bund."]
 
 
 def test_values_that_are_no_text_count_as_none(tmp_path: Path) -> None:
@@ -127,7 +165,7 @@ def test_texts_are_cleaned_and_bounded(tmp_path: Path, caplog: pytest.LogCapture
     texts = ["a\x00b \x1b[31mred\u202e\nball", long, "x" * 100_000]
     file = write(tmp_path, "parquet", {"prompt": PROMPTS, "refined": texts})
     with caplog.at_level(logging.WARNING):
-        refined = refiner(tmp_path, file, max_words=8).refine(IDS, PROMPTS)
+        refined = texts_of(refiner(tmp_path, file, max_words=8).refine(IDS, PROMPTS))
     assert refined == ["a b [31mred ball", "One two three. One two three.", "x" * 160]
     assert "2 texts are longer than 8 words and were cut" in caplog.text
 
@@ -173,6 +211,7 @@ def test_the_section_refuses_what_it_cannot_mean() -> None:
         {"file": "a.csv", "prompts": "b.txt"},
         {"file": "a.txt", "prompts": "b.csv"},
         {"file": "a.txt", "prompts": "b.txt", "column": "text"},
+        {"file": "a.txt", "prompts": "b.txt", "negative": "text"},
         {"file": "a.txt", "prompts": "b.txt", "key": "prompt_id"},
         {"file": "a.csv", "repeated": "last"},
         {"file": "a.pkl"},
@@ -187,7 +226,7 @@ def test_the_entry_loads_as_a_refiner(tmp_path: Path, monkeypatch: pytest.Monkey
     file = write(tmp_path, "csv", {"prompt": PROMPTS, "refined": REFINED})
     monkeypatch.chdir(tmp_path)
     texts = load_refiner(FileRefinerConfig(kind="file", file=file), seed=1, name="pae")
-    assert texts.refine(IDS[:1], PROMPTS[:1]) == REFINED[:1]
+    assert texts_of(texts.refine(IDS[:1], PROMPTS[:1])) == REFINED[:1]
 
 
 def test_gaps_are_found_before_anything_runs(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def make_scores(values: dict[tuple[str, int], dict[str, float]]) -> pd.DataFrame
     rows = []
     for (prompt_id, replicate), raw in values.items():
         row = {"prompt_id": prompt_id, "prompt": f"prompt {prompt_id}", "candidate": 0, "refined": "text"}
-        row |= {"replicate": replicate, "seed": 7, "key": f"{prompt_id}-{replicate}"}
+        row |= {"negative": None, "replicate": replicate, "seed": 7, "key": f"{prompt_id}-{replicate}"}
         row |= {d: float(raw[d]) for d in DIMENSIONS}
         row |= {f"{d}_5": raw[d] * TO_FIVE[d] for d in DIMENSIONS}
         rows.append(row)

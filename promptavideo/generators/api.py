@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -15,6 +15,7 @@ from promptavideo.generators.base import Generator, Lost, Made, RefusedError
 from promptavideo.generators.orders import Orders, VideoBudget
 from promptavideo.hosted import Endpoint, FilteredError, NoAnswerError, Retries, check_endpoint, is_filtered, read_key
 from promptavideo.settings import Section
+from promptavideo.shots import Shot
 from promptavideo.store import VideoFile
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,9 @@ class OpenAIVideoConfig(Section):
     """Of videos that do not come as H.264."""
     seconds_per_video: float = Field(gt=0)
     """Expected time of one video with `batch_size` at a time; plans shards and estimates, never results."""
+
+    negative_prompt: ClassVar[str | None] = None
+    takes_negative: ClassVar[bool] = False
 
     @property
     def models(self) -> list[str]:
@@ -119,9 +123,9 @@ class OpenAIVideoGenerator(Generator):
         """Nothing: what the model runs on and with is its owner's."""
         return {}
 
-    def film(self, texts: Sequence[str], seeds: Sequence[int]) -> Iterator[Made]:
-        """Film up to `batch_size` texts; see `Generator.film`. What was ordered before is fetched."""
-        keys = [self.key(text, seed) for text, seed in zip(texts, seeds, strict=True)]
+    def film(self, shots: Sequence[Shot]) -> Iterator[Made]:
+        """Film up to `batch_size` shots; see `Generator.film`. What was ordered before is fetched."""
+        texts, keys = [shot.text for shot in shots], [self.key(shot) for shot in shots]
         orders: list[str | Lost] = []
         stopped: Lost | None = None
         for text, key in zip(texts, keys, strict=True):

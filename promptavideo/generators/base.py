@@ -1,4 +1,4 @@
-"""What a generator is: something that films texts, each with its own seed."""
+"""What a generator is: something that films shots."""
 
 import hashlib
 import json
@@ -9,6 +9,7 @@ from typing import Any
 
 from promptavideo.errors import InputError, PromptAVideoError
 from promptavideo.hardware import environment
+from promptavideo.shots import Shot
 from promptavideo.store import VideoFile
 from promptavideo.video import Clip
 
@@ -25,7 +26,7 @@ class Lost:
 
 
 Made = Clip | VideoFile | Lost
-"""What a generator gives for one text."""
+"""What a generator gives for one shot."""
 
 
 class Generator(ABC):
@@ -38,15 +39,20 @@ class Generator(ABC):
     pixel_format: str = "yuv420p"
     """How its clips are written (see `video.write_video`)."""
 
+    negative_prompt: str | None = None
+    """What it films away from where a shot does not say; None: nothing."""
+    takes_negative: bool = False
+    """Whether it can film away from what a shot itself says."""
+
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """Everything but text and seed that decides a video's pixels: model revision, settings, encoding."""
+        """Everything but the shot that decides a video's pixels: model revision, settings, encoding."""
 
     @abstractmethod
-    def film(self, texts: Sequence[str], seeds: Sequence[int]) -> Iterable[Made]:
-        """Film at most `batch_size` texts and give what was made of each, in order, as soon as it is there.
+    def film(self, shots: Sequence[Shot]) -> Iterable[Made]:
+        """Film at most `batch_size` shots and give what was made of each, in order, as soon as it is there.
 
-        A video may depend on its own text and seed only. Floating-point sums depend on the shape of a batch, so an
+        A video may depend on its own shot only. Floating-point sums depend on the shape of a batch, so an
         implementation that computes several together pads every call to `batch_size`: one shape, one result, however
         the work was split.
         """
@@ -59,7 +65,16 @@ class Generator(ABC):
         """Interpreter and libraries that film; asked after each video."""
         return environment()
 
-    def key(self, text: str, seed: int) -> str:
-        """The name of a video in the store: 32 hexadecimal digits of a hash over identity, text and seed."""
-        parts = json.dumps([self.identity(), text, seed], sort_keys=True, ensure_ascii=False)
+    def negative(self, shot: Shot) -> str | None:
+        """A shot's negative prompt if it is not the generator's own."""
+        return None if shot.negative == self.negative_prompt else shot.negative
+
+    def key(self, shot: Shot) -> str:
+        """The name of a video in the store: 32 hexadecimal digits of a hash over identity and shot.
+
+        A negative prompt counts only where it is not the generator's own, which is part of the identity.
+        """
+        own = self.negative(shot)
+        said = [shot.text, shot.seed] if own is None else [shot.text, own, shot.seed]
+        parts = json.dumps([self.identity(), *said], sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(parts.encode()).hexdigest()[:32]

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -24,6 +24,7 @@ from promptavideo.generators.base import Generator, Lost, Made
 from promptavideo.hardware import accelerator
 from promptavideo.models import check_model
 from promptavideo.settings import Section
+from promptavideo.shots import Shot
 from promptavideo.store import VideoFile
 from promptavideo.video import read_video
 
@@ -76,6 +77,9 @@ class CommandConfig(Section):
     prompts: Literal["jsonl", "lines"] = "jsonl"
     """`jsonl`: the file has a line {"text", "seed", "output"} for each video, and the command names each video as its
     `output` says. `lines`: one text and one video a call, with the seed `{seed}`."""
+    takes_negative: bool = False
+    """Whether the command films away from the `negative` that a line of the file has where a text has a negative prompt
+    of its own (prompts: jsonl)."""
     output: str = "sample_0000.mp4"
     """Name that the command gives to its video (prompts: lines)."""
     environment: dict[str, str] = Field(default_factory=dict)
@@ -101,6 +105,8 @@ class CommandConfig(Section):
     seconds_per_video: float = Field(gt=0)
     """Expected time of one video on one worker; plans shards and estimates, never results."""
 
+    negative_prompt: ClassVar[str | None] = None
+
     @property
     def models(self) -> list[str]:
         """Names in the model registry."""
@@ -125,6 +131,10 @@ class CommandConfig(Section):
         if self.prompts == "lines" and ("seed" not in found or self.batch_size > 1):
             raise ValueError(
                 "prompts: lines films one video a call with its own seed: put {seed} into command, set batch_size: 1"
+            )
+        if self.prompts == "lines" and self.takes_negative:
+            raise ValueError(
+                "prompts: lines hands over no negative prompt; set takes_negative: false, or prompts: jsonl"
             )
         if self.prompts == "jsonl" and "seed" in found:
             raise ValueError("prompts: jsonl gives each video its own seed in the file; take {seed} out of command")
@@ -153,7 +163,7 @@ class CommandGenerator(Generator):
             InputError: There is no such program or checkout, or another version is checked out.
         """
         self.config, self._entry = config, entry
-        self.batch_size, self.crf = config.batch_size, config.crf
+        self.batch_size, self.crf, self.takes_negative = config.batch_size, config.crf, config.takes_negative
         check_command(config, entry)
         self._work = work.resolve()
         self._model = model.resolve() if model else None
@@ -203,18 +213,19 @@ class CommandGenerator(Generator):
             log.warning("%s.command: its interpreter does not report its packages (%s)", self._entry, error)
             return {}
 
-    def film(self, texts: Sequence[str], seeds: Sequence[int]) -> Iterator[Made]:
-        """Film up to `batch_size` texts by one call; see `Generator.film`.
+    def film(self, shots: Sequence[Shot]) -> Iterator[Made]:
+        """Film up to `batch_size` shots by one call; see `Generator.film`.
 
         Videos that an interrupted call left behind whole are taken, and the command is called for the rest.
         """
-        keys = [self.key(text, seed) for text, seed in zip(texts, seeds, strict=True)]
+        keys = [self.key(shot) for shot in shots]
         folder = self._work / hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
         output = folder / "videos"
         output.mkdir(parents=True, exist_ok=True)
         jobs = [
-            {"text": text, "seed": seed, "output": f"{key}.mp4"}
-            for key, text, seed in zip(keys, texts, seeds, strict=True)
+            {"text": shot.text, "seed": shot.seed, "output": f"{key}.mp4"}
+            | ({} if shot.negative is None else {"negative": shot.negative})
+            for key, shot in zip(keys, shots, strict=True)
         ]
         # The command inherits the lock, so that one which outlived its job is not joined by a second one.
         with hold(folder / "lock") as lock:

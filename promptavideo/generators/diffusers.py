@@ -4,6 +4,7 @@ import gc
 import importlib.util
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from promptavideo.generators.base import Generator
 from promptavideo.generators.diffusers_config import ADDED, PLANNING, DiffusersConfig
 from promptavideo.hardware import processor
 from promptavideo.models import check_model
+from promptavideo.shots import Shot
 from promptavideo.tokenization import deviation, load_tokenizer
 from promptavideo.video import Clip
 
@@ -52,6 +54,7 @@ class DiffusersGenerator(Generator):
         from diffusers.utils.logging import disable_progress_bar
 
         self.crf, self.pixel_format = config.crf, config.pixel_format
+        self.negative_prompt, self.takes_negative = config.negative_prompt, config.takes_negative
         self._folder, self._model = folder, check_model(folder).digest
         self._loras = [(lora, check_model(lora).digest) for lora in loras]
         self._device = choose_device(config.device, f"device of the generator of {folder.name}")
@@ -85,8 +88,8 @@ class DiffusersGenerator(Generator):
             return {"device": processor(), "dtype": self.config.dtype}
         return {"device": torch.cuda.get_device_name(), "dtype": self.config.dtype, "offload": self._offload}
 
-    def film(self, texts: Sequence[str], seeds: Sequence[int]) -> list[Clip]:
-        """Film up to `batch_size` texts; see `Generator.film`.
+    def film(self, shots: Sequence[Shot]) -> list[Clip]:
+        """Film up to `batch_size` shots; see `Generator.film`.
 
         When GPU memory runs out, weights are offloaded one step further and the call is repeated. Fewer videos a call
         are left to the user to choose, since they are other videos: sums depend on the shape of a batch.
@@ -96,10 +99,10 @@ class DiffusersGenerator(Generator):
                 suffice with everything offloaded.
         """
         frames: list[Any] = []
-        while not self._fits(lambda: frames.append(self._call(texts, seeds))):
+        while not self._fits(lambda: frames.append(self._call(shots))):
             self._give_way("while it filmed")
-        numbers = np.asarray(frames[0][: len(texts)])
-        if lost := [text for text, clip in zip(texts, numbers, strict=True) if not np.isfinite(clip).all()]:
+        numbers = np.asarray(frames[0][: len(shots)])
+        if lost := [shot.text for shot, clip in zip(shots, numbers, strict=True) if not np.isfinite(clip).all()]:
             raise InputError(
                 f"{self.config.pipeline} gave frames that are not numbers in {self.config.dtype}; try bfloat16, or "
                 f"component_dtypes: {{vae: float32}}. Text: {lost[0]!r:.200}"
@@ -117,19 +120,18 @@ class DiffusersGenerator(Generator):
                     f"{self.config.sampling[name]}; set it to what the pipeline can film"
                 )
 
-    def _call(self, texts: Sequence[str], seeds: Sequence[int]) -> Any:
+    def _call(self, shots: Sequence[Shot]) -> Any:
         import torch
 
-        spare = self.batch_size - len(texts)
-        generators = [torch.Generator("cpu").manual_seed(seed) for seed in (*seeds, *[0] * spare)]
+        full = [*shots, *[replace(shots[-1], seed=0)] * (self.batch_size - len(shots))]
         # A call that was broken off leaves behind what cache hooks remember of it.
         self._pipeline.maybe_free_model_hooks()
         try:
             with torch.inference_mode():
                 return self._pipeline(
-                    prompt=[*texts, *[texts[-1]] * spare],
-                    negative_prompt=[self.config.negative_prompt] * self.batch_size,
-                    generator=generators,
+                    prompt=[shot.text for shot in full],
+                    negative_prompt=[self.negative_prompt if shot.negative is None else shot.negative for shot in full],
+                    generator=[torch.Generator("cpu").manual_seed(shot.seed) for shot in full],
                     output_type="np",
                     **self.config.sampling,
                 ).frames

@@ -15,6 +15,7 @@ from promptavideo.generators.source import (
     arguments,
     check_names,
     check_settings,
+    defaults,
     fields,
     required,
     returned,
@@ -149,6 +150,16 @@ class DiffusersConfig(Section):
     def models(self) -> list[str]:
         """Names in the model registry."""
         return [self.model, *(lora.model for lora in self.loras)]
+
+    @property
+    def takes_negative(self) -> bool:
+        """Whether its call's guidance has negative prompts take part: `true_cfg_scale` of a pipeline that has it, else
+        `guidance_scale`, is over 1. Where diffusers' source is not there, or the call has neither, it counts as so."""
+        source = Source.installed()
+        default = defaults(source.find(self.pipeline, "pipeline"), "__call__") if source else {}
+        name = "true_cfg_scale" if "true_cfg_scale" in default else "guidance_scale"
+        scale = self.sampling.get(name, default.get(name))
+        return not isinstance(scale, int | float) or scale > 1
 
     def decides(self) -> dict[str, Any]:
         """What decides which videos come out, the model by its name."""

@@ -58,6 +58,17 @@ def required(found: ast.ClassDef, function: str) -> list[str]:
     return [*positional[:given], *(argument.arg for argument, default in keyword if default is None)]
 
 
+def defaults(found: ast.ClassDef, function: str) -> dict[str, object]:
+    """The arguments of a class's own function whose default is a number, a text, true, false or none, with it."""
+    node = _function(found, function)
+    if node is None:
+        return {}
+    positional = zip(reversed(node.args.args), reversed(node.args.defaults), strict=False)
+    keyword = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    given = ((argument.arg, default) for argument, default in (*positional, *keyword))
+    return {name: default.value for name, default in given if isinstance(default, ast.Constant)}
+
+
 def returned(found: ast.ClassDef, function: str) -> set[str]:
     """The names of what a class's own function gives, `frames` of `return WanPipelineOutput(frames=video)`."""
     node = _function(found, function)

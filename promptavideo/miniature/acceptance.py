@@ -22,10 +22,11 @@ from promptavideo.miniature.world import (
 )
 from promptavideo.schemas import DIMENSIONS, TO_FIVE
 from promptavideo.seeds import derive
+from promptavideo.shots import Shot
 from promptavideo.video import Clip
 
-Film = Callable[[list[str], list[int]], list[Clip]]
-"""Films texts with their video seeds: one clip a text, in order."""
+Film = Callable[[list[Shot]], list[Clip]]
+"""Films shots: one clip each, in order."""
 
 WORDINGS = ("short", "good", "bad")
 LEAST_SHARE = {"colour": 0.95, "background": 0.85, "motion": 0.70, "shape": 0.60, "good beats short": 0.85}
@@ -119,7 +120,7 @@ def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3) -> Report:
     """Film fresh prompts in three wordings with the same video seeds, and check the acceptance criteria.
 
     Args:
-        film: The generator under test; called once a wording, with `prompts * seeds` texts.
+        film: The generator under test; called once a wording, with `prompts * seeds` shots.
         seed: Draws the prompts and the video seeds.
         prompts: Number of prompts.
         seeds: Videos a prompt and wording, at least 2 (their spread is the seed noise).
@@ -132,8 +133,10 @@ def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3) -> Report:
         raise InputError(f"acceptance needs prompts >= 1 and seeds >= 2, not {prompts} and {seeds}")
     drawn = draw_wordings(seed, prompts)
     jobs = [(asked, derive("acceptance", seed, i, k)) for i, asked in enumerate(drawn) for k in range(seeds)]
-    clips = {wording: _film(film, [getattr(asked, wording) for asked, _ in jobs], [s for _, s in jobs])
-             for wording in WORDINGS}  # fmt: skip
+    clips = {
+        wording: _film(film, [Shot(getattr(asked, wording), None, video_seed) for asked, video_seed in jobs])
+        for wording in WORDINGS
+    }
     detected = _detected([asked for asked, _ in jobs], clips)
     originals = [asked.short for asked, _ in jobs]
     scores = {wording: pd.DataFrame(PixelJudge().score(clips[wording], originals)) for wording in WORDINGS}
@@ -160,10 +163,10 @@ def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3) -> Report:
     )
 
 
-def _film(film: Film, texts: list[str], seeds: list[int]) -> list[Clip]:
-    clips = film(texts, seeds)
-    if len(clips) != len(texts):
-        raise InputError(f"the generator gave {len(clips)} clips for {len(texts)} texts")
+def _film(film: Film, shots: list[Shot]) -> list[Clip]:
+    clips = film(shots)
+    if len(clips) != len(shots):
+        raise InputError(f"the generator gave {len(clips)} clips for {len(shots)} texts")
     return clips
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from promptavideo.answers import bound, no_prompt, without_thoughts
 from promptavideo.errors import InputError
+from promptavideo.shots import Refined
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +75,11 @@ class Refiner(ABC):
     """Rewrites prompts, one text for each."""
 
     @abstractmethod
-    def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:
-        """A refined text for each prompt, in order; it depends on the prompt and its id alone."""
+    def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> Sequence[str | Refined]:
+        """A refined text for each prompt, in order, as `Refined` if it has a negative prompt of its own.
+
+        It depends on the prompt and its id alone.
+        """
 
     def circumstances(self) -> dict[str, Any]:
         """What is recorded beside the texts that the settings do not say."""

@@ -14,6 +14,7 @@ from promptavideo.prompts import CHARACTERS_A_WORD, Repeated
 from promptavideo.refiners.base import Refiner
 from promptavideo.rows import read_rows, read_text
 from promptavideo.settings import Section
+from promptavideo.shots import Refined
 from promptavideo.text import text_key
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ class FileRefinerConfig(Section):
     """Column that tells which prompt a row is of: its text (see `text.text_key`) or its id."""
     column: str = Field("refined", min_length=1)
     """Column that holds the refined text."""
+    negative: str | None = Field(None, min_length=1)
+    """Column that holds a negative prompt of each text's own; an empty one, and null: the generator's counts."""
     repeated: Repeated = "refuse"
     """What becomes of a prompt with several texts: an error, or its first counts. Equal texts are one text."""
     max_words: int = Field(200, ge=1)
@@ -44,7 +47,7 @@ class FileRefinerConfig(Section):
             raise ValueError(
                 "a .txt file as `file` and one as `prompts`, line by line, go together; a table needs none"
             )
-        for name in ("key", "column"):
+        for name in ("key", "column", "negative"):
             if self.prompts is not None and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"`{name}` names a column, which text files do not have; leave it out")
         return self
@@ -70,34 +73,33 @@ class FileRefiner(Refiner):
             InputError: A file cannot be read, a column is missing, or two text files have other numbers of lines.
         """
         self._config, self._key, self._path = config, f"refiners.{name}", root / config.file
-        self._rows: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        self._rows: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
         read = _read_lines if config.prompts else _read_table
-        for number, (key, text) in enumerate(read(self._key, config, root), 1):
+        for number, (key, text, negative) in enumerate(read(self._key, config, root), 1):
             identity = text_key(key) if config.key == "prompt" else key.strip()
-            self._rows[identity].append((number, text))
+            self._rows[identity].append((number, text, negative))
 
-    def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:
-        """Each prompt's text, as one clean line of bounded length.
+    def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[Refined]:
+        """Each prompt's text, and its negative prompt if it has one, as one clean line of bounded length.
 
         Raises:
             InputError: A prompt has no row, several texts, or one without text; one message names all such prompts.
         """
-        missing, repeated, empty, texts = list[str](), list[str](), list[str](), list[str]()
+        missing, repeated, empty, texts = list[str](), list[str](), list[str](), list[Refined]()
         place, once, long = "line" if self._config.prompts else "row", 0, 0
         for identity, prompt in zip(prompt_ids, prompts, strict=True):
             rows = self._rows.get(text_key(prompt) if self._config.key == "prompt" else identity, [])
             shown = f"{identity} {prompt[:40]!r}"
-            text = self._clean(rows[0][1]) if rows else ""
-            differ = len({self._clean(row[1]) for row in rows}) > 1
+            found = [Refined(self._clean(text), self._clean(negative) or None) for _, text, negative in rows]
             if not rows:
                 missing.append(shown)
-            elif differ and self._config.repeated == "refuse":
-                repeated.append(f"{shown} in {place}s {' and '.join(str(number) for number, _ in rows[:5])}")
-            elif not text:
+            elif len(set(found)) > 1 and self._config.repeated == "refuse":
+                repeated.append(f"{shown} in {place}s {' and '.join(str(row[0]) for row in rows[:5])}")
+            elif not found[0].text:
                 empty.append(f"{shown} in {place} {rows[0][0]}")
             once += len(rows) > 1
-            long += bool(rows) and self._long(rows[0][1])
-            texts.append(text)
+            long += bool(rows) and (self._long(rows[0][1]) or self._long(rows[0][2]))
+            texts += found[:1]
         several = "have several texts (`repeated: first` takes the first of each)"
         faults = [
             f"{len(found)} of {len(prompts)} prompts {what}: {'; '.join(found[:NAMED])}"
@@ -121,14 +123,15 @@ class FileRefiner(Refiner):
         return len(text) > CHARACTERS_A_WORD * limit or len(text.split()) > limit
 
 
-def _read_table(key: str, config: FileRefinerConfig, root: Path) -> Iterator[tuple[str, str]]:
-    """The key and the text of each row; a value that is missing or no text is empty."""
-    for _, values in read_rows(key, root / config.file, {"key": config.key, "column": config.column}):
-        identity, text = (value if isinstance(value, str) else "" for value in values)
-        yield identity, text
+def _read_table(key: str, config: FileRefinerConfig, root: Path) -> Iterator[tuple[str, str, str]]:
+    """The key, the text and the negative prompt of each row; a value that is missing or no text is empty."""
+    columns = {"key": config.key, "column": config.column} | ({"negative": config.negative} if config.negative else {})
+    for _, values in read_rows(key, root / config.file, columns):
+        identity, text, negative, *_ = (value if isinstance(value, str) else "" for value in (*values, None))
+        yield identity, text, negative
 
 
-def _read_lines(key: str, config: FileRefinerConfig, root: Path) -> Iterator[tuple[str, str]]:
+def _read_lines(key: str, config: FileRefinerConfig, root: Path) -> Iterator[tuple[str, str, str]]:
     """Each line of the prompts' file and the line of the same number of the texts' file."""
     lines = []
     for name, file in (("prompts", str(config.prompts)), ("file", config.file)):
@@ -140,4 +143,5 @@ def _read_lines(key: str, config: FileRefinerConfig, root: Path) -> Iterator[tup
             f"{key}.prompts: {config.prompts} has {len(prompts)} lines and {config.file} {len(texts)}, so they do not "
             "belong together line by line; give the two files of one publication, unchanged"
         )
-    yield from zip(prompts, texts, strict=True)
+    for prompt, text in zip(prompts, texts, strict=True):
+        yield prompt, text, ""
