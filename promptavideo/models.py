@@ -454,6 +454,8 @@ def _convert_state_dict(name: str, source: str, file: Path, target: Path) -> Non
 
 
 def _fetch_miniature(name: str, entry: MiniatureModel, target: Path, models: Mapping[str, Path], root: Path) -> _Origin:
+    from promptavideo.miniature.assembly import assemble
+
     weights = root / entry.weights
     for part in ("vae/config.json", "transformer/config.json", "scheduler/scheduler_config.json"):
         if not (weights / part).is_file():
@@ -464,33 +466,5 @@ def _fetch_miniature(name: str, entry: MiniatureModel, target: Path, models: Map
         raise InputError(f"models.{name}.text_encoder: no model {entry.text_encoder!r} was fetched (fetched: {known})")
     encoder = models[entry.text_encoder]
     check_model(encoder)
-    _assemble_miniature(weights, encoder, target)
+    assemble(weights, encoder, target)
     return _Origin(source_of(entry), None)
-
-
-def _assemble_miniature(weights: Path, encoder: Path, target: Path) -> None:
-    """Save a LattePipeline of the miniature's parts, in float32 whatever the shipped precision."""
-    import torch
-    from diffusers import AutoencoderKL, DDIMScheduler, LattePipeline, LatteTransformer3DModel
-    from transformers import AutoTokenizer
-
-    from promptavideo.miniature.training import load_text_encoder
-
-    safe: dict[str, Any] = {"use_safetensors": True, "torch_dtype": torch.float32}
-    pipeline: Any = LattePipeline(
-        scheduler=DDIMScheduler.from_pretrained(weights / "scheduler"),
-        vae=AutoencoderKL.from_pretrained(weights / "vae", **safe),
-        text_encoder=load_text_encoder(encoder),
-        tokenizer=AutoTokenizer.from_pretrained(encoder),
-        transformer=LatteTransformer3DModel.from_pretrained(weights / "transformer", **safe),
-    )
-    pipeline.save_pretrained(target)
-    drop_paths(target)
-
-
-def drop_paths(folder: Path) -> None:
-    """Remove the path that each config was loaded from, so that no file depends on where it was made."""
-    for path in [*folder.rglob("*config.json"), *folder.rglob("model_index.json")]:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        kept = {key: value for key, value in config.items() if key not in ("_name_or_path", "name_or_path")}
-        path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -122,7 +122,8 @@ def test_a_trajectory_ends_where_the_guided_sampler_does(filmed: Path, teacher: 
     from diffusers import AutoencoderKL, LattePipeline, LatteTransformer3DModel
     from transformers import AutoTokenizer
 
-    from promptavideo.miniature.training import encode_texts, load_text_encoder
+    from promptavideo.miniature.assembly import load_text_encoder
+    from promptavideo.miniature.training import encode_texts
 
     tokenizer, text_encoder = AutoTokenizer.from_pretrained(encoder), load_text_encoder(encoder)
     model: Any = LatteTransformer3DModel.from_pretrained(teacher / "transformer", dtype=torch.float32).eval()

@@ -23,6 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from promptavideo.dtypes import autocast
 from promptavideo.files import atomic_path
 from promptavideo.judges.detector import detect
+from promptavideo.miniature.assembly import drop_paths, load_text_encoder
 from promptavideo.miniature.training import (
     LATENT_CHANNELS,
     LATENT_SIZE,
@@ -30,13 +31,11 @@ from promptavideo.miniature.training import (
     build_scheduler,
     encode_texts,
     fit,
-    load_text_encoder,
     padded,
     seeded,
     velocity,
 )
 from promptavideo.miniature.world import FRAMES, SHAPES, caption, random_scene
-from promptavideo.models import drop_paths
 from promptavideo.tokenization import load_tokenizer
 
 log = logging.getLogger(__name__)

@@ -20,17 +20,15 @@ from diffusers import AutoencoderKL, DDIMScheduler, LatteTransformer3DModel
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import BertModel
 
 from promptavideo.dtypes import autocast
 from promptavideo.files import atomic_path
+from promptavideo.miniature.assembly import drop_paths, load_text_encoder
 from promptavideo.miniature.world import ANYWHERE, FRAMES, SIZE, caption, random_scene, render
-from promptavideo.models import drop_paths
 from promptavideo.tokenization import load_tokenizer
 
 log = logging.getLogger(__name__)
 
-TEXT_LAYERS = 2  # of MiniLM's six: the later ones blend a sentence's words and drown the direction of motion
 TEXT_TOKENS = 120  # LattePipeline pads every text to it
 LATENT_CHANNELS, LATENT_SIZE = 8, 8  # a clip's latents are [8, 8, 8, 8]: channels, frames, height, width
 
@@ -211,14 +209,6 @@ def _scaling_factor(vae: Any, plan: Plan) -> float:
     pixels = _pixels([render(random_scene(rng), rng, ANYWHERE) for _ in range(64)])
     latents = vae.encode(pixels.to(vae.device)).latent_dist.mean
     return 1 / float(latents.std())
-
-
-def load_text_encoder(folder: Path) -> Any:
-    """The first layers of the text encoder in `folder`, in float32 and frozen."""
-    encoder = BertModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
-    del encoder.encoder.layer[TEXT_LAYERS:]
-    encoder.config.num_hidden_layers = len(encoder.encoder.layer)
-    return encoder.eval().requires_grad_(False)
 
 
 @torch.no_grad()
