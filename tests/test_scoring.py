@@ -114,7 +114,7 @@ def test_a_score_that_is_not_finite_is_tried_once_more(filmed: Filmed) -> None:
 def test_a_score_that_stays_not_finite_is_an_error_and_is_not_cached(filmed: Filmed) -> None:
     rows, manifest, store = filmed
     judge = Critic(nans=math.inf)
-    with pytest.raises(ScoreError, match=r"\.mp4: MPS is not a finite number, scored twice by Judge"):
+    with pytest.raises(ScoreError, match=r"\.mp4: MPS is not a finite number, scored twice by Critic"):
         score_shard(rows, [manifest], {"judge": judge}, store, "score")
     assert len(judge.prompts) == 2
     assert not list(store.folder.glob("scores/*/*"))
@@ -123,7 +123,7 @@ def test_a_score_that_stays_not_finite_is_an_error_and_is_not_cached(filmed: Fil
 def test_a_dimension_that_a_reward_leaves_out_is_an_error(filmed: Filmed) -> None:
     rows, manifest, store = filmed
 
-    class Lazy(Judge):
+    class Lazy(Critic):
         def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
             return [{"VQ": 1.0} for _ in clips]
 
@@ -166,7 +166,7 @@ def test_a_damaged_cached_reward_is_named_and_scored_again(
     assert re.search(r"holds no rewards of prompt pa .*; scoring .*\.mp4 again", caplog.text)
 
 
-class Batched(Judge):
+class Batched(Critic):
     """Judges several clips a call, from their first frames, and remembers what it was given."""
 
     def __init__(self, batch_size: int, frames: int = 2, **fields: Any) -> None:
