@@ -127,6 +127,8 @@ class _Shoot:
                 continue
             said = generator.circumstances()
             said |= {"made_with": self._store.keep(generator.environment() | said)}
+            said |= {"text": shot.text, "negative": generator.negative(shot), "seed": shot.seed}
+            said |= {"identity": generator.identity()}  # with which the key can be computed again
             try:
                 stored[key] = self._store.put(key, made, generator.crf, generator.pixel_format, said)
             except BlackError as error:

@@ -125,7 +125,7 @@ class Store:
         return self.folder / "videos" / key[:2] / f"{key}.mp4"
 
     def circumstances(self, key: str) -> Path:
-        """Where it is recorded how the video of a key was filmed."""
+        """Where it is recorded what the video of a key shows and how it was filmed."""
         return self.video(key).with_suffix(".json")
 
     def scores(self, key: str) -> Path:
@@ -183,7 +183,7 @@ class Store:
             made: What the generator gave.
             crf: x264 quality of what is encoded.
             pixel_format: Of what is encoded.
-            circumstances: What the key does not say (`device`, ...); recorded beside the video.
+            circumstances: What it shows and what filmed it (`device`, ...); recorded beside the video.
 
         Raises:
             BlackError: The video is wholly black.

@@ -1,5 +1,6 @@
 """Shots: the tables that list them, the keys of their videos, and who films away from what they say."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,23 @@ def test_a_negative_prompt_makes_another_video_and_the_generators_own_none(tmp_p
     first, same, other = read_manifest(tmp_path / "1.jsonl")
     assert first.sha256 == same.sha256 != other.sha256
     assert [shot.negative for shot in painter.filmed] == [None, "dark"]
+
+
+def test_the_record_beside_a_video_says_what_it_shows_and_gives_its_key_again(tmp_path: Path) -> None:
+    store, painter = Store(tmp_path, "painter"), Avoiding()
+    rows = prompts_table({"a": ["one \u00fc", Refined("one", "dark"), Refined("two", "blurry")]})
+    film_shard(rows, painter, store, tmp_path / "0.jsonl", "film")
+    entries = read_manifest(tmp_path / "0.jsonl")
+    for entry, text, negative in zip(entries, rows["refined"], (None, "dark", None), strict=True):
+        found = json.loads(store.circumstances(entry.key).read_text())
+        assert (found["text"], found["negative"], found["seed"]) == (text, negative, rows["seed"][0])
+        assert (found["identity"], found["device"]) == (painter.identity(), "easel")
+        assert painter.key(Shot(found["text"], found["negative"], found["seed"])) == entry.key
+        assert store.made_with(entry)["device"] == "easel" and "text" not in store.made_with(entry)
+        old = {name: found[name] for name in ("device", "made_with")}  # as earlier versions wrote it
+        store.circumstances(entry.key).write_text(json.dumps(old))
+        again = store.find(entry.key)
+        assert again is not None and (again.device, again.made_with) == (entry.device, entry.made_with)
 
 
 def test_who_takes_no_negative_prompts_is_named_before_the_first_video(tmp_path: Path) -> None:
