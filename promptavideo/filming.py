@@ -21,6 +21,25 @@ def film_shard(
 ) -> None:
     """Film every video of `rows` that the store does not hold, then write the manifest.
 
+    >>> import numpy, pathlib, tempfile
+    >>> from promptavideo.filming import film_shard
+    >>> from promptavideo.generators.base import Generator
+    >>> from promptavideo.shots import prompts_table
+    >>> from promptavideo.store import Store, read_manifest
+    >>> from promptavideo.video import Clip
+    >>> class Noise(Generator):
+    ...     batch_size = 1
+    ...     def identity(self):
+    ...         return {"noise": 1}
+    ...     def film(self, shots):
+    ...         for shot in shots:
+    ...             yield Clip(numpy.random.default_rng(shot.seed).integers(0, 256, (8, 32, 32, 3), "uint8"), fps=8)
+    >>> rows = prompts_table({"some-id": "a cat"}, {"some-id": ["a cat", "a red cat"]}, run_seed=1)
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> film_shard(rows, Noise(), Store(folder / "store", "noise"), folder / "0000.jsonl", "example")
+    >>> [(entry.prompt_id, entry.candidate, entry.frames) for entry in read_manifest(folder / "0000.jsonl")]
+    [('some-id', 0, 8), ('some-id', 1, 8)]
+
     Args:
         rows: Rows of a `schemas.PROMPTS` table.
         generator: Films their shots.

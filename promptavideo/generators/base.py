@@ -30,7 +30,25 @@ Made = Clip | VideoFile | Lost
 
 
 class Generator(ABC):
-    """A text-to-video model with its sampling settings."""
+    """A text-to-video model with its sampling settings.
+
+    >>> import numpy
+    >>> from promptavideo.generators.base import Generator
+    >>> from promptavideo.shots import Shot
+    >>> from promptavideo.video import Clip
+    >>> class Noise(Generator):
+    ...     batch_size = 1
+    ...     def identity(self):
+    ...         return {"noise": 1}
+    ...     def film(self, shots):
+    ...         for shot in shots:
+    ...             yield Clip(numpy.random.default_rng(shot.seed).integers(0, 256, (8, 32, 32, 3), "uint8"), fps=8)
+    >>> shot = Shot("a cat on a wall", negative=None, seed=1)
+    >>> [clip.frames.shape for clip in Noise().film([shot])]
+    [(8, 32, 32, 3)]
+    >>> Noise().key(shot)
+    '8f7bae0aad8ec42ee56952b714b56756'
+    """
 
     batch_size: int
     """Videos filmed by one call of the model. If pixels depend on it, it is part of the identity: see `film`."""

@@ -72,7 +72,15 @@ class Tally:
 
 
 class Refiner(ABC):
-    """Rewrites prompts, one text for each."""
+    """Rewrites prompts, one text for each.
+
+    >>> from promptavideo.refiners.base import Refiner
+    >>> class AtNight(Refiner):
+    ...     def refine(self, prompt_ids, prompts):
+    ...         return [f"{prompt}, at night" for prompt in prompts]
+    >>> AtNight().refine(["some-id"], ["a cat on a wall"])
+    ['a cat on a wall, at night']
+    """
 
     @abstractmethod
     def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> Sequence[str | Refined]:
