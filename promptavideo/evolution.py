@@ -7,8 +7,8 @@ import pandas as pd
 from pydantic import Field
 
 from promptavideo.errors import InputError
-from promptavideo.operators.asking import Question, ask_variants
-from promptavideo.operators.base import Operator, Scored, TextLimits, render_instruction
+from promptavideo.operators.asking import ask_variants
+from promptavideo.operators.base import Operator, Request, Scored, TextLimits, render_instruction
 from promptavideo.schemas import DIMENSIONS
 from promptavideo.settings import Section
 from promptavideo.shots import prompts_table
@@ -136,16 +136,19 @@ def next_round(
     _check_candidates(candidates, prompt_set, first, number)
     prompts = dict(sorted(zip(prompt_set["prompt_id"], prompt_set["prompt"], strict=True)))
     filmed = {str(prompt_id): group for prompt_id, group in candidates.groupby("prompt_id")}
-    questions = [
-        Question(
-            render_instruction(template, prompt, _history(filmed[prompt_id], config.parents), config.variants),
+    histories = {prompt_id: _history(filmed[prompt_id], config.parents) for prompt_id in prompts}
+    requests = [
+        Request(
+            render_instruction(template, prompt, histories[prompt_id], config.variants),
             (generator, run_seed, prompt_id, number),
             prompt,
+            histories[prompt_id],
+            config.variants,
             filmed[prompt_id]["refined"].tolist(),
         )
         for prompt_id, prompt in prompts.items()
     ]
-    answers = ask_variants(operator, questions, config.variants, config.limits, config.attempts)
+    answers = ask_variants(operator, requests, config.limits, config.attempts)
     report = []
     for prompt_id, found in zip(prompts, answers, strict=True):
         if found.dropped or found.asked > 1 or len(found.variants) < config.variants:

@@ -33,9 +33,9 @@ from promptavideo.operators import (
     load_operator,
     pace,
 )
-from promptavideo.operators.asking import Question, ask_variants
+from promptavideo.operators.asking import ask_variants
 from promptavideo.operators.base import Answer as Said
-from promptavideo.operators.base import Key, Operator, TextLimits, parse_variants
+from promptavideo.operators.base import Key, Operator, Request, TextLimits, parse_variants
 from promptavideo.operators.chat import ChatConfig, ChatOperator
 from promptavideo.operators.ledger import Budget, Ledger, Prices, Spent
 from promptavideo.plan import Plan
@@ -94,8 +94,8 @@ def operator(server: ChatServer, store: Path, **changed: Any) -> ChatOperator:
     return ChatOperator(config(server, **changed), NAME, store)
 
 
-def requests(count: int) -> list[tuple[str, Key]]:
-    return [(f"question {number}", ("g", 1, f"p{number}", 1)) for number in range(count)]
+def requests(count: int) -> list[Request]:
+    return [Request(f"question {number}", ("g", 1, f"p{number}", 1)) for number in range(count)]
 
 
 def echo(asked: Asked) -> Answer:
@@ -133,7 +133,7 @@ def shown(error: BaseException | None) -> str:
 def test_a_request_holds_the_settings_and_the_key_and_nothing_else(serve: Any, tmp_path: Path) -> None:
     server = serve(echo)
     plain = operator(server, tmp_path)
-    assert plain.answer("question", ("g", 1)) == "answer to question"
+    assert plain.answer(Request("question", ("g", 1))) == "answer to question"
     full = operator(
         server,
         tmp_path,
@@ -143,7 +143,7 @@ def test_a_request_holds_the_settings_and_the_key_and_nothing_else(serve: Any, t
         max_tokens_field="max_completion_tokens",
         extra_body={"thinking": {"type": "disabled"}},
     )
-    full.answer("question", ("g", 1))
+    full.answer(Request("question", ("g", 1)))
     first, second = server.asked
     message = [{"role": "user", "content": "question"}]
     assert first.path == "/v1/chat/completions"
@@ -163,7 +163,7 @@ def test_a_request_holds_the_settings_and_the_key_and_nothing_else(serve: Any, t
 def test_seeds_follow_from_the_key_alone(serve: Any, tmp_path: Path) -> None:
     server = serve(echo)
     for store, keys in (("a", [("g", 1), ("g", 2)]), ("b", [("g", 2)])):
-        operator(server, tmp_path / store, send_seed=True).answer_all([("same", key) for key in keys])
+        operator(server, tmp_path / store, send_seed=True).answer_all([Request("same", key) for key in keys])
     seeds = [asked.body["seed"] for asked in server.asked]
     assert len(set(seeds)) == 2 and seeds[2] in seeds[:2]
 
@@ -181,7 +181,7 @@ def test_answers_come_in_order_however_long_each_takes(serve: Any, tmp_path: Pat
 
 def test_an_endpoint_without_a_key_gets_none(serve: Any, tmp_path: Path) -> None:
     server = serve(echo)
-    assert operator(server, tmp_path, key_variable=None).answer("question 0", ("g",)) == answers(1)[0]
+    assert operator(server, tmp_path, key_variable=None).answer(Request("question 0", ("g",))) == answers(1)[0]
     assert KEY not in str(server.asked[0].headers)
 
 
@@ -234,7 +234,7 @@ def test_what_decides_an_answer_asks_anew(serve: Any, tmp_path: Path, changed: d
     server = serve(echo)
     plain, other = operator(server, tmp_path), operator(server, tmp_path, **changed)
     for asking in (plain, other, plain, other):
-        asking.answer("question", ("g", 1))
+        asking.answer(Request("question", ("g", 1)))
     assert len(server.asked) == 2
     assert config(server).decides() != config(server, **changed).decides()
 
@@ -243,8 +243,8 @@ def test_another_key_or_instruction_asks_anew(serve: Any, tmp_path: Path) -> Non
     server = serve(echo)
     asking = operator(server, tmp_path)
     for instruction, key in (("a", ("g", 1)), ("a", ("g", "1")), ("a", ("g", 1, "attempt", 1)), ("b", ("g", 1))):
-        asking.answer(instruction, key)
-        asking.answer(instruction, key)
+        asking.answer(Request(instruction, key))
+        asking.answer(Request(instruction, key))
     assert server.messages == ["a", "a", "a", "b"]
 
 
@@ -254,10 +254,10 @@ def test_a_damaged_answer_is_asked_again(
 ) -> None:
     server = serve(echo)
     asking = operator(server, tmp_path)
-    asking.answer("question 0", ("g",))
+    asking.answer(Request("question 0", ("g",)))
     (path,) = kept(tmp_path)
     path.write_bytes(damage)
-    assert asking.answer("question 0", ("g",)) == answers(1)[0]
+    assert asking.answer(Request("question 0", ("g",))) == answers(1)[0]
     assert len(server.asked) == 2
     assert f"{path}: is no kept answer" in caplog.text
     assert json.loads(path.read_bytes())["text"] == answers(1)[0]
@@ -270,16 +270,33 @@ def test_when_two_jobs_ask_the_same_the_first_answer_counts(serve: Any, tmp_path
 
         # The slower job looked before the faster one had its answer.
         def meanwhile(asked: Asked) -> Answer:
-            late._answers.put(late._digest("question", ("g",)), Said("early"), {})
+            late._answers.put(late._digest(Request("question", ("g",))), Said("early"), {})
             return says("late")
 
         second.answer = meanwhile
-        assert late.answer("question", ("g",)) == "early"
-    assert first.answer("question 0", ("g",)) == answers(1)[0]
+        assert late.answer(Request("question", ("g",))) == "early"
+    assert first.answer(Request("question 0", ("g",))) == answers(1)[0]
+
+
+def test_kept_answers_stay_under_their_names(tmp_path: Path) -> None:
+    settings = {
+        "base_url": "https://x.test/v1",
+        "model": "m",
+        "key_variable": None,
+        "max_tokens": 9,
+        "query": {"v": "1"},
+    }
+    chat = ChatConfig.model_validate({"kind": "chat", "temperature": 0.5, "send_seed": True, **settings})
+    digest = "e60afc0c268e2196e93503d8c48795c9"
+    path = tmp_path / "chat/answers" / digest[:2] / f"{digest}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"text": "of an earlier run"}')
+    request = Request("question", ("g", 1, "p0", 2), "a prompt", variants=3)
+    assert ChatOperator(chat, NAME, tmp_path).answer(request) == "of an earlier run"
 
 
 def test_a_kept_answer_tells_where_it_comes_from(serve: Any, tmp_path: Path) -> None:
-    operator(serve(echo), tmp_path).answer("question 0", ("g", 1, "p0", 2))
+    operator(serve(echo), tmp_path).answer(Request("question 0", ("g", 1, "p0", 2)))
     (path,) = kept(tmp_path)
     assert json.loads(path.read_text()) == {
         "text": "answer to question 0",
@@ -352,7 +369,7 @@ def test_too_many_requests_wait_as_long_as_the_endpoint_asks(
     serve: Any, tmp_path: Path, headers: dict[str, str], wait_s: float
 ) -> None:
     server = serve(lambda asked: fails(429, headers=headers) if asked.attempt == 0 else echo(asked))
-    assert operator(server, tmp_path).answer("question 0", ("g",)) == answers(1)[0]
+    assert operator(server, tmp_path).answer(Request("question 0", ("g",))) == answers(1)[0]
     first, second = server.asked
     assert wait_s <= second.time - first.time < wait_s + 5
     assert [line["money"] for line in ledger(tmp_path)] == [0] * 4
@@ -364,7 +381,7 @@ def test_retry_after_may_be_a_date(serve: Any, tmp_path: Path) -> None:
         return fails(429, headers={"retry-after": date}) if asked.attempt == 0 else echo(asked)
 
     server = serve(script)
-    operator(server, tmp_path).answer("question 0", ("g",))
+    operator(server, tmp_path).answer(Request("question 0", ("g",)))
     assert server.asked[1].time - server.asked[0].time > 0.4
 
 
@@ -415,7 +432,7 @@ def test_an_endpoint_that_asks_for_too_long_a_wait_stops_the_run(serve: Any, tmp
 )
 def test_what_may_pass_is_tried_again(serve: Any, tmp_path: Path, bad: Answer) -> None:
     server = serve(lambda asked: bad if asked.attempt < 2 else echo(asked))
-    assert operator(server, tmp_path).answer("question 0", ("g",)) == answers(1)[0]
+    assert operator(server, tmp_path).answer(Request("question 0", ("g",))) == answers(1)[0]
     assert len(server.asked) == 3
     assert len(kept(tmp_path)) == 1
 
@@ -425,7 +442,7 @@ def test_waits_double_up_to_their_bound(serve: Any, tmp_path: Path, monkeypatch:
     server = serve(lambda asked: fails(500))
     retries = {"attempts": 5, "first_wait_s": 0.05, "longest_wait_s": 0.2}
     with pytest.raises(OperatorError):
-        operator(server, tmp_path, retries=retries).answer("question", ("g",))
+        operator(server, tmp_path, retries=retries).answer(Request("question", ("g",)))
     times = [asked.time for asked in server.asked]
     for (earlier, later), wanted in zip(itertools.pairwise(times), (0.05, 0.1, 0.2, 0.2), strict=True):
         assert wanted <= later - earlier < wanted + 5
@@ -462,19 +479,19 @@ def test_nobody_listening_costs_nothing(tmp_path: Path) -> None:
     with ChatServer(echo) as server:
         gone = operator(server, tmp_path)
     with pytest.raises(OperatorError, match=r"no connection \(ConnectError"):
-        gone.answer("question", ("g",))
+        gone.answer(Request("question", ("g",)))
     assert Ledger(tmp_path / "chat/ledger.jsonl").spent(f"operators.{NAME}").tokens == 0
 
 
 @pytest.mark.parametrize("slow", [says("late", delay_s=4.0), says("drop by drop", drip_s=0.05)])
 def test_a_slow_answer_times_out_and_counts_as_spent(serve: Any, tmp_path: Path, slow: Answer) -> None:
     server = serve(lambda asked: slow if asked.attempt == 0 else echo(asked))
-    assert operator(server, tmp_path, timeout_s=1.0).answer("question 0", ("g",)) == answers(1)[0]
+    assert operator(server, tmp_path, timeout_s=1.0).answer(Request("question 0", ("g",))) == answers(1)[0]
     spent = Ledger(tmp_path / "chat/ledger.jsonl").spent(f"operators.{NAME}")
     assert spent.requests == 2
     assert spent.completion_tokens == 50 + 20  # the time-out may be charged in full
     with pytest.raises(OperatorError, match=r"no answer within 0\.1 s"):
-        operator(serve(lambda asked: slow), tmp_path, timeout_s=0.1).answer("question 1", ("g",))
+        operator(serve(lambda asked: slow), tmp_path, timeout_s=0.1).answer(Request("question 1", ("g",)))
 
 
 # --- failures that do not pass ---
@@ -596,14 +613,14 @@ def test_after_an_error_what_is_under_way_is_kept(serve: Any, tmp_path: Path) ->
 )
 def test_a_key_that_the_endpoint_repeats_is_blacked_out(serve: Any, tmp_path: Path, bad: Answer) -> None:
     with pytest.raises((InputError, OperatorError)) as error:
-        operator(serve(lambda asked: bad), tmp_path).answer("question", ("g",))
+        operator(serve(lambda asked: bad), tmp_path).answer(Request("question", ("g",)))
     assert "***" in str(error.value)
     assert KEY not in shown(error.value)
 
 
 def test_a_key_that_the_answer_repeats_is_blacked_out(serve: Any, tmp_path: Path) -> None:
     server = serve(lambda asked: says(f"your key is {KEY}"))
-    assert operator(server, tmp_path).answer("question", ("g",)) == "your key is ***"
+    assert operator(server, tmp_path).answer(Request("question", ("g",))) == "your key is ***"
     assert json.loads(kept(tmp_path)[0].read_text())["text"] == "your key is ***"
 
 
@@ -659,7 +676,7 @@ def test_the_key_that_stands_for_none_is_accepted(serve: Any, tmp_path: Path, mo
     monkeypatch.setenv(VARIABLE, "EMPTY")
     server = serve(lambda asked: says("an EMPTY room"))
     check_operator(config(server), NAME)
-    assert operator(server, tmp_path).answer("question", ("g",)) == "an EMPTY room"
+    assert operator(server, tmp_path).answer(Request("question", ("g",))) == "an EMPTY room"
     assert server.asked[0].headers["authorization"] == "Bearer EMPTY"
 
 
@@ -702,7 +719,7 @@ def test_an_answer_that_is_whole_the_second_time_is_kept(serve: Any, tmp_path: P
 @pytest.mark.parametrize("finish", ["stop", "STOP", "end_turn", "eos"])
 def test_what_endpoints_call_a_whole_answer(serve: Any, tmp_path: Path, finish: str) -> None:
     server = serve(lambda asked: says("whole", finish=finish))
-    assert operator(server, tmp_path).answer("question", ("g",)) == "whole"
+    assert operator(server, tmp_path).answer(Request("question", ("g",))) == "whole"
 
 
 def streamed(asked: Asked) -> Answer:
@@ -721,7 +738,7 @@ def streamed(asked: Asked) -> Answer:
 
 def test_servers_that_only_stream_are_heard_to_the_end(serve: Any, tmp_path: Path) -> None:
     server = serve(streamed)
-    assert operator(server, tmp_path, stream=True).answer("question", ("g",)) == "A red ball."
+    assert operator(server, tmp_path, stream=True).answer(Request("question", ("g",))) == "A red ball."
     assert len(server.asked) == 2  # the first answer was not said to be whole
     assert json.loads(kept(tmp_path)[0].read_text())["model"] == "served-model"
 
@@ -736,7 +753,7 @@ def test_azures_dialect_needs_no_secret_in_a_file(
     with pytest.raises(InputError, match="the environment variable AZURE_KEY is not set"):
         check_operator(config(server, **dialect), NAME)
     monkeypatch.setenv("AZURE_KEY", secret)
-    assert operator(server, tmp_path, **dialect).answer("question", ("g",)) == "your key is ***"
+    assert operator(server, tmp_path, **dialect).answer(Request("question", ("g",))) == "your key is ***"
     assert server.asked[0].path.endswith("/chat/completions?api-version=2024-10-21")
     assert server.asked[0].headers["api-key"] == secret
     assert secret not in caplog.text and secret not in kept(tmp_path)[0].read_text()
@@ -747,7 +764,7 @@ def test_azures_dialect_needs_no_secret_in_a_file(
 def test_an_answer_may_come_in_parts(serve: Any, tmp_path: Path) -> None:
     parts = [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "A red "}, {"text": "ball."}, "x"]
     server = serve(lambda asked: says(parts))
-    assert operator(server, tmp_path).answer("question", ("g",)) == "A red ball."
+    assert operator(server, tmp_path).answer(Request("question", ("g",))) == "A red ball."
 
 
 @pytest.mark.parametrize(
@@ -767,7 +784,7 @@ def test_hostile_answers_go_through_the_parser(
 ) -> None:
     server = serve(lambda asked: says(text))
     for _ in range(2):
-        found = operator(server, tmp_path).answer("question", ("g",))
+        found = operator(server, tmp_path).answer(Request("question", ("g",)))
         assert found.encode()
         assert parse_variants(found, 3, LIMITS).variants == variants
     assert len(server.asked) == 1
@@ -782,9 +799,9 @@ class Scripted(Operator):
     def __init__(self, texts: dict[Key, list[str]]) -> None:
         self.texts, self.asked = texts, list[Key]()
 
-    def answer(self, instruction: str, key: Key) -> str:
-        self.asked.append(key)
-        return "".join(f"<PROMPT>{text}</PROMPT>" for text in self.texts.get(key, []))
+    def answer(self, request: Request) -> str:
+        self.asked.append(request.key)
+        return "".join(f"<PROMPT>{text}</PROMPT>" for text in self.texts.get(request.key, []))
 
 
 def test_too_few_variants_are_asked_for_again_with_a_new_key() -> None:
@@ -797,8 +814,8 @@ def test_too_few_variants_are_asked_for_again_with_a_new_key() -> None:
             ("c", "attempt", 2): ["1"],
         }
     )
-    questions = [Question("x", (name,), "original", ["filmed"]) for name in "abc"]
-    a, b, c = ask_variants(scripted, questions, 3, LIMITS, attempts=3)
+    asked = [Request("x", (name,), "original", variants=3, filmed=["filmed"]) for name in "abc"]
+    a, b, c = ask_variants(scripted, asked, LIMITS, attempts=3)
     assert scripted.asked == [
         ("a",), ("b",), ("c",), ("b", "attempt", 1), ("c", "attempt", 1), ("c", "attempt", 2)
     ]  # fmt: skip
@@ -875,7 +892,7 @@ def test_the_ledger_counts_tokens_and_money(serve: Any, tmp_path: Path, caplog: 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": "many", "completion_tokens": -1}, [1]])
 def test_an_endpoint_that_does_not_count_is_estimated(serve: Any, tmp_path: Path, usage: object) -> None:
-    operator(serve(lambda asked: says("x" * 300, usage=usage)), tmp_path).answer("q" * 300, ("g",))
+    operator(serve(lambda asked: says("x" * 300, usage=usage)), tmp_path).answer(Request("q" * 300, ("g",)))
     spent = Ledger(tmp_path / "chat/ledger.jsonl").spent(f"operators.{NAME}")
     assert (spent.prompt_tokens, spent.completion_tokens) == (116, 100)
 
@@ -899,7 +916,7 @@ def test_a_used_up_budget_stops_and_keeps_everything(
     assert len(server.asked) == len(kept(tmp_path)) == 4
     # Other stages and restarts share the ledger; nothing is asked while there is nothing left.
     with pytest.raises(InputError, match="0 of 1 requests were answered"):
-        operator(server, tmp_path, budget=budget, **limited).answer("other", ("refine", 1, "p0"))
+        operator(server, tmp_path, budget=budget, **limited).answer(Request("other", ("refine", 1, "p0")))
     assert len(server.asked) == 4
     raised = operator(server, tmp_path, budget={name: value * 10 for name, value in budget.items()}, **limited)
     assert raised.answer_all(requests(9)) == whole(9)

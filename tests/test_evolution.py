@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.evolution import EvolutionConfig, first_round, next_round, select_pairs
 from promptavideo.miniature.world import QUALITY_WORDS
-from promptavideo.operators.base import EVOLUTION_PLACEHOLDERS, Key, Operator, read_template
+from promptavideo.operators.base import EVOLUTION_PLACEHOLDERS, Key, Operator, Request, read_template
 from promptavideo.operators.recombine import RecombineConfig, RecombineOperator
 from promptavideo.schemas import DIMENSIONS, PAIRS, PROMPTS, SCORES, TO_FIVE
 from promptavideo.seeds import derive
@@ -59,9 +59,9 @@ class Scripted(Operator):
         self.texts = texts
         self.asked: dict[Key, str] = {}
 
-    def answer(self, instruction: str, key: Key) -> str:
-        self.asked[key] = instruction
-        texts = self.texts(key) if callable(self.texts) else self.texts
+    def answer(self, request: Request) -> str:
+        self.asked[request.key] = request.instruction
+        texts = self.texts(request.key) if callable(self.texts) else self.texts
         return "".join(f"<PROMPT>{text}</PROMPT>" for text in texts)
 
 

@@ -16,6 +16,7 @@ from promptavideo.operators.base import (
     Answer,
     Key,
     Operator,
+    Request,
     Scored,
     TextLimits,
     parse_variants,
@@ -262,10 +263,13 @@ def test_limits_are_checked() -> None:
 
 def test_answer_all_keeps_the_order() -> None:
     class Echo(Operator):
-        def answer(self, instruction: str, key: Key) -> str:
-            return f"{instruction} {key}"
+        def answer(self, request: Request) -> str:
+            return f"{request.instruction} {request.key}"
 
-    assert Echo().answer_all([("x", ("g", 1)), ("y", ("g", 2))]) == [Answer("x ('g', 1)"), Answer("y ('g', 2)")]
+    assert Echo().answer_all([Request("x", ("g", 1)), Request("y", ("g", 2))]) == [
+        Answer("x ('g', 1)"),
+        Answer("y ('g', 2)"),
+    ]
 
 
 # --- the offline operator ---
@@ -275,15 +279,38 @@ def operator(**changed: Any) -> RecombineOperator:
     return RecombineOperator(RecombineConfig(kind="recombine", **changed))
 
 
-def evolve(history: list[Scored], variants: int = 3, original: str = ORIGINAL) -> str:
-    template = read_template(TEMPLATES / "evolution.txt", EVOLUTION_PLACEHOLDERS)
-    return render_instruction(template, original, [scored(original), *history], variants)
+def evolve(history: list[Scored], key: Key, variants: int = 3, original: str = ORIGINAL) -> Request:
+    return Request("", key, original, [scored(original), *history], variants)
 
 
-def ask(instruction: str, key: Key, wanted: int = 50, **changed: Any) -> tuple[str, ...]:
-    parsed = parse_variants(operator(**changed).answer(instruction, key), wanted, LIMITS)
+def ask(request: Request, **changed: Any) -> tuple[str, ...]:
+    parsed = parse_variants(operator(**changed).answer(request), 50, LIMITS)
     assert parsed.dropped == ()
     return parsed.variants
+
+
+ROUND_2 = [
+    "Blurry, simple composition, slow motion, steady camera, vivid colors.",
+    "Blurry, fast motion, seen from the front, steady camera, washed-out colors.",
+    "Blurry, fast motion, light that flashes on and off, plain scene, steady camera, vivid colors.",
+]
+ROUND_1 = ["In sharp focus, unstable camera.", "Bright daylight, out of focus.", "Bright lighting, steady lighting."]
+REWRITE = ["Blurry, constant brightness, filmed on a tripod, intense bold color."]
+
+
+def test_answers_are_those_of_earlier_runs() -> None:
+    original = "a red ball drifting left over tiles"
+    history = [
+        scored(original),
+        scored(f"{original}. Blurry, fast motion.", 3.005, VQ=3.455, DD=1.125),
+        scored(f"{original}. Vivid colors, steady camera.", 2.675, FC=4.0),
+    ]
+    for request, texts in (
+        (Request("", ("g", 1, "p1", 2), original, history, 3), ROUND_2),
+        (Request("", ("g", 1, "p1", 1), f" {original}\n", history[:1], 3), ROUND_1),
+        (Request("", ("refine", 1, "p1"), original), REWRITE),
+    ):
+        assert operator().answer(request) == tagged(*(f"{original}. {text}" for text in texts))
 
 
 def test_bank_holds_every_wording_without_order_by_quality() -> None:
@@ -294,19 +321,19 @@ def test_bank_holds_every_wording_without_order_by_quality() -> None:
 
 def test_first_round_adds_phrases_to_the_unchanged_original() -> None:
     for seed in range(30):
-        variants = ask(evolve([]), ("g", "p", seed))
+        variants = ask(evolve([], ("g", "p", seed)))
         assert len(variants) == 3
         sets = [phrases_of(variant) for variant in variants]
         assert all(len(phrases) == 2 and set(phrases) <= GOOD | BAD | set(NEUTRAL_PHRASES) for phrases in sets)
         assert len({phrase for phrases in sets for phrase in phrases}) == 6  # the variants explore different phrases
 
 
-def test_answers_depend_on_the_key_and_the_instruction_alone() -> None:
-    instruction = evolve([scored(f"{ORIGINAL}. Vivid colors.", 3.0)])
-    answer = operator().answer(instruction, ("g", "p1", 2))
-    assert operator().answer(instruction, ("g", "p1", 2)) == answer
-    assert operator().answer(instruction, ("g", "p2", 2)) != answer
-    assert operator().answer(evolve([scored(f"{ORIGINAL}. Faded.", 3.0)]), ("g", "p1", 2)) != answer
+def test_answers_depend_on_the_request_alone() -> None:
+    history = [scored(f"{ORIGINAL}. Vivid colors.", 3.0)]
+    answer = operator().answer(evolve(history, ("g", "p1", 2)))
+    assert operator().answer(evolve(history, ("g", "p1", 2))) == answer
+    assert operator().answer(evolve(history, ("g", "p2", 2))) != answer
+    assert operator().answer(evolve([scored(f"{ORIGINAL}. Faded.", 3.0)], ("g", "p1", 2))) != answer
 
 
 def test_phrases_of_better_prompts_survive_and_those_of_worse_ones_go() -> None:
@@ -318,7 +345,7 @@ def test_phrases_of_better_prompts_survive_and_those_of_worse_ones_go() -> None:
     ]
     counts = dict.fromkeys(("blurry", "fast motion", "steady camera", "gloomy"), 0)
     for seed in range(100):
-        for variant in ask(evolve(history), ("g", "p", seed)):
+        for variant in ask(evolve(history, ("g", "p", seed))):
             for phrase in phrases_of(variant):
                 if phrase in counts:
                     counts[phrase] += 1
@@ -334,7 +361,7 @@ def test_variants_are_new_short_and_free_of_contradictions() -> None:
         for _ in range(3):
             topics = rng.sample(TOPICS, 5)
             history.append(scored(f"{ORIGINAL}. {', '.join(rng.choice(t) for t in topics)}.", rng.uniform(1, 4)))
-        variants = ask(evolve(history), ("g", "p", seed))
+        variants = ask(evolve(history, ("g", "p", seed)))
         assert len({text_key(text) for text in (*variants, *(item.prompt for item in history))}) == 6
         for variant in variants:
             phrases = phrases_of(variant)
@@ -345,9 +372,9 @@ def test_variants_are_new_short_and_free_of_contradictions() -> None:
 def test_limits_of_a_variant_hold() -> None:
     long = "a red ball " + "and " * 60 + "a box"
     for seed in range(10):
-        for variant in ask(evolve([], original=long), ("g", "p", seed)):
+        for variant in ask(evolve([], ("g", "p", seed), original=long)):
             assert len(phrases_of(variant, long)) == 1
-        for variant in ask(evolve([]), ("g", "p", seed), first_phrases=7, max_phrases=3):
+        for variant in ask(evolve([], ("g", "p", seed)), first_phrases=7, max_phrases=3):
             assert len(phrases_of(variant)) == 3
 
 
@@ -356,31 +383,30 @@ def test_subjects_that_the_original_speaks_of_are_left_alone() -> None:
     taken = set(TOPICS[0]) | set(TOPICS[5])
     assert {"blurry", "dim lighting"} <= taken
     for seed in range(40):
-        for variant in ask(evolve([], original=original), ("g", "p", seed), first_phrases=5):
+        for variant in ask(evolve([], ("g", "p", seed), original=original), first_phrases=5):
             assert not taken & set(phrases_of(variant, original))
 
 
 def test_original_with_every_subject_is_returned_as_it_is() -> None:
     original = "a ball, " + ", ".join(topic[0] for topic in TOPICS)
-    answer = operator().answer(evolve([], original=original), ("g",))
+    answer = operator().answer(evolve([], ("g",), original=original))
     assert answer == tagged(original, original, original)
 
 
 @pytest.mark.parametrize("original", ["Is it a ball?", "a ball.", "over tiles, a red ball, moving up", "a ball!"])
 def test_originals_with_punctuation_survive_rounds(original: str) -> None:
-    first = operator().answer(evolve([], original=original), ("g", 1))
+    first = operator().answer(evolve([], ("g", 1), original=original))
     parents = [scored(text, 3.0) for text in parse_variants(first, 3, LIMITS).variants]
-    for text in parse_variants(operator().answer(evolve(parents, original=original), ("g", 2)), 3, LIMITS).variants:
+    for text in parse_variants(operator().answer(evolve(parents, ("g", 2), original=original)), 3, LIMITS).variants:
         assert text.startswith(original.rstrip("."))
         assert text.lower().count("ball") == 1
         assert ".." not in text and "!." not in text and "?." not in text
 
 
 def test_rewrite_without_scores_knows_no_good_phrases() -> None:
-    instruction = render_instruction(read_template(TEMPLATES / "refine.txt", REFINE_PLACEHOLDERS), ORIGINAL)
     good = bad = 0
     for seed in range(300):
-        (variant,) = ask(instruction, ("g", seed))
+        (variant,) = ask(Request("", ("g", seed), ORIGINAL))
         phrases = phrases_of(variant)
         assert len(phrases) == 4
         good += len(GOOD & set(phrases))
@@ -388,29 +414,18 @@ def test_rewrite_without_scores_knows_no_good_phrases() -> None:
     assert 0.46 < good / (good + bad) < 0.54  # the bank holds as many good as bad ones
 
 
-def test_the_number_of_variants_is_read_outside_the_prompts() -> None:
-    original = "exactly 9 red balls"
-    assert len(ask(evolve([], 5, original), ("g",))) == 5
-    assert len(ask(evolve([], 1, original), ("g",))) == 1
-
-
 def test_foreign_clauses_are_recombined_too() -> None:
     history = [scored(f"{ORIGINAL}; gentle fog, odd {{x}}.", 4.0), scored("something else. Faded.", 1.0)]
-    texts = [text for seed in range(20) for text in ask(evolve(history), ("g", seed))]
+    texts = [text for seed in range(20) for text in ask(evolve(history, ("g", seed)))]
     assert sum("gentle fog" in text.lower() for text in texts) > 30
     assert sum("something else" in text.lower() for text in texts) < 10
 
 
 def test_an_original_that_begins_another_word_is_not_cut_off() -> None:
     history = [scored("a red balloon. Odd light.", 4.0), scored("a red ball. Faded.", 1.0)]
-    texts = [text for seed in range(20) for text in ask(evolve(history, original="a red ball"), ("g", seed))]
+    texts = [text for seed in range(20) for text in ask(evolve(history, ("g", seed), original="a red ball"))]
     assert sum("odd light" in text.lower() for text in texts) > 30
     assert not any("oon" in phrases_of(text, "a red ball") for text in texts)
-
-
-def test_instruction_without_any_prompt_is_an_input_error() -> None:
-    with pytest.raises(InputError, match=r"Original prompt: \.\.\."):
-        operator().answer("Scores 1: nonsense\nwrite something", ("g",))
 
 
 def test_unknown_settings_are_refused() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from promptavideo.errors import InputError
 from promptavideo.operators import RecombineConfig
-from promptavideo.operators.base import Key, Operator, TextLimits
+from promptavideo.operators.base import Key, Operator, Request, TextLimits
 from promptavideo.refiners import LlmRefinerConfig, OriginalConfig, load_refiner
 from promptavideo.refiners.base import Refiner, Tally
 from promptavideo.refiners.llm import LlmRefiner
@@ -34,8 +34,8 @@ class Script(Operator):
         self.answers = list(answers)
         self.asked: list[tuple[str, Key]] = []
 
-    def answer(self, instruction: str, key: Key) -> str:
-        self.asked.append((instruction, key))
+    def answer(self, request: Request) -> str:
+        self.asked.append((request.instruction, request.key))
         return self.answers[len(self.asked) - 1]
 
 

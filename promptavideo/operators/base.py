@@ -42,6 +42,31 @@ class OperatorSection(Section):
 
 
 @dataclass(frozen=True)
+class Scored:
+    """An earlier prompt with its seven scores on the 0-5 scale, {dimension: score}."""
+
+    prompt: str
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an operator is asked about one prompt: an instruction, and what `render_instruction` filled it with."""
+
+    instruction: str
+    """The whole instruction, which is all that a language model reads."""
+    key: Key
+    prompt: str = ""
+    """The original prompt; a variant equal to it is of no use."""
+    history: Sequence[Scored] = ()
+    """Earlier prompts, the original first."""
+    variants: int = 1
+    """How many are wanted."""
+    filmed: Collection[str] = ()
+    """Texts filmed for this prompt, to which an equal variant is of no use either."""
+
+
+@dataclass(frozen=True)
 class Answer:
     """What came of a request: a text, or the fault for which there is none."""
 
@@ -52,38 +77,26 @@ class Answer:
 class Operator(ABC):
     """Something that reads an instruction and writes prompts: a language model, or a stand-in for one.
 
-    >>> from promptavideo.operators.base import Operator, TextLimits, parse_variants
+    >>> from promptavideo.operators.base import Operator, Request, TextLimits, parse_variants
     >>> class Adjectives(Operator):
-    ...     def answer(self, instruction, key):
-    ...         return "".join(f"<PROMPT>a {word} {instruction}</PROMPT>" for word in ("red", "small"))
-    >>> said = Adjectives().answer("cat on a wall", ("some-generator", 1, "some-prompt"))
+    ...     def answer(self, request):
+    ...         return "".join(f"<PROMPT>a {word} {request.prompt}</PROMPT>" for word in ("red", "small"))
+    >>> key = ("some-generator", 1, "some-prompt")
+    >>> said = Adjectives().answer(Request("Write two variants of: cat on a wall", key, "cat on a wall", variants=2))
     >>> parse_variants(said, wanted=2, limits=TextLimits()).variants
     ('a red cat on a wall', 'a small cat on a wall')
     """
 
     @abstractmethod
-    def answer(self, instruction: str, key: Key) -> str:
-        """The answer to one instruction, as free text.
+    def answer(self, request: Request) -> str:
+        """The answer to one request, as free text; equal requests get the same, as far as the operator can."""
 
-        Args:
-            instruction: The whole instruction, as `render_instruction` fills it.
-            key: Names the request. The same key and instruction give the same answer, as far as the operator can.
-        """
-
-    def answer_all(self, requests: Sequence[tuple[str, Key]]) -> list[Answer]:
-        """The answers to many (instruction, key) requests, in order; a subclass may ask for several at once.
+    def answer_all(self, requests: Sequence[Request]) -> list[Answer]:
+        """The answers to many requests, in order; a subclass may ask for several at once.
 
         Answers to requests that were asked before an error are not lost, if the operator keeps answers at all.
         """
-        return [Answer(self.answer(instruction, key)) for instruction, key in requests]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """An earlier prompt with its seven scores on the 0-5 scale, {dimension: score}."""
-
-    prompt: str
-    scores: Mapping[str, float]
+        return [Answer(self.answer(request)) for request in requests]
 
 
 @dataclass(frozen=True)

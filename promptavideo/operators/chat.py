@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from promptavideo.errors import InputError, OperatorError, PromptAVideoError
 from promptavideo.hosted import NO_KEY, NoAnswerError, RejectedError, Retries, check_endpoint, read_key
-from promptavideo.operators.base import Answer, Key, Operator, OperatorSection
+from promptavideo.operators.base import Answer, Key, Operator, OperatorSection, Request
 from promptavideo.operators.cache import Answers
 from promptavideo.operators.endpoint import ChatEndpoint, Reply
 from promptavideo.operators.ledger import Budget, Ledger, Prices
@@ -137,12 +137,12 @@ class ChatOperator(Operator):
         self._answers = Answers(store / "chat" / "answers")
         self._ledger = Ledger(store / "chat" / "ledger.jsonl")
 
-    def answer(self, instruction: str, key: Key) -> str:
-        """The answer to one instruction, "" if there is none; see `answer_all`."""
-        return self.answer_all([(instruction, key)])[0].text
+    def answer(self, request: Request) -> str:
+        """The answer to one request, "" if there is none; see `answer_all`."""
+        return self.answer_all([request])[0].text
 
-    def answer_all(self, requests: Sequence[tuple[str, Key]]) -> list[Answer]:
-        """The answers to (instruction, key) requests, in order.
+    def answer_all(self, requests: Sequence[Request]) -> list[Answer]:
+        """The answers to the instructions of requests, in order.
 
         A request that the endpoint refuses, or never answers whole, has none; that is kept too, since it was paid for.
 
@@ -150,14 +150,14 @@ class ChatOperator(Operator):
             InputError: The key, the model or a setting is wrong, or the budget is used up.
             OperatorError: The endpoint answered nothing, or not several requests in a row, however often it was asked.
         """
-        texts = [self._answers.get(self._digest(*request)) for request in requests]
+        texts = [self._answers.get(self._digest(request)) for request in requests]
         missing = [place for place, text in enumerate(texts) if text is None]
         if known := [place for place, text in enumerate(texts) if text and text.fault]:
             first = texts[known[0]]
             log.warning(
                 "%s: %d requests are not asked again, since an earlier run got no answer to them (first %s: %s); to "
                 "ask again, delete the files in %s that hold \"left_out\"",
-                self._entry, len(known), _show(requests[known[0]][1]), first and first.fault, self._answers.folder,
+                self._entry, len(known), _show(requests[known[0]].key), first and first.fault, self._answers.folder,
             )  # fmt: skip
         if missing:
             progress = Progress(f"ask {self._name}", len(requests), "requests", len(requests) - len(missing))
@@ -170,7 +170,7 @@ class ChatOperator(Operator):
             log.info("%s has spent %d tokens%s in all", self._entry, spent.tokens, money)
         return [text or Answer("") for text in texts]
 
-    async def _ask_all(self, requests: Sequence[tuple[str, Key]], progress: Progress) -> list[Answer]:
+    async def _ask_all(self, requests: Sequence[Request], progress: Progress) -> list[Answer]:
         """Ask with several workers; after an error those end what they have begun, and it is kept."""
         config = self._config
         endpoint = ChatEndpoint(
@@ -189,7 +189,7 @@ class ChatOperator(Operator):
             place, failure = run.given_up[0]
             told = (
                 f"{self._entry}: {config.base_url} gave no answer to {len(run.given_up)} of {len(requests)} requests, "
-                f"each asked {config.retries.attempts} times at most; first {_show(requests[place][1])}: {failure}"
+                f"each asked {config.retries.attempts} times at most; first {_show(requests[place].key)}: {failure}"
             )
             if run.stop.is_set() or not run.texts:
                 fault = InputError if all(isinstance(one, RejectedError) for _, one in run.given_up) else OperatorError
@@ -209,7 +209,7 @@ class ChatOperator(Operator):
         while run.left and not run.stop.is_set():
             place = run.left.pop()
             try:
-                text = await self._ask(run, endpoint, *run.requests[place])
+                text = await self._ask(run, endpoint, run.requests[place])
             except (NoAnswerError, RejectedError) as failure:
                 run.give_up(place, failure)
             except Exception as error:
@@ -219,9 +219,10 @@ class ChatOperator(Operator):
                 if text is not None:
                     run.answered(place, text)
 
-    async def _ask(self, run: "_Run", endpoint: ChatEndpoint, instruction: str, key: Key) -> Answer | None:
+    async def _ask(self, run: "_Run", endpoint: ChatEndpoint, request: Request) -> Answer | None:
         """Ask one request until it is answered; None if the run stops before."""
         config, retries = self._config, self._config.retries
+        instruction, key = request.instruction, request.key
         prompt_tokens = len(instruction.encode()) // _BYTES_PER_TOKEN + 16
         for attempt in range(retries.attempts):
             await run.pacer.wait(prompt_tokens + config.max_tokens, run.stop)
@@ -244,7 +245,7 @@ class ChatOperator(Operator):
                 self._ledger.settle(ticket, self._entry, *used, config.prices)
                 last = attempt + 1 == min(retries.attempts, _ASKED_FOR_A_WHOLE_ANSWER)
                 if not reply.fault or reply.refused or last:
-                    return self._keep(reply, used, instruction, key)
+                    return self._keep(reply, used, request)
                 log.info("%s: the answer is %s; asking again", _show(key), reply.fault)
         return None
 
@@ -262,28 +263,28 @@ class ChatOperator(Operator):
         log.info("%s: %s; asking again in %.1f s", _show(key), failure, wait)
         await sleep(wait, run.stop)
 
-    def _keep(self, reply: Reply, used: tuple[int, int], instruction: str, key: Key) -> Answer:
+    def _keep(self, reply: Reply, used: tuple[int, int], request: Request) -> Answer:
         if reply.fault:
-            log.warning("%s: left out, since the answer is %s (%s)", _show(key), reply.fault, self._entry)
+            log.warning("%s: left out, since the answer is %s (%s)", _show(request.key), reply.fault, self._entry)
         origin = {
             "model": reply.model,
             "operator": self._name,
-            "key": list(key),
+            "key": list(request.key),
             "prompt_tokens": used[0],
             "completion_tokens": used[1],
         }
         answer = Answer("" if reply.fault else reply.text, reply.fault)
-        return self._answers.put(self._digest(instruction, key), answer, origin)
+        return self._answers.put(self._digest(request), answer, origin)
 
-    def _digest(self, instruction: str, key: Key) -> str:
+    def _digest(self, request: Request) -> str:
         """Hash of everything that an answer depends on."""
         asked = self._config
         parts = [
             asked.base_url,
             asked.model,
-            asked.body(key),
-            instruction,
-            list(key),
+            asked.body(request.key),
+            request.instruction,
+            list(request.key),
             *([asked.query] if asked.query else []),
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
@@ -292,7 +293,7 @@ class ChatOperator(Operator):
 class _Run:
     """What the workers of one call share."""
 
-    def __init__(self, requests: Sequence[tuple[str, Key]], progress: Progress, pacer: Pacer) -> None:
+    def __init__(self, requests: Sequence[Request], progress: Progress, pacer: Pacer) -> None:
         self.requests, self.pacer = requests, pacer
         self.left = list(range(len(requests)))[::-1]
         self.texts: dict[int, Answer] = {}

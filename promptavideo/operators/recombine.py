@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from promptavideo.errors import InputError
 from promptavideo.miniature.world import QUALITY_WORDS
-from promptavideo.operators.base import Key, Operator, OperatorSection
+from promptavideo.operators.base import Operator, OperatorSection, Request
 from promptavideo.schemas import DIMENSIONS
 from promptavideo.seeds import derive
-from promptavideo.text import text_key
+from promptavideo.text import clean, text_key
 
 NEUTRAL_PHRASES = ("centered subject", "plain scene", "seen from the front", "simple composition", "single long take")
 """Wordings that no quality factor of the world hangs on."""
@@ -27,12 +26,6 @@ ones are mixed, so nothing here tells which are which."""
 
 _TOPIC_OF = {phrase: topic for topic, phrases in enumerate(TOPICS) for phrase in phrases}
 _MENTIONS = [re.compile(rf"\b(?:{'|'.join(map(re.escape, phrases))})\b", re.IGNORECASE) for phrases in TOPICS]
-_MAX_VARIANTS = 20
-
-_PROMPT_LINE = re.compile(r"Prompt (\d{1,6}): (.*)")
-_SCORES_LINE = re.compile(r"Scores (\d{1,6}): " + ", ".join(rf"{name} (-?\d{{1,9}}\.\d+)" for name in DIMENSIONS))
-_ORIGINAL_LINE = re.compile(r"Original prompt: (.*)")
-_VARIANTS = re.compile(r"exactly (\d{1,6})\b")
 _CLAUSE_END = re.compile(r"[.,;]")
 
 
@@ -57,50 +50,41 @@ class RecombineConfig(OperatorSection):
 
 
 @dataclass(frozen=True)
-class _Request:
-    """What an instruction asks: phrases of each earlier prompt (the original's are empty) and their scores [P, 7]."""
+class _Tried:
+    """The original prompt, the phrases of each earlier one (the original's are empty) and their scores [P, 7]."""
 
     original: str
     phrases: list[tuple[str, ...]]
     scores: NDArray[np.float64]
-    variants: int
 
 
 class RecombineOperator(Operator):
-    """An evolutionary operator that reads the instruction alone, as a language model would.
+    """An evolutionary operator that knows what an instruction says, as a language model would.
 
-    It takes the lines `Prompt i: ...` and `Scores i: VQ 1.23, ...` of the history, or else the line
-    `Original prompt: ...`, and the number after the word "exactly". A variant is the original, unchanged, then phrases:
-    a crossover of those of the earlier prompts, each kept with a probability that grows with its credit, and mutations
-    from the phrase bank on subjects not yet covered.
+    A variant is the original, unchanged, then phrases: a crossover of those of the earlier prompts, each kept with a
+    probability that grows with its credit, and mutations from the phrase bank on subjects not yet covered.
     """
 
     def __init__(self, config: RecombineConfig) -> None:
         self._config = config
 
-    def answer(self, instruction: str, key: Key) -> str:
-        """Variants between `<PROMPT>` and `</PROMPT>`; the same instruction and key always give the same.
-
-        Raises:
-            InputError: The instruction has neither a history nor a line `Original prompt: ...`.
-        """
-        request = _read(instruction)
-        rng = np.random.default_rng(derive("recombine", *key))
-        credits = _credits(request)
+    def answer(self, request: Request) -> str:
+        """Variants between `<PROMPT>` and `</PROMPT>`; equal requests always get the same."""
+        tried = _read(request)
+        rng = np.random.default_rng(derive("recombine", *request.key))
+        credits = _credits(tried)
         used = set(credits)
         texts = []
         for _ in range(request.variants):
-            phrases = self._variant(request, credits, used, rng)
+            phrases = self._variant(tried, credits, used, rng)
             used |= set(phrases)
-            texts.append(_write(request.original, phrases))
+            texts.append(_write(tried.original, phrases))
         return "\n".join(f"<PROMPT>{text}</PROMPT>" for text in texts)
 
-    def _variant(
-        self, request: _Request, credits: dict[str, float], used: set[str], rng: np.random.Generator
-    ) -> list[str]:
+    def _variant(self, tried: _Tried, credits: dict[str, float], used: set[str], rng: np.random.Generator) -> list[str]:
         """Phrases of one variant; no two on one subject, and at least one that is new, if any subject is free."""
         config = self._config
-        covered = {topic for topic, mention in enumerate(_MENTIONS) if mention.search(request.original)}
+        covered = {topic for topic, mention in enumerate(_MENTIONS) if mention.search(tried.original)}
         kept: dict[int | str, str] = {}
         for phrase in sorted(credits, key=lambda phrase: (-credits[phrase], phrase)):
             chance = 1 / (1 + np.exp(-(credits[phrase] - config.keep_bias) / config.temperature))
@@ -112,13 +96,13 @@ class RecombineOperator(Operator):
         if credits:
             count = config.new_phrases if free else 1
         else:
-            count = config.first_phrases if len(request.phrases) else config.rewrite_phrases
+            count = config.first_phrases if len(tried.phrases) else config.rewrite_phrases
         added: list[str] = []
         for topic in topics[:count]:
             untried = [phrase for phrase in TOPICS[topic] if phrase not in used] or list(TOPICS[topic])
             added.append(untried[rng.integers(len(untried))])
             kept.pop(topic, None)
-        return self._bound(request.original, list(kept.values()), added)
+        return self._bound(tried.original, list(kept.values()), added)
 
     def _bound(self, original: str, kept: list[str], added: list[str]) -> list[str]:
         """Drop the kept phrases of least credit, then added ones, until both limits hold."""
@@ -130,32 +114,14 @@ class RecombineOperator(Operator):
         return sorted(phrases)
 
 
-def _read(instruction: str) -> _Request:
-    prompts: dict[int, str] = {}
-    scores: dict[int, list[float]] = {}
-    original, variants = None, 1
-    for line in instruction.splitlines():
-        if match := _PROMPT_LINE.fullmatch(line):
-            prompts[int(match[1])] = match[2]
-        elif match := _SCORES_LINE.fullmatch(line):
-            scores[int(match[1])] = [float(value) for value in match.groups()[1:]]
-        elif match := _ORIGINAL_LINE.fullmatch(line):
-            original = match[1]
-        elif match := _VARIANTS.search(line):
-            variants = min(max(int(match[1]), 1), _MAX_VARIANTS)
-    indices = sorted(prompts.keys() & scores.keys())
-    if indices[:1] == [0]:
-        original = prompts[0]
-    elif original is None:
-        raise InputError(
-            "the instruction has no scored prompt 0 and no line 'Original prompt: ...': the recombine operator needs "
-            "$history or such a line in the template"
-        )
-    return _Request(
+def _read(request: Request) -> _Tried:
+    """Texts and scores as the instruction shows them."""
+    original = clean(request.prompt)
+    scores = [[float(f"{scored.scores[name]:.2f}") for name in DIMENSIONS] for scored in request.history]
+    return _Tried(
         original=original,
-        phrases=[_phrases(prompts[index], original) for index in indices],
-        scores=np.array([scores[index] for index in indices]).reshape(len(indices), len(DIMENSIONS)),
-        variants=variants,
+        phrases=[_phrases(clean(scored.prompt), original) for scored in request.history],
+        scores=np.array(scores).reshape(len(scores), len(DIMENSIONS)),
     )
 
 
@@ -169,19 +135,19 @@ def _phrases(prompt: str, original: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(clause for clause in clauses if clause and clause not in known))
 
 
-def _credits(request: _Request) -> dict[str, float]:
+def _credits(tried: _Tried) -> dict[str, float]:
     """What each phrase of the earlier prompts seems worth, in units of the spread over the phrases.
 
     For each dimension, the regression slope of the scores on the phrase's presence, weighted with the squared share of
     the dimension's variance that it explains: a phrase earns what the prompts that have it and no others show. Summed
     over the dimensions, so that each prompt passes on what it does best.
     """
-    known = sorted({phrase for phrases in request.phrases for phrase in phrases})
+    known = sorted({phrase for phrases in tried.phrases for phrase in phrases})
     if not known:
         return {}
-    presence = np.array([[phrase in phrases for phrase in known] for phrases in request.phrases], float)
+    presence = np.array([[phrase in phrases for phrase in known] for phrases in tried.phrases], float)
     presence -= presence.mean(axis=0)
-    scores = request.scores - request.scores.mean(axis=0)
+    scores = tried.scores - tried.scores.mean(axis=0)
     covariance = presence.T @ scores  # [phrases, 7]
     presence_power = (presence**2).sum(axis=0)[:, None]
     power = np.maximum(presence_power * (scores**2).sum(axis=0), 1e-9)

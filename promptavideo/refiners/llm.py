@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from promptavideo.operators.asking import Question, ask_variants
+from promptavideo.operators.asking import ask_variants
 from promptavideo.operators.base import (
     FEW_SHOT_PLACEHOLDERS,
     REFINE_PLACEHOLDERS,
     Operator,
+    Request,
     TextLimits,
     read_template,
     render_instruction,
@@ -53,15 +54,15 @@ class LlmRefiner(Refiner):
         Raises:
             InputError: No answer at all is usable.
         """
-        questions = [
-            Question(
+        requests = [
+            Request(
                 render_instruction(self._template, prompt, examples=self._examples),
                 ("refine", self._run_seed, prompt_id),
                 prompt,
             )
             for prompt_id, prompt in zip(prompt_ids, prompts, strict=True)
         ]
-        answers = ask_variants(self._operator, questions, 1, self._limits, self._attempts)
+        answers = ask_variants(self._operator, requests, self._limits, self._attempts)
         tally = self._tally = Tally(texts=len(prompts))
         for found in answers:
             if not found.variants:
