@@ -20,6 +20,10 @@ from transformers import (
 from promptavideo.miniature import world
 
 ROOT = Path(__file__).parents[1]
+TEXTS = [
+    ROOT / "templates" / f"{name}.txt" for name in ("booster", "evolution", "refine", "refine_fewshot", "videoscore")
+]
+"""What tokenizers are trained on: named, since with another one every random model would write other texts."""
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CHAT_TEMPLATE = (
     "{%- for turn in messages -%}<|im_start|>{{ turn['role'] + '\n' + turn['content'] }}<|im_end|>{{ '\n' }}"
@@ -96,7 +100,7 @@ def tiny_gpt2(folder: Path) -> Path:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    texts = [file.read_text(encoding="utf-8") for file in sorted((ROOT / "templates").glob("*.txt"))]
+    texts = [file.read_text(encoding="utf-8") for file in TEXTS]
     bpe.train_from_iterator([*(f" {word}" for word in SPOKEN for _ in range(9)), *texts], trainer)
     tokenizer = GPT2TokenizerFast(tokenizer_object=bpe, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
     torch.manual_seed(0)

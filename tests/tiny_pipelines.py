@@ -25,6 +25,7 @@ from diffusers import (
     WanPipeline,
     WanTransformer3DModel,
 )
+from tiny import TEXTS
 from tokenizers import pre_tokenizers
 from transformers import (
     ByT5Tokenizer,
@@ -38,7 +39,6 @@ from transformers import (
     UMT5EncoderModel,
 )
 
-ROOT = Path(__file__).parents[1]
 WORDS = ("a", "red", "blue", "green", "ball", "box", "moves", "left", "right", "blurry")
 
 LTX_SAMPLING: dict[str, Any] = {
@@ -225,7 +225,7 @@ def tiny_cogvideox(folder: Path) -> Path:
 
 def _pieces() -> bytes:
     """A SentencePiece model of T5's form, trained on the instruction texts."""
-    texts = (file.read_text(encoding="utf-8") for file in sorted((ROOT / "templates").glob("*.txt")))
+    texts = (file.read_text(encoding="utf-8") for file in TEXTS)
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=(line for text in texts for line in text.splitlines() if line.strip()),

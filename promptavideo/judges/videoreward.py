@@ -1,0 +1,222 @@
+"""VideoReward: visual quality, motion quality and text alignment, from Qwen2-VL-2B with a regression head.
+
+Liu et al., "Improving Video Generation with Human Feedback", 2025. Constants without a source of their own are those of
+the published `model_config.json` and of the VideoAlign repository.
+"""
+
+from math import isfinite
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from promptavideo.dtypes import Dtype
+from promptavideo.errors import InputError, ScoreError
+from promptavideo.judges.clip import MEAN, STD
+from promptavideo.judges.loading import check_type, load_network, load_reader, plain
+from promptavideo.judges.neural import NeuralConfig, NeuralJudge, Row
+from promptavideo.models import check_model
+from promptavideo.operators.base import read_template
+from promptavideo.video import Clip
+
+if TYPE_CHECKING:
+    import torch
+
+VERSION = 1
+"""Part of the key of cached scores: raise it with every change that moves a score."""
+
+PLACEHOLDERS = ("prompt",)
+"""What the query's template must contain."""
+
+NORM = {"VR_VQ": (3.6757, 2.2476), "VR_MQ": (1.1646, 1.3811), "VR_TA": (2.8105, 2.5121)}
+"""Mean and standard deviation of raw scores over the authors' validation videos; 0 and 1 of the published scores."""
+
+TOKENS = ("<|VQ_reward|>", "<|MQ_reward|>", "<|TA_reward|>")
+"""Follow the base's vocabulary. At each of them in the query the one head reads the score of that place in `NORM`."""
+
+VIDEO, LORA_ALPHA = "<|video_pad|>", 128
+RATE, FEWEST, MOST = 2.0, 4, 768
+"""Frames a second that are looked at, and how many at least (if the clip has them) and at most."""
+
+LEAST_PIXELS, MOST_PIXELS = 128 * 28 * 28, 256 * 28 * 28
+"""Of a scaled frame, whose sides are multiples of 28."""
+
+TEXT_STEP = 64
+"""Queries are padded to a multiple of as many tokens, so that most rows have one length."""
+
+
+class VideoRewardConfig(NeuralConfig):
+    """VideoReward."""
+
+    MODELS: ClassVar[tuple[str, ...]] = ("model", "base")
+    FILES: ClassVar[tuple[str, ...]] = ("template",)
+
+    kind: Literal["videoreward"]
+    model: str
+    """Name in the registry: `checkpoint-11352/model.pth` of KwaiVGI/VideoReward (kind `url`)."""
+    base: str
+    """Name in the registry: Qwen/Qwen2-VL-2B-Instruct, whose configuration and tokenizer it uses; with `weights: false`
+    there, since VideoReward brings its own."""
+    dtype: Dtype = "bfloat16"
+    """As published."""
+    batch_size: int = Field(4, ge=1)
+    template: str = "templates/videoreward.txt"
+    """The query that the model was trained with, to the letter (`detailed_special` of the VideoAlign repository, MIT
+    licence): another wording is another metric."""
+
+
+class VideoReward(NeuralJudge):
+    """Normalised scores: 0 is the mean of the authors' validation videos, 1 a standard deviation over it."""
+
+    dimensions: ClassVar[tuple[str, ...]] = tuple(NORM)
+
+    def __init__(self, config: VideoRewardConfig, folder: Path, base: Path) -> None:
+        """Load the network and the tokenizer.
+
+        Args:
+            config: Its entry.
+            folder: The fetched weights.
+            base: The folder of the Qwen2-VL that they were trained from.
+
+        Raises:
+            InputError: A folder holds another model, the template cannot be used, or a required GPU is missing.
+        """
+        import torch
+        from transformers import Qwen2VLConfig, Qwen2VLModel
+
+        super().__init__(config, "VideoReward")
+        check_model(folder)
+        check_model(base)
+        check_type(base, ("qwen2_vl",))
+        self._query = Template(read_template(Path(config.template), PLACEHOLDERS))
+        self._tokenizer = load_reader(base)
+        self._tokenizer.add_tokens(list(TOKENS), special_tokens=True)
+        settings = Qwen2VLConfig.from_pretrained(base, local_files_only=True)
+        settings.name_or_path = str(folder)
+        weights, head = _merged(folder, getattr(torch, config.dtype))
+        text: Any = settings.text_config
+        text.vocab_size = len(weights["language_model.embed_tokens.weight"])
+        network = load_network(Qwen2VLModel, None, config.dtype, config=settings, state_dict=weights)
+        self._wanted = self._tokenizer.convert_tokens_to_ids([*TOKENS, VIDEO])
+        if len(self._tokenizer) != text.vocab_size or self._wanted[-1] != settings.video_token_id:
+            raise InputError(
+                f"{base}: its tokenizer is not that of the weights in {folder} ({len(self._tokenizer)} tokens with the "
+                f"three of VideoReward, {text.vocab_size} embeddings); check which models the configuration names"
+            )
+        if sorted(token for token in self._ids("a red ball", 1) if token in self._wanted) != sorted(self._wanted):
+            raise InputError(f"{config.template}: must hold {', '.join(TOKENS)} once each, in a turn with one video")
+        self._longest = text.max_position_embeddings
+        self._dtype = network.dtype
+        self._head = head.float().to(self._device)
+        self._norm = torch.tensor(list(NORM.values()), device=self._device).T
+        self._network = self._place(network)
+
+    def sample(self, clip: Clip) -> Clip:
+        """An even number of frames, `RATE` a second, from the first to the last; a ScoreError where there are none."""
+        import torch
+
+        total = len(clip.frames)
+        if total < 2 or not (isfinite(clip.fps) and clip.fps > 0):
+            raise ScoreError(f"VideoReward judges motion: it cannot judge {total} frames at {clip.fps} a second")
+        count = 2 * round(min(max(total / clip.fps * RATE, FEWEST), min(total, MOST) // 2 * 2) / 2)
+        places = torch.linspace(0, total - 1, count).round().long()
+        return Clip(clip.frames[places.numpy()], RATE)
+
+    def _ids(self, prompt: str, tokens: int) -> list[int]:
+        """The turn that asks about a prompt and a video of as many tokens."""
+        query = {"type": "text", "text": self._query.substitute(prompt=plain(prompt, self._tokenizer))}
+        turn = {"role": "user", "content": [{"type": "video"}, query]}
+        text = self._tokenizer.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
+        found: list[int] = self._tokenizer(text.replace(VIDEO, VIDEO * tokens))["input_ids"]
+        return found
+
+    def _read(self, clip: Clip, prompt: str) -> Row:
+        import torch
+
+        pixels = _patches(clip)  # [t, y, x, 4, 1176]
+        ids = self._ids(prompt, pixels.shape[:3].numel())
+        if len(ids) > self._longest:
+            raise ScoreError(f"prompt {prompt!r:.80} and video are {len(ids)} tokens; the model reads {self._longest}")
+        padding = [self._tokenizer.pad_token_id or 0] * (-len(ids) % TEXT_STEP)
+        return {
+            "input_ids": torch.tensor(ids + padding),
+            "places": torch.tensor([ids.index(token) for token in self._wanted[:-1]]),
+            "pixels": pixels.to(self._dtype),
+        }
+
+    def _forward(self, batch: Row) -> "torch.Tensor":
+        import torch
+
+        ids, pixels = batch["input_ids"], batch["pixels"]
+        rows, length = ids.shape
+        times, height, width = pixels.shape[1:4]
+        states = self._network(
+            input_ids=ids,
+            # Plain ones, of video tokens too: the authors' network was trained and is run without Qwen2-VL's positions
+            # in frames, since its `forward` does not compute them.
+            position_ids=torch.arange(length, device=ids.device).expand(3, rows, length),
+            pixel_values_videos=pixels.flatten(0, -2),
+            video_grid_thw=torch.tensor([[times, 2 * height, 2 * width]] * rows, device=ids.device),
+            use_cache=False,
+        ).last_hidden_state
+        # Padding follows the tokens that are read, so that causal attention never sees it.
+        read = states[torch.arange(rows, device=ids.device)[:, None], batch["places"]]
+        mean, deviation = self._norm
+        # No matrix product, whose sums depend on a row's place in the batch.
+        return ((read.float() * self._head).sum(-1) - mean) / deviation
+
+
+def _patches(clip: Clip) -> "torch.Tensor":
+    """Frames scaled, normalised and cut as Qwen2-VL takes them.
+
+    Returns:
+        float32 [T / 2, H / 28, W / 28, 4, 1176]: for each token its 2 x 2 patches of 2 frames, 3 colours, 14 x 14.
+
+    Raises:
+        ScoreError: One side is more than 200 times the other.
+    """
+    import torch
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+    height, width = clip.frames.shape[1:3]
+    try:
+        size = smart_resize(height, width, 28, LEAST_PIXELS, MOST_PIXELS)
+    except ValueError as error:
+        raise ScoreError(f"frames of {width} x {height} pixels cannot be judged: {error}") from error
+    frames = torch.from_numpy(clip.frames).permute(0, 3, 1, 2).float()
+    scaled = torch.nn.functional.interpolate(frames, size, mode="bicubic", antialias=True).clamp(0, 255).round()
+    mean, deviation = torch.tensor([MEAN, STD])[..., None, None]
+    normal = (scaled / 255 - mean) / deviation
+    cut = normal.reshape(-1, 2, 3, size[0] // 28, 2, 14, size[1] // 28, 2, 14)
+    return cut.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).flatten(5).flatten(3, 4)
+
+
+def _merged(folder: Path, dtype: "torch.dtype") -> tuple[dict[str, "torch.Tensor"], "torch.Tensor"]:
+    """Weights under the names of `Qwen2VLModel`, the adapter merged into them in float32; and the head [1, width].
+
+    Raises:
+        InputError: The folder holds other weights.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    merged: dict[str, torch.Tensor] = {}
+    try:
+        state = {key: value for file in folder.glob("*.safetensors") for key, value in load_file(file).items()}
+        for key, value in state.items():
+            name = key.removeprefix("base_model.model.")
+            if ".lora_" in name or name == "lm_head.weight":
+                continue
+            if name.endswith(".base_layer.weight"):
+                down, up = (state[key.replace("base_layer", f"lora_{part}.default")].float() for part in "AB")
+                value = value.float() + LORA_ALPHA / len(down) * (up @ down)
+            if name.startswith("model."):
+                name = "language_" + name
+            merged[name.replace(".base_layer.", ".")] = value.to(dtype)
+        head = merged.pop("rm_head.weight")
+        if head.shape != (1, merged["language_model.embed_tokens.weight"].shape[1]):
+            raise ValueError(f"a head of shape {list(head.shape)}")
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{folder}: holds no weights of VideoReward ({error})") from error
+    return merged, head
