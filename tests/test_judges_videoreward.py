@@ -1,7 +1,8 @@
 """VideoReward: scores of the published code, frames by the clip's rate, and one score however the work is split.
 
 Scores, places and sizes written here were printed by the VideoAlign repository's own code (commit 219ab9d, with the
-versions of transformers and peft that it pins) on the weights and clips made here.
+versions of transformers and peft that it pins) on the weights and clips made here: loaded in bfloat16 as published, and
+then computed in float32, since sums in bfloat16 differ between processors.
 """
 
 import hashlib
@@ -58,12 +59,12 @@ def clip(frames: int, height: int, width: int, fps: float, seed: int = 0) -> Cli
 
 
 GIVEN = (
-    (clip(33, 48, 64, 8.0), "a red ball", (4.240345, 4.887968, 0.020237)),
-    (clip(49, 60, 90, 8.0, 1), "Two blue boxes, rolling down a hill — slowly", (3.772549, 6.236341, 0.575824)),
-    (clip(17, 480, 720, 24.0, 2), "é", (2.496509, 6.291233, 0.092637)),
-    (clip(81, 40, 40, 15.0, 3), "a cat sits on a {mat} $5", (1.322646, 6.664693, 1.101875)),
-    (clip(2, 50, 30, 8.0, 4), "x", (2.373024, 4.573718, -0.874087)),
-    (clip(5, 30, 500, 8.0, 5), "a red ball", (2.264071, 7.223503, -0.133830)),
+    (clip(33, 48, 64, 8.0), "a red ball", (4.292616, 4.975060, -0.038315)),
+    (clip(49, 60, 90, 8.0, 1), "Two blue boxes, rolling down a hill — slowly", (3.751194, 6.194757, 0.595868)),
+    (clip(17, 480, 720, 24.0, 2), "é", (2.507320, 6.255326, 0.046297)),
+    (clip(81, 40, 40, 15.0, 3), "a cat sits on a {mat} $5", (1.326492, 6.741333, 1.100446)),
+    (clip(2, 50, 30, 8.0, 4), "x", (2.404342, 4.628999, -0.881844)),
+    (clip(5, 30, 500, 8.0, 5), "a red ball", (2.261624, 7.234399, -0.175568)),
 )
 CLIPS, PROMPTS = [one for one, _, _ in GIVEN], [prompt for _, prompt, _ in GIVEN]
 
@@ -98,6 +99,7 @@ class TestScores:
         }
         left = adapted.load_state_dict(renamed, strict=False)
         assert left.unexpected_keys == ["base_model.model.rm_head.weight"] and not left.missing_keys
+        _round(whole.model)
         thw = torch.tensor([[4, 20, 28]])
         given = {"input_ids": ids, "pixel_values_videos": row["pixels"].flatten(0, -2), "video_grid_thw": thw}
         positions = torch.arange(ids.shape[1]).expand(3, 1, -1)
@@ -115,13 +117,13 @@ class TestScores:
         )
         (found,) = table(judge, CLIPS[:1], PROMPTS[:1])
         assert found == pytest.approx(expected, abs=EXACT)
-        assert np.abs(found - other).min() > 0.01  # Qwen2-VL's own positions, which the published code never used
+        assert np.abs(found - other).max() > 0.1  # Qwen2-VL's own positions, which the published code never used
 
     def test_bfloat16_stays_near(self, judge: VideoReward, models: Path) -> None:
         half = load(models, dtype="bfloat16")
         found, exact = (table(one, CLIPS, PROMPTS) for one in (half, judge))
-        # The published code's own scores in bfloat16 are up to 0.13 from its float32 ones here.
-        assert 0 < np.abs(found - exact).max() < 0.25 and np.ptp(exact, axis=0).min() > 1.5
+        # The published code's own in bfloat16 are 0.02 off here in the mean, and 0.05 at most.
+        assert 0 < np.abs(found - exact).mean() < 0.08 and np.ptp(exact, axis=0).min() > 1.5
 
     def test_prompt_and_frames_are_what_is_scored(self, judge: VideoReward) -> None:
         one, other, black = table(
@@ -304,6 +306,19 @@ class TestRefusals:
     def test_another_kind_of_base(self, models: Path) -> None:
         with pytest.raises(InputError, match="has no model configuration"):
             VideoReward(configure(), models / "videoreward", models / "videoreward")
+
+
+def _round(model: Any) -> None:
+    """Rotations as in a network that was cast to bfloat16 as a whole."""
+    model.language_model.rotary_emb.inv_freq = model.language_model.rotary_emb.inv_freq.bfloat16().float()
+    speeds = model.visual.rotary_pos_emb.inv_freq.bfloat16()
+
+    def forward(_: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        table = torch.outer(torch.arange(int(positions.max()) + 1, dtype=torch.bfloat16), speeds)
+        angles = torch.cat([table[positions[:, 0]], table[positions[:, 1]]] * 2, dim=-1)
+        return angles.cos().float(), angles.sin().float()
+
+    model.visual.rotary_pos_emb.forward = forward
 
 
 def _fails(models: Path, folder: Path, state: dict[str, torch.Tensor], words: str) -> bool:
