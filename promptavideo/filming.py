@@ -55,6 +55,7 @@ def film_shard(
     """
     shots = shots_of(rows)
     check_negatives(rows, generator, store.folder.name)
+    cut = _cut(rows, generator, stage)
     keys = [generator.key(shot) for shot in shots]
     timing = timing or Timing()
     shoot = _Shoot(generator, store)
@@ -82,8 +83,9 @@ def film_shard(
             device=stored[key].device,
             nothing=stored[key].nothing,
             made_with=stored[key].made_with,
+            cut_at=generator.reads_tokens if is_cut else None,
         )
-        for row, key in zip(rows.to_dict("records"), keys, strict=True)
+        for row, key, is_cut in zip(rows.to_dict("records"), keys, cut, strict=True)
     ]
     for row, entry in zip(rows.to_dict("records"), entries, strict=True):
         if entry.nothing:
@@ -121,6 +123,18 @@ def check_negatives(rows: pd.DataFrame, generator: TakesShots, name: str) -> Non
             "diffusers pipeline takes them where its guidance is on, a command with takes_negative: true; else leave "
             "out the refiner's `negative`"
         )
+
+
+def _cut(rows: pd.DataFrame, generator: Generator, stage: str) -> list[bool]:
+    """Whether the generator cuts the text of each row, which the job's log counts."""
+    cut = generator.cut(rows["refined"].tolist())
+    texts = rows[["prompt_id", "candidate"]]
+    if any(cut):
+        log.warning(
+            "%s: %d of %d texts are longer than the %s tokens that the encoder reads",
+            stage, len(texts[cut].drop_duplicates()), len(texts.drop_duplicates()), generator.reads_tokens,
+        )  # fmt: skip
+    return cut
 
 
 class _Shoot:

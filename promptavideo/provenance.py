@@ -122,14 +122,18 @@ def videos(
 
 
 def filmed(entries: "Sequence[Entry]") -> dict[str, Any]:
-    """On what a batch's videos were filmed, and how many of them show nothing happen (`video.nothing`).
+    """On what a batch's videos were filmed, how many of them show nothing happen (`video.nothing`), and how many of its
+    texts the generator's encoder cuts.
 
     Args:
         entries: The manifests' lines of all its shards.
     """
+    limits = {(entry.prompt_id, entry.candidate): entry.cut_at for entry in entries}
+    cut = [limit for limit in limits.values() if limit is not None]
     return {
         "filmed_on": dict(Counter(entry.device for entry in entries)),
         "nothing": dict(Counter(entry.nothing for entry in entries if entry.nothing)),
+        "cut_by_encoder": {"count": len(cut), "texts": len(limits), "limit": max(cut)} if cut else {},
     }
 
 
@@ -221,6 +225,7 @@ HARDWARE_NOTE = (
 )
 STAND_IN_NOTE = "Not every text is what its refiner answered: {}."
 NOTHING_NOTE = "Not every video shows something happen: {}."
+CUT_NOTE = "Not every text was read to its end: {}."
 OTHERS_NOTE = (
     "Made with models that are not the paper's, or that nothing shows to be the paper's (perhaps stand-ins): {}. "
     "Numbers compare with the paper's only where the models are the same."
@@ -245,6 +250,7 @@ def remarks(rows: Sequence[Mapping[str, Any]], paper: Sequence[str] | None = Non
     told = (
         (OTHERS_NOTE, ", ".join(published.others(rows, paper)) if paper is not None else ""),
         (STAND_IN_NOTE, "; ".join(stand_ins_of(rows))),
+        (CUT_NOTE, "; ".join(cut_of(rows))),
         (NOTHING_NOTE, "; ".join(nothing_of(rows))),
         (HARDWARE_NOTE, "; ".join(hardware_of(rows))),
     )
@@ -285,6 +291,24 @@ def nothing_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
         f"{count} of {row['scores']['videos']} videos of {_whose(row)} are {kind}"
         for row in rows
         for kind, count in row.get("scores", {}).get("nothing", {}).items()
+    ]
+
+
+def cut_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The rows some of whose texts their generator's encoder cuts, and how many.
+
+    Args:
+        rows: Records of `row`.
+
+    Returns:
+        Such as `12 of 500 texts of sft for cogvideox-5b on webvid-test are longer than the 226 tokens that the encoder
+        reads`.
+    """
+    return [
+        f"{found['count']} of {found['texts']} texts of {_whose(row)} are longer than the {found['limit']} tokens that "
+        "the encoder reads"
+        for row in rows
+        if (found := row.get("scores", {}).get("cut_by_encoder"))
     ]
 
 

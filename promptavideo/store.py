@@ -92,6 +92,8 @@ class Entry:
     device: str = UNKNOWN
     nothing: Nothing | None = None
     made_with: str = ""
+    cut_at: int | None = None
+    """Tokens of its text that the generator reads, if it has more."""
 
 
 _ENTRY = TypeAdapter(Entry)

@@ -282,18 +282,20 @@ def test_the_texts_of_a_batch_are_told_by_what_wrote_them() -> None:
 def test_what_the_records_call_for_is_said_in_notes() -> None:
     counted = {"texts": 9, "fallbacks": 2, "dropped": {"a refusal": 2}}
     seen = {"stand_ins": counted, "filmed_on": {"A": 1}, "videos": 9, "nothing": {"frozen": 3}}
+    seen |= {"cut_by_encoder": {"count": 4, "texts": 9, "limit": 226}}
     rows = [
         {"generator": "big", "set": "own", "refiner": "llm", "scores": seen},
         {"generator": "big", "scores": {"filmed_on": {"B": 1}, "models": [{"name": "m", "source": "lab/tiny"}]}},
     ]
-    stand_ins, nothing, hardware = provenance.remarks(rows)
+    stand_ins, cut, nothing, hardware = provenance.remarks(rows)
+    assert "4 of 9 texts of llm for big on own are longer than the 226 tokens that the encoder reads" in cut
     assert "3 of 9 videos of llm for big on own are frozen" in nothing
     assert "2 of 9 texts of llm for big on own are the prompt itself (a refusal: 2)" in stand_ins
     assert "videos filmed on A, B" in hardware
     assert provenance.remarks(rows, ["lab/large"]) == [
-        provenance.OTHERS_NOTE.format("m (lab/tiny)"), stand_ins, nothing, hardware
+        provenance.OTHERS_NOTE.format("m (lab/tiny)"), stand_ins, cut, nothing, hardware
     ]  # fmt: skip
-    assert provenance.remarks(rows, ["lab/tiny"]) == [stand_ins, nothing, hardware]
+    assert provenance.remarks(rows, ["lab/tiny"]) == [stand_ins, cut, nothing, hardware]
 
 
 def test_a_job_ran_on_what_it_says_and_else_on_what_the_machine_has(

@@ -1,11 +1,12 @@
 import contextlib
 import errno
+import json
 import logging
 import math
 import shutil
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from promptavideo.files import sha256
 from promptavideo.filming import film_shard
 from promptavideo.generators.base import Made
 from promptavideo.progress import Progress
-from promptavideo.provenance import filming
+from promptavideo.provenance import filmed, filming
 from promptavideo.schemas import PROMPTS, read_table, write_table
 from promptavideo.scoring import score_shard
 from promptavideo.shards import shard_count, shard_rows
@@ -278,6 +279,33 @@ def test_a_video_that_shows_nothing_is_named_and_counted_and_a_black_one_refused
         film_shard(rows, dull, store, tmp_path / "1.jsonl", "film")
     assert len(dull.filmed) == 1 and not (tmp_path / "1.jsonl").exists()
     assert not list(tmp_path.rglob(".*.mp4"))
+
+
+class Skimming(Painter):
+    """Reads three words of a text."""
+
+    reads_tokens = 3
+
+    def cut(self, texts: Sequence[str]) -> list[bool]:
+        return [len(text.split()) > 3 for text in texts]
+
+
+def test_texts_that_are_cut_are_counted_whether_they_were_filmed_now_or_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts = {"a": ["one two three", "one two three four"], "b": ["one two three four five"], "c": ["one"]}
+    rows, store = prompts_table(texts, replicates=2), Store(tmp_path, "painter")
+    for painter in (Skimming(), Skimming(videos=0)):
+        caplog.clear()
+        film_shard(rows, painter, store, tmp_path / "0.jsonl", "film")
+        entries = read_manifest(tmp_path / "0.jsonl")
+        assert [entry.cut_at for entry in entries] == [None, None, 3, 3, 3, 3, None, None]
+        assert "film: 2 of 4 texts are longer than the 3 tokens that the encoder reads" in caplog.text
+        assert filmed(entries)["cut_by_encoder"] == {"count": 2, "texts": 4, "limit": 3}
+    old = [{name: value for name, value in asdict(entry).items() if name != "cut_at"} for entry in entries]
+    (tmp_path / "old.jsonl").write_text("".join(json.dumps(line) + "\n" for line in old))
+    assert read_manifest(tmp_path / "old.jsonl") == [replace(entry, cut_at=None) for entry in entries]
+    assert filmed(read_manifest(tmp_path / "old.jsonl"))["cut_by_encoder"] == {}
 
 
 def test_a_black_video_that_is_stored_already_is_refused_too(tmp_path: Path) -> None:

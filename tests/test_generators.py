@@ -59,6 +59,20 @@ def equal(one: Clip, two: Clip) -> bool:
     return np.array_equal(one.frames, two.frames)
 
 
+def test_latte_reads_as_many_tokens_as_its_code_says(miniature: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = DiffusersGenerator(configure(), miniature)
+    asked, tokenizer = list[int](), type(generator._pipeline.tokenizer)
+    call = tokenizer.__call__
+
+    def spy(self: Any, *texts: Any, **options: Any) -> Any:
+        asked.append(options.get("max_length", 0))
+        return call(self, *texts, **options)
+
+    monkeypatch.setattr(tokenizer, "__call__", spy)
+    generator.film([Shot("a red ball", None, 1)])
+    assert generator.reads_tokens == 120 and 120 in asked
+
+
 class TestFilm:
     def test_a_clip_depends_on_its_text_and_seed_only(self, generator: DiffusersGenerator) -> None:
         work = [(text, 10 + place) for place, text in enumerate(TEXTS)]

@@ -13,10 +13,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 from tiny_pipelines import (
+    COGVIDEOX_SAMPLING,
     HUNYUAN_SAMPLING,
     LTX_DISTILLED_SAMPLING,
     LTX_SAMPLING,
     WAN_SAMPLING,
+    tiny_cogvideox,
     tiny_hunyuan,
     tiny_lora,
     tiny_ltx,
@@ -26,7 +28,7 @@ from tiny_pipelines import (
 
 from promptavideo.errors import InputError
 from promptavideo.generators import diffusers as module
-from promptavideo.generators.diffusers import DiffusersGenerator
+from promptavideo.generators.diffusers import DiffusersGenerator, _reader
 from promptavideo.generators.diffusers_config import FRAME_RULES, DiffusersConfig, check_pipeline
 from promptavideo.models import LocalModel, fetch
 from promptavideo.shots import Shot
@@ -35,6 +37,7 @@ from promptavideo.video import Clip
 LTX = {"pipeline": "LTXPipeline", "sampling": LTX_SAMPLING}
 LTX_DISTILLED = {"pipeline": "LTXConditionPipeline", "sampling": LTX_DISTILLED_SAMPLING}
 WAN = {"pipeline": "WanPipeline", "sampling": WAN_SAMPLING}
+COGVIDEOX = {"pipeline": "CogVideoXPipeline", "sampling": COGVIDEOX_SAMPLING}
 HUNYUAN = {"pipeline": "HunyuanVideo15Pipeline", "sampling": HUNYUAN_SAMPLING, "vae_slicing": True}
 
 
@@ -59,6 +62,11 @@ def ltx(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def wan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fetched(tiny_wan, tmp_path_factory.mktemp("wan"))
+
+
+@pytest.fixture(scope="module")
+def cogvideox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fetched(tiny_cogvideox, tmp_path_factory.mktemp("cogvideox"))
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +111,48 @@ class TestPipelines:
         assert equal(two, generator.film([Shot("a blue box moves left", None, 2)])[0])
         assert not equal(two, generator.film([Shot("a blue box moves left", None, 3)])[0])
         assert not equal(two, generator.film([Shot("a red ball", None, 2)])[0])
+
+    @pytest.mark.parametrize(
+        ("name", "entry", "limit"),
+        [
+            ("cogvideox", COGVIDEOX, 226),
+            ("ltx", LTX, 128),
+            ("ltx_distilled", LTX_DISTILLED, 256),
+            ("wan", WAN, 512),
+            ("hunyuan", HUNYUAN, 995),
+        ],
+    )
+    def test_as_many_tokens_are_counted_as_the_encoder_reads(
+        self,
+        request: pytest.FixtureRequest,
+        monkeypatch: pytest.MonkeyPatch,
+        name: str,
+        entry: dict[str, Any],
+        limit: int,
+    ) -> None:
+        """By what the pipeline asks of its tokenizer; HunyuanVideo 1.5 puts 108 tokens before a text."""
+        folder, around = request.getfixturevalue(name), 113 if name == "hunyuan" else 0
+        settings = {key: value for key, value in entry["sampling"].items() if key != "max_sequence_length"}
+        for own in ({}, {"max_sequence_length": 8}) if name != "hunyuan" else ({},):
+            generator = DiffusersGenerator(configure(**{**entry, "sampling": {**settings, **own}}), folder)
+            assert generator.reads_tokens == own.get("max_sequence_length", limit)
+            asked: list[int] = []
+            tokenizer = type(generator._pipeline.tokenizer)
+            call = tokenizer.__call__
+
+            def spy(self: Any, *texts: Any, call: Any = call, asked: list[int] = asked, **options: Any) -> Any:
+                asked += [options["max_length"]] if options.get("truncation") else []
+                return call(self, *texts, **options)
+
+            monkeypatch.setattr(tokenizer, "__call__", spy)
+            generator.film([Shot("a red ball", None, 1)])
+            monkeypatch.setattr(tokenizer, "__call__", call)
+            assert set(asked) == {generator.reads_tokens + around}
+            words = 1
+            while len(generator._pipeline.tokenizer("ball " * (words + 1))["input_ids"]) <= generator.reads_tokens:
+                words += 1
+            assert generator.cut(["ball " * words, "ball " * (words + 1), "", "ball"]) == [False, True, False, False]
+        assert generator.cut([]) == []
 
     @pytest.mark.parametrize(("name", "entry"), [("ltx", LTX), ("wan", WAN), ("hunyuan", HUNYUAN)])
     def test_each_video_of_a_call_has_its_own_negative_prompt(
@@ -481,6 +531,36 @@ class TestCheck:
         (tmp_path / "ltx/manifest.json").unlink()
         with pytest.raises(InputError, match="pickled weights"):
             fetch("tiny", LocalModel(kind="local", path=str(tmp_path / "ltx")), tmp_path / "tiny", {})
+
+
+def test_the_tokenizer_that_reads_most_counts() -> None:
+    """CLIP's 77 where the call names no number, and nothing where a tokenizer knows no limit."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    def words(limit: int | None) -> Any:
+        found = Tokenizer(models.WordLevel({"a": 0, "?": 1}, unk_token="?"))
+        found.pre_tokenizer = pre_tokenizers.Whitespace()
+        return PreTrainedTokenizerFast(tokenizer_object=found, **({"model_max_length": limit} if limit else {}))
+
+    def pipeline(call: Any, *limits: int | None) -> Any:
+        parts = {f"tokenizer{f'_{place}' if place > 1 else ''}": words(limit) for place, limit in enumerate(limits, 1)}
+        made = type("Some", (), {"components": parts, "__call__": call, "encode_prompt": lambda self, prompt: None})
+        return made()
+
+    def reads(given: Any) -> tuple[str | None, int | None]:
+        tokenizer, limit = _reader(given, configure(pipeline="SomePipeline"))
+        return next((name for name, part in given.components.items() if part is tokenizer), None), limit
+
+    def plain(self: Any, prompt: Any) -> None: ...
+
+    def hunyuan(self: Any, prompt: Any, max_sequence_length: int = 256) -> None: ...
+
+    assert reads(pipeline(plain, 77)) == ("tokenizer", 77)
+    assert reads(pipeline(plain, 77, 120)) == ("tokenizer_2", 120)
+    assert reads(pipeline(plain, None, 77)) == ("tokenizer_2", 77)
+    assert reads(pipeline(hunyuan, None, 77)) == ("tokenizer", 256)
+    assert reads(pipeline(plain, None)) == reads(pipeline(plain)) == (None, None)
 
 
 class Crowded:

@@ -44,6 +44,16 @@ def test_every_pipeline_of_which_the_frames_are_known_has_an_entry(config: Confi
     assert all("num_frames" in entry.sampling for entry in entries if entry.pipeline in FRAME_RULES)
 
 
+def test_both_ltx_entries_read_as_many_tokens_of_a_text_as_their_makers_code(config: Config) -> None:
+    installed = source.Source.installed()
+    assert installed is not None
+    for name in ("ltx-video", "ltx-video-distilled"):
+        entry = config.generators[name]
+        assert isinstance(entry, DiffusersConfig)
+        by_default = source.defaults(installed.find(entry.pipeline, name), "__call__")
+        assert (by_default | entry.sampling)["max_sequence_length"] == 256
+
+
 def test_no_entry_asks_an_endpoint_that_ended(config: Config) -> None:
     addresses = [getattr(entry, "base_url", "") for entry in config.generators.values()]
     assert not any("api.openai.com" in address for address in addresses)  # its /videos ended in September 2026

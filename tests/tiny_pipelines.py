@@ -49,6 +49,7 @@ LTX_DISTILLED_SAMPLING: dict[str, Any] = {
     "height": 32, "width": 32, "num_frames": 9, "timesteps": [1000, 993.7, 725], "guidance_scale": 1.0,
     "max_sequence_length": 8, "frame_rate": 8,
 }  # fmt: skip
+COGVIDEOX_SAMPLING: dict[str, Any] = {"height": 32, "width": 32, "num_frames": 9, "num_inference_steps": 2}
 HUNYUAN_SAMPLING: dict[str, Any] = {"height": 32, "width": 32, "num_frames": 5, "num_inference_steps": 2}
 WAN_SAMPLING: dict[str, Any] = {
     "height": 32, "width": 32, "num_frames": 5, "num_inference_steps": 2, "guidance_scale": 3.0,

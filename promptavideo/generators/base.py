@@ -62,6 +62,9 @@ class Generator(ABC):
     takes_negative: bool = False
     """Whether it can film away from what a shot itself says."""
 
+    reads_tokens: int | None = None
+    """Tokens of a text that it reads; None: all of them, or it is not known."""
+
     @abstractmethod
     def identity(self) -> dict[str, Any]:
         """Everything but the shot that decides a video's pixels: model revision, settings, encoding."""
@@ -74,6 +77,10 @@ class Generator(ABC):
         implementation that computes several together pads every call to `batch_size`: one shape, one result, however
         the work was split.
         """
+
+    def cut(self, texts: Sequence[str]) -> list[bool]:
+        """Whether it reads a part of each text only, since that has more than `reads_tokens` tokens."""
+        return [False] * len(texts)
 
     def circumstances(self) -> dict[str, Any]:
         """What is recorded beside a video and is not part of its key; `device` names the hardware."""

@@ -2,6 +2,7 @@
 
 import gc
 import importlib.util
+import inspect
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from promptavideo.devices import choose_device, ran_out
 from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 from promptavideo.generators.base import Generator
-from promptavideo.generators.diffusers_config import ADDED, PLANNING, DiffusersConfig
+from promptavideo.generators.diffusers_config import ADDED, PLANNING, TEXT_LIMITS, DiffusersConfig
 from promptavideo.hardware import processor
 from promptavideo.models import check_model
 from promptavideo.shots import Shot
@@ -28,6 +29,9 @@ OFFLOADS = ("none", "model", "sequential")
 
 SIZES = {"num_frames": 1, "video_length": 1, "height": 2, "width": 3}
 """Arguments that say how large a video is, and the axes of the frames that they are the length of."""
+
+UNLIMITED = 10**6
+"""From here on a tokenizer's `model_max_length` is no limit; transformers writes 10**30 where none is known."""
 
 DENOISERS = ("transformer", "transformer_2", "unet")
 
@@ -64,6 +68,7 @@ class DiffusersGenerator(Generator):
         torch.set_num_threads(config.threads)
         disable_progress_bar()
         self._pipeline = self._load()
+        self._reader, self.reads_tokens = _reader(self._pipeline, config)
         self._set_up()
         if not self._fits(self._place):
             self._give_way("while its weights were moved there")
@@ -87,6 +92,12 @@ class DiffusersGenerator(Generator):
         if self._device == "cpu":
             return {"device": processor(), "dtype": self.config.dtype}
         return {"device": torch.cuda.get_device_name(), "dtype": self.config.dtype, "offload": self._offload}
+
+    def cut(self, texts: Sequence[str]) -> list[bool]:
+        """Whether each text has more tokens, with those that its tokenizer adds, than are read."""
+        if self.reads_tokens is None or not texts:
+            return super().cut(texts)
+        return [len(ids) > self.reads_tokens for ids in self._reader(list(texts), verbose=False)["input_ids"]]
 
     def film(self, shots: Sequence[Shot]) -> list[Clip]:
         """Film up to `batch_size` shots; see `Generator.film`.
@@ -330,6 +341,29 @@ def load_lora(pipeline: Any, folder: Path, component: str, name: str) -> None:
             f"{files[0]}: {taken} of the {given} layers that this adapter changes are in the pipeline's {component}; "
             "it was made for another model or component"
         )
+
+
+def _reader(pipeline: Any, config: DiffusersConfig) -> tuple[Any, int | None]:
+    """The tokenizer that reads most of a text, and how many tokens; (None, None) where nothing says.
+
+    Of the component `tokenizer` it is `max_sequence_length`, as configured or else by default of the pipeline's call or
+    encoding, or else what its code alone says. Where there is nothing of all this, it is each tokenizer's own limit,
+    of which the largest counts: what one encoder cuts, another reads. Tokens that a template adds are not counted.
+    """
+    from transformers import PreTrainedTokenizerBase
+
+    parts = {name: part for name, part in pipeline.components.items() if name.startswith("tokenizer")}
+    whole = {name: getattr(part, "tokenizer", part) for name, part in parts.items()}  # a processor holds one
+    found = {name: part for name, part in whole.items() if isinstance(part, PreTrainedTokenizerBase)}
+    limit: Any = config.sampling.get("max_sequence_length", TEXT_LIMITS.get(config.pipeline))
+    for function in filter(None, (getattr(pipeline, name, None) for name in ("__call__", "encode_prompt"))):
+        parameter = inspect.signature(function).parameters.get("max_sequence_length")
+        limit = limit or (parameter and parameter.default)
+    if isinstance(limit, int) and "tokenizer" in found:
+        return found["tokenizer"], limit
+    own = {name: int(part.model_max_length) for name, part in found.items() if part.model_max_length < UNLIMITED}
+    name = max(own, key=lambda one: own[one], default=None)
+    return (found[name], own[name]) if name else (None, None)
 
 
 def _resolved(config: DiffusersConfig, device: str, entry: str) -> DiffusersConfig:

@@ -53,6 +53,11 @@ FRAME_RULES = {
 """Other numbers are rounded by some pipelines and filmed badly by others, hours later."""
 
 
+TEXT_LIMITS = {"HunyuanVideo15Pipeline": 995, "LattePipeline": 120}
+"""Tokens of a text that pipelines read whose code alone says it. HunyuanVideo 1.5 reads 1000, of which 5 end its chat
+template."""
+
+
 class Scheduler(Section):
     """Another noise schedule than the model's own."""
 
