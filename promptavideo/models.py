@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -433,12 +434,14 @@ def _fetch_url(name: str, entry: UrlModel, target: Path) -> _Origin:
 def _convert_state_dict(name: str, source: str, file: Path, target: Path) -> None:
     """Write the tensors of a pickled state dict as safetensors; nothing but tensors is ever unpickled."""
     import pickle
+    from zipfile import is_zipfile
 
     import torch
     from safetensors.torch import save_file
 
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        # Mapped and not read, since some are gigabytes; torch's files of before 2020 are no archives.
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
         file.unlink()
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
@@ -450,7 +453,12 @@ def _convert_state_dict(name: str, source: str, file: Path, target: Path) -> Non
     if not tensors or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in tensors.items()):
         file.unlink()
         raise InputError(f"models.{name}.url: {source} holds something else than a state dict of tensors")
-    save_file({key: value.detach().clone().contiguous() for key, value in tensors.items()}, target)
+    users = Counter(value.untyped_storage().data_ptr() for value in tensors.values())
+    alone = {
+        key: value.detach() if users[value.untyped_storage().data_ptr()] == 1 else value.detach().clone()
+        for key, value in tensors.items()
+    }
+    save_file({key: value.contiguous() for key, value in alone.items()}, target)
 
 
 def _fetch_miniature(name: str, entry: MiniatureModel, target: Path, models: Mapping[str, Path], root: Path) -> _Origin:

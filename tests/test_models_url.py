@@ -3,6 +3,8 @@
 import hashlib
 import io
 import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -90,6 +92,37 @@ def test_a_state_dict_becomes_safetensors_with_the_same_tensors(server: Server, 
     assert loaded.keys() == HEAD.keys() and all(torch.equal(loaded[name], HEAD[name]) for name in HEAD)
     assert sorted(path.name for path in (tmp_path / "head").iterdir()) == ["manifest.json", "model.safetensors"]
     assert [path.name for path in tmp_path.iterdir()] == ["head"]
+
+
+def test_tensors_may_share_their_memory_and_files_be_old(tmp_path: Path) -> None:
+    whole = torch.arange(12.0).reshape(3, 4)
+    state = {"embed": whole, "head": whole, "row": whole[1], "turned": whole.T, "alone": torch.arange(9.0)[2:5]}
+    for modern in (True, False):
+        file = tmp_path / f"{modern}.pth"
+        torch.save(state, file, _use_new_zipfile_serialization=modern)
+        fetch("head", entry(file.as_uri(), file.read_bytes()), tmp_path / str(modern), {})
+        loaded = load_file(tmp_path / str(modern) / "model.safetensors")
+        assert loaded.keys() == state.keys() and all(torch.equal(loaded[name], state[name]) for name in state)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="only Linux says how much memory was used at most")
+def test_gigabytes_are_not_held_in_memory(tmp_path: Path) -> None:
+    size = 2**28
+    torch.save({str(place): torch.full((size // 8,), place, dtype=torch.float16) for place in range(4)}, tmp_path / "w")
+    script = """
+import re, sys
+import safetensors.torch, torch
+from pathlib import Path
+from promptavideo.models import _convert_state_dict
+def most():
+    return 1024 * int(re.search("VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+before = most()
+_convert_state_dict("w", "w", Path(sys.argv[1]), Path(sys.argv[2]))
+print(most() - before)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "w"), str(tmp_path / "model.safetensors")]
+    grown = int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    assert grown < 1.4 * size  # the file's own pages count, which the system takes back when it must
 
 
 def test_an_unpinned_file_is_what_is_there_today_and_says_which(
