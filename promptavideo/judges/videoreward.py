@@ -7,14 +7,14 @@ the published `model_config.json` and of the VideoAlign repository.
 from math import isfinite
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from promptavideo.dtypes import Dtype
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.judges.clip import MEAN, STD
-from promptavideo.judges.loading import check_type, load_network, load_reader, plain
+from promptavideo.judges.loading import check_type, load_reader, plain
 from promptavideo.judges.neural import NeuralConfig, NeuralJudge, Row
 from promptavideo.models import check_model
 from promptavideo.operators.base import read_template
@@ -35,7 +35,8 @@ NORM = {"VR_VQ": (3.6757, 2.2476), "VR_MQ": (1.1646, 1.3811), "VR_TA": (2.8105, 
 TOKENS = ("<|VQ_reward|>", "<|MQ_reward|>", "<|TA_reward|>")
 """Follow the base's vocabulary. At each of them in the query the one head reads the score of that place in `NORM`."""
 
-VIDEO, LORA_ALPHA = "<|video_pad|>", 128
+VIDEO = "<|video_pad|>"
+
 RATE, FEWEST, MOST = 2.0, 4, 768
 """Frames a second that are looked at, and how many at least (if the clip has them) and at most."""
 
@@ -83,7 +84,8 @@ class VideoReward(NeuralJudge):
             InputError: A folder holds another model, the template cannot be used, or a required GPU is missing.
         """
         import torch
-        from transformers import Qwen2VLConfig, Qwen2VLModel
+
+        from promptavideo.judges.videoreward_network import load
 
         super().__init__(config, "VideoReward")
         check_model(folder)
@@ -92,15 +94,10 @@ class VideoReward(NeuralJudge):
         self._query = Template(read_template(Path(config.template), PLACEHOLDERS))
         self._tokenizer = load_reader(base)
         self._tokenizer.add_tokens(list(TOKENS), special_tokens=True)
-        settings = Qwen2VLConfig.from_pretrained(base, local_files_only=True)
-        settings.name_or_path = str(folder)
-        weights, head = _merged(folder, getattr(torch, config.dtype))
-        text: Any = settings.text_config
-        text.vocab_size = len(weights["language_model.embed_tokens.weight"])
-        network = load_network(Qwen2VLModel, None, config.dtype, config=settings, state_dict=weights)
-        _round_positions(network)
+        network, head = load(folder, base, config.dtype)
+        text = network.config.text_config
         self._wanted = self._tokenizer.convert_tokens_to_ids([*TOKENS, VIDEO])
-        if len(self._tokenizer) != text.vocab_size or self._wanted[-1] != settings.video_token_id:
+        if len(self._tokenizer) != text.vocab_size or self._wanted[-1] != network.config.video_token_id:
             raise InputError(
                 f"{base}: its tokenizer is not that of the weights in {folder} ({len(self._tokenizer)} tokens with the "
                 f"three of VideoReward, {text.vocab_size} embeddings); check which models the configuration names"
@@ -191,48 +188,3 @@ def _patches(clip: Clip) -> "torch.Tensor":
     normal = (scaled / 255 - mean) / deviation
     cut = normal.reshape(-1, 2, 3, size[0] // 28, 2, 14, size[1] // 28, 2, 14)
     return cut.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).flatten(5).flatten(3, 4)
-
-
-def _round_positions(network: Any) -> None:
-    """Rotate by positions as the authors' training and scoring do, which cast the rotations' speeds to bfloat16 too.
-
-    That is far from nothing: after a thousand tokens an angle is off by up to two radians.
-    """
-    text, frames = network.language_model.rotary_emb, network.visual.rotary_pos_emb
-    text.inv_freq = text.inv_freq.bfloat16().float()
-
-    def rounded(module: Any, given: tuple[Any, "torch.Tensor"], _: Any) -> tuple["torch.Tensor", ...]:
-        angles = given[1][..., None].bfloat16() * module.inv_freq.bfloat16()
-        return tuple(module.recomposition_frequencies(part.float()) for part in (angles.cos(), angles.sin()))
-
-    frames.register_forward_hook(rounded)
-
-
-def _merged(folder: Path, dtype: "torch.dtype") -> tuple[dict[str, "torch.Tensor"], "torch.Tensor"]:
-    """Weights under the names of `Qwen2VLModel`, the adapter merged into them in float32; and the head [1, width].
-
-    Raises:
-        InputError: The folder holds other weights.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    merged: dict[str, torch.Tensor] = {}
-    try:
-        state = {key: value for file in folder.glob("*.safetensors") for key, value in load_file(file).items()}
-        for key, value in state.items():
-            name = key.removeprefix("base_model.model.")
-            if ".lora_" in name or name == "lm_head.weight":
-                continue
-            if name.endswith(".base_layer.weight"):
-                down, up = (state[key.replace("base_layer", f"lora_{part}.default")].float() for part in "AB")
-                value = value.float() + LORA_ALPHA / len(down) * (up @ down)
-            if name.startswith("model."):
-                name = "language_" + name
-            merged[name.replace(".base_layer.", ".")] = value.to(dtype)
-        head = merged.pop("rm_head.weight")
-        if head.shape != (1, merged["language_model.embed_tokens.weight"].shape[1]):
-            raise ValueError(f"a head of shape {list(head.shape)}")
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{folder}: holds no weights of VideoReward ({error})") from error
-    return merged, head
