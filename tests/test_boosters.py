@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from makers import COLOURS, DPO, PAIRS, SFT, TRIPLES, make_run
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
@@ -21,38 +22,13 @@ from transformers import AutoModelForCausalLM
 from promptavideo.answers import bound
 from promptavideo.boosters import training
 from promptavideo.boosters.chat import Instruction
-from promptavideo.boosters.config import BoosterConfig, DpoSettings, LoraSettings, SamplingSettings, TrainSettings
+from promptavideo.boosters.config import BoosterConfig, LoraSettings, SamplingSettings, TrainSettings
 from promptavideo.boosters.load import CARD, Chain, load_chain, read_chain
 from promptavideo.boosters.sampling import GumbelNoise, Sampler
 from promptavideo.boosters.training import Run, train_dpo, train_sft
 from promptavideo.errors import InputError
 from promptavideo.models import LocalModel, fetch
 from promptavideo.refiners.booster import BoosterRefiner
-
-COLOURS = ("red", "blue", "green", "purple", "yellow", "white", "black", "orange")
-PAIRS = pd.DataFrame(
-    {
-        "prompt_id": [f"p{place}" for place in range(8)],
-        "prompt": [f"a {colour} ball" for colour in COLOURS],
-        "refined": [f"{colour} ball, vivid colors, steady camera" for colour in COLOURS],
-        "total": 1.0,
-    }
-)
-TRIPLES = pd.DataFrame(
-    {
-        "prompt_id": PAIRS["prompt_id"],
-        "prompt": PAIRS["prompt"],
-        "chosen": PAIRS["refined"],
-        "rejected": [f"{colour} ball, blurry" for colour in COLOURS],
-        "chosen_total": 1.0,
-        "rejected_total": 0.0,
-    }
-)
-LORA = LoraSettings(r=4, alpha=8, dropout=0.1)
-SFT = TrainSettings(
-    epochs=2, batch_size=4, micro_batch_size=2, learning_rate=0.05, max_length=96, checkpoint_steps=1, lora=LORA
-)
-DPO = DpoSettings(**SFT.model_dump(exclude={"lora"}), lora=LORA, beta=0.5)
 
 
 class TestInstruction:
@@ -223,10 +199,6 @@ def trained(folder: Path) -> dict[str, torch.Tensor]:
 def same(one: Path, two: Path) -> bool:
     first, second = trained(one), trained(two)
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
-def make_run(folder: Path, name: str, previous: str | None = None, seed: int = 5) -> Run:
-    return Run(folder / name, folder / "checkpoints", previous, seed, threads=1)
 
 
 @pytest.fixture(scope="module")

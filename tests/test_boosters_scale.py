@@ -18,10 +18,10 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+from makers import DPO, PAIRS, SFT, TRIPLES, make_run
 from peft import PeftModel
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from test_boosters import DPO, PAIRS, SFT, TRIPLES, make_run
 from transformers import AutoModelForCausalLM, AutoTokenizer, modeling_utils
 
 from promptavideo import devices

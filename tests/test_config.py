@@ -1,13 +1,12 @@
-import copy
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from makers import GONE, RAW, ROOT, changed, message
 
 from promptavideo.config import Config, check
 from promptavideo.errors import InputError
@@ -15,49 +14,23 @@ from promptavideo.generators import check_generator, source
 from promptavideo.prompts import prompt_id
 from promptavideo.settings import lay
 
-ROOT = Path(__file__).parent.parent
-RAW = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 PAPER = yaml.safe_load((ROOT / "paper.yaml").read_text(encoding="utf-8"))
-GONE = object()
 
 
-def changed(path: str, value: object) -> dict[str, Any]:
-    """The repository's configuration with one value (`/` parts the keys) replaced, added or taken out."""
-    raw = copy.deepcopy(RAW)
-    *parents, last = path.split("/")
-    node = raw
-    for part in parents:
-        node = node[part]
-    if value is GONE:
-        del node[last]
-    else:
-        node[last] = value
-    return raw
-
-
-def message(raw: dict[str, Any], root: Path = ROOT) -> str:
-    with pytest.raises(InputError) as caught:
-        check(raw, root)
-    return str(caught.value)
-
-
-def test_the_repositorys_own_configuration_passes_quickly_without_torch() -> None:
+def test_the_repositorys_own_configuration_passes_without_torch() -> None:
     code = textwrap.dedent("""
-        import sys, time, yaml
+        import sys, yaml
         from pathlib import Path
         from promptavideo.config import check
         raw = yaml.safe_load(Path("config.yaml").read_text())
-        start = time.monotonic()
         check(raw, Path())
-        print(time.monotonic() - start, *{"torch", "diffusers", "transformers", "openai", "httpx2"} & set(sys.modules))
+        print(*{"torch", "diffusers", "transformers", "openai", "httpx2"} & set(sys.modules))
     """)
     answer = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env={"PYTHONPATH": "."}, capture_output=True, text=True
     )
     assert answer.returncode == 0, answer.stderr
-    seconds, *heavy = answer.stdout.split()
-    assert heavy == []
-    assert float(seconds) < 2  # measured 0.06 s on an idle core
+    assert answer.stdout.split() == [], "planning takes seconds only without them"
 
 
 @pytest.mark.parametrize(
@@ -254,13 +227,13 @@ def test_the_pipelines_of_the_pinned_diffusers_are_found(pipeline: str, setting:
     assert check(raw, ROOT).generators["mini-t2v"].pipeline == pipeline
 
 
-def test_a_pipeline_is_checked_without_importing_and_fast() -> None:
+def test_each_file_of_diffusers_is_parsed_once() -> None:
     source._parse.cache_clear()
     config: Config = check(RAW, ROOT)
-    start = time.process_time()
+    parsed = source._parse.cache_info().misses
     for _ in range(10):
         check_generator("mini-t2v", config.generators["mini-t2v"])
-    assert time.process_time() - start < 0.3
+    assert 0 < source._parse.cache_info().misses == parsed < 20
 
 
 def test_nothing_is_checked_where_diffusers_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 import torch
 from fakes import Critic, Painter, prompts_table
+from makers import LTX, clips, diffusers_config, load_judge
 from safetensors.torch import save_file
-from test_generators_diffusers import LTX, configure
-from test_judges_neural import clips, load
 from tiny_pipelines import tiny_ltx
 
 from promptavideo import cli
@@ -146,7 +145,7 @@ class TestMainMemory:
 
     def test_filming_says_what_to_lower(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fetch("tiny", LocalModel(kind="local", path=str(tiny_ltx(tmp_path / "source"))), tmp_path / "ltx", {})
-        generator = DiffusersGenerator(configure(**LTX), tmp_path / "ltx")
+        generator = DiffusersGenerator(diffusers_config(**LTX), tmp_path / "ltx")
         monkeypatch.setattr(generator, "_call", lambda shots: no_memory())
         with pytest.raises(
             InputError, match=r"main memory ran out while it filmed.*Try batch_size below 2.*fewer or small"
@@ -156,7 +155,7 @@ class TestMainMemory:
     def test_scoring_tries_half_the_batch_and_records_it(
         self, reward_models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        reward = load("mps", reward_models, batch_size=4)
+        reward = load_judge("mps", reward_models, batch_size=4)
         forward = reward._forward
         monkeypatch.setattr(
             reward, "_forward", lambda batch: forward(batch) if len(batch["input_ids"]) <= 2 else no_memory()

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from makers import LTX
+from makers import diffusers_config as configure
 from pydantic import ValidationError
 from tiny_pipelines import (
     COGVIDEOX_SAMPLING,
@@ -34,24 +36,10 @@ from promptavideo.models import LocalModel, fetch
 from promptavideo.shots import Shot
 from promptavideo.video import Clip
 
-LTX = {"pipeline": "LTXPipeline", "sampling": LTX_SAMPLING}
 LTX_DISTILLED = {"pipeline": "LTXConditionPipeline", "sampling": LTX_DISTILLED_SAMPLING}
 WAN = {"pipeline": "WanPipeline", "sampling": WAN_SAMPLING}
 COGVIDEOX = {"pipeline": "CogVideoXPipeline", "sampling": COGVIDEOX_SAMPLING}
 HUNYUAN = {"pipeline": "HunyuanVideo15Pipeline", "sampling": HUNYUAN_SAMPLING, "vae_slicing": True}
-
-
-def configure(**fields: Any) -> DiffusersConfig:
-    given = {
-        "kind": "diffusers",
-        "model": "tiny",
-        "dtype": "float32",
-        "device": "cpu",
-        "batch_size": 2,
-        "fps": 8.0,
-        "seconds_per_video": 1.0,
-    }
-    return DiffusersConfig.model_validate({**given, **fields})
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_tables import FAST, PAPER, flat_scores
+from makers import FAST, PAPER, flat_scores
 
 from promptavideo.errors import InputError
 from promptavideo.headline import of_results

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from test_workflow import workspace
+from makers import workspace
 
 from promptavideo.config import check
 from promptavideo.errors import InputError

@@ -11,45 +11,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter, ValidationError
+from makers import JUDGE, JUDGES, clips
+from makers import judge_config as configure
+from makers import load_judge as load
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from promptavideo.errors import InputError, ScoreError
-from promptavideo.judges import DIMENSIONS_OF, Judge, JudgeConfig, load_judges
+from promptavideo.judges import DIMENSIONS_OF, Judge, load_judges
 from promptavideo.judges.loading import plain
 from promptavideo.judges.neural import NeuralJudge, sample_frames
 from promptavideo.models import LocalModel, fetch
 from promptavideo.video import Clip
 
-CONFIG: TypeAdapter[Any] = TypeAdapter(JudgeConfig)
-ENTRIES: dict[str, dict[str, Any]] = {
-    "videoscore": {"model": "videoscore", "dtype": "float32"},
-    "aesthetic": {"model": "clip-l", "head": "head"},
-    "mps": {"model": "mps", "base": "clip-h"},
-}
 PROMPTS = ("a red ball", "a", "two very large boxes " * 9, "a blue box rolls down a hill", "é", "a cat", "a red ball")
-
-
-def configure(kind: str, **fields: Any) -> Any:
-    return CONFIG.validate_python({"kind": kind, "device": "cpu", "batch_size": 3, **ENTRIES[kind], **fields})
-
-
-def load(kind: str, models: Path, **fields: Any) -> NeuralJudge:
-    (reward,) = load_judges({kind: configure(kind, **fields)}, models).values()
-    assert isinstance(reward, NeuralJudge)
-    return reward
-
-
-def clips(count: int, frames: int = 18, seed: int = 0) -> list[Clip]:
-    rng = np.random.default_rng(seed)
-    return [Clip(rng.integers(0, 256, (frames, 40, 60, 3), dtype=np.uint8), 8.0) for _ in range(count)]
 
 
 def table(reward: Judge, given: Sequence[Clip], prompts: Sequence[str]) -> np.ndarray:
     return np.array([[score[name] for name in reward.dimensions] for score in reward.score(given, prompts)])
 
 
-@pytest.fixture(scope="module", params=ENTRIES)
+@pytest.fixture(scope="module", params=JUDGES)
 def reward(request: pytest.FixtureRequest, reward_models: Path) -> NeuralJudge:
     return load(request.param, reward_models)
 
@@ -63,7 +45,7 @@ class TestBatches:
         assert np.array_equal(np.concatenate(alone), together)
         assert np.array_equal(table(reward, given[::-1], PROMPTS[::-1])[::-1], together)
 
-    @pytest.mark.parametrize("kind", ENTRIES)
+    @pytest.mark.parametrize("kind", JUDGES)
     def test_the_batch_size_moves_a_score_by_rounding_only(self, reward_models: Path, kind: str) -> None:
         given = clips(len(PROMPTS))
         scores = [table(load(kind, reward_models, batch_size=size), given, PROMPTS) for size in (1, 2, 7)]
@@ -134,7 +116,7 @@ class TestMemory:
         monkeypatch.setattr(reward, "_forward", limited)
         return sizes
 
-    @pytest.mark.parametrize("kind", ENTRIES)
+    @pytest.mark.parametrize("kind", JUDGES)
     def test_half_the_batch_is_tried_and_kept(
         self, reward_models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
     ) -> None:
@@ -162,7 +144,7 @@ class TestMemory:
             reward.score(clips(1), ["a"])
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-    @pytest.mark.parametrize("kind", ENTRIES)
+    @pytest.mark.parametrize("kind", JUDGES)
     def test_a_required_gpu_that_is_missing_is_named(self, reward_models: Path, kind: str) -> None:
         with pytest.raises(InputError, match=r"judges\.\w+\.device: cuda needs a GPU"):
             load(kind, reward_models, device="cuda")
@@ -173,7 +155,7 @@ class TestIdentity:
         (identity,) = load_judges({kind: configure(kind, **fields)}, models)
         return identity
 
-    @pytest.mark.parametrize("kind", ENTRIES)
+    @pytest.mark.parametrize("kind", JUDGES)
     def test_it_holds_models_and_settings_but_not_how_the_work_is_done(self, reward_models: Path, kind: str) -> None:
         identity = self.identity(reward_models, kind)
         assert self.identity(reward_models, kind, batch_size=9, device="auto", threads=2) == identity
@@ -209,7 +191,7 @@ class TestIdentity:
         assert self.identity(models, "mps") != before
 
     def test_the_laptops_reward_keeps_its_cached_scores(self) -> None:
-        assert list(load_judges({"pixels": CONFIG.validate_python({"kind": "pixels"})})) == [
+        assert list(load_judges({"pixels": JUDGE.validate_python({"kind": "pixels"})})) == [
             'pixels 1 {"kind":"pixels"}'
         ]
 
@@ -234,7 +216,7 @@ class TestErrors:
         with pytest.raises(ScoreError, match=r"not uint8 \[frames, height, width, 3\]"):
             reward.score([Clip(frames, 8.0)], ["a"])
 
-    @pytest.mark.parametrize("kind", ENTRIES)
+    @pytest.mark.parametrize("kind", JUDGES)
     def test_a_model_that_was_not_fetched_is_named(self, tmp_path: Path, kind: str) -> None:
         with pytest.raises(InputError, match=r"no manifest\.json, so the model was never fetched"):
             load_judges({kind: configure(kind)}, tmp_path)

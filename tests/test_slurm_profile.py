@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_workflow import ROOT, workspace
+from makers import ROOT, workspace
 
 from promptavideo.config import check
 from promptavideo.estimate import Estimate

@@ -7,10 +7,11 @@ from statistics import fmean
 import numpy as np
 import pandas as pd
 import pytest
+from makers import FAST, PAPER, flat_scores, make_scores
 from scipy import stats
 
 from promptavideo.errors import InputError, ScoreError
-from promptavideo.schemas import DIMENSIONS, SCORES, TO_FIVE
+from promptavideo.schemas import DIMENSIONS, TO_FIVE
 from promptavideo.tables import (
     COLUMNS,
     LAPTOP_NOTE,
@@ -28,8 +29,6 @@ from promptavideo.tables import (
     write_provenance,
 )
 
-PAPER = Path(__file__).parent.parent / "resources" / "paper"
-FAST = BootstrapConfig(resamples=499)
 FIRST_FIVE = ("VQ", "TC", "DD", "TVA", "FC")
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -43,18 +42,6 @@ HOSTILE = [
 ]
 
 
-def make_scores(values: dict[tuple[str, int], dict[str, float]]) -> pd.DataFrame:
-    """Scores from raw values by (prompt_id, replicate)."""
-    rows = []
-    for (prompt_id, replicate), raw in values.items():
-        row = {"prompt_id": prompt_id, "prompt": f"prompt {prompt_id}", "candidate": 0, "refined": "text"}
-        row |= {"negative": None, "replicate": replicate, "seed": 7, "key": f"{prompt_id}-{replicate}"}
-        row |= {d: float(raw[d]) for d in DIMENSIONS}
-        row |= {f"{d}_5": raw[d] * TO_FIVE[d] for d in DIMENSIONS}
-        rows.append(row)
-    return SCORES.validate(pd.DataFrame(rows))
-
-
 def random_scores(seed: int, prompts: int = 12, replicates: int = 2, shift: float = 0.0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     return make_scores(
@@ -64,13 +51,6 @@ def random_scores(seed: int, prompts: int = 12, replicates: int = 2, shift: floa
             for k in range(replicates)
         }
     )
-
-
-def flat_scores(averages: list[float]) -> pd.DataFrame:
-    """One video a prompt whose dimensions all have the same value on the 0-5 scale."""
-    ids = [f"p{i:03}" for i in range(len(averages))]
-    columns = {"prompt_id": ids, "candidate": 0, "replicate": 0} | {f"{d}_5": averages for d in DIMENSIONS}
-    return pd.DataFrame(columns)
 
 
 def two_arms(original: pd.DataFrame, boosted: pd.DataFrame) -> list[Arm]:

@@ -23,7 +23,7 @@ def test_items_and_seconds_add_up_and_survive_the_file(tmp_path: Path) -> None:
     record.write(tmp_path / "x.timing.json")
     found = timing.read(tmp_path / "x.timing.json")
     assert found == record and found.items == 5
-    assert 0.03 <= found.seconds < 1 and found.job_seconds > found.seconds and found.peak_memory_mb > 1 and found.device
+    assert found.seconds >= 0.03 and found.job_seconds > found.seconds and found.peak_memory_mb > 1 and found.device
 
 
 def test_the_jobs_time_begins_before_anything_that_takes_long(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_the_jobs_time_begins_before_anything_that_takes_long(tmp_path: Path) ->
     code = "import time, promptavideo; time.sleep(0.3); from promptavideo.timing import Timing; Timing().write(path)"
     code = f"from pathlib import Path; path = Path({str(tmp_path / 'x.json')!r}); {code}"
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert 0.3 < timing.read(tmp_path / "x.json").job_seconds < 10
+    assert timing.read(tmp_path / "x.json").job_seconds > 0.3
     recording = [path for path in (ROOT / "scripts").glob("*.py") if "timing.write(" in path.read_text()]
     assert {path.stem for path in recording} >= {"film", "score", "refine", "candidates"}
     for path in recording:

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from makers import ROOT, changed, message
 from pydantic import ValidationError
-from test_config import ROOT, changed, message
 
 from promptavideo.config import check
 from promptavideo.errors import InputError

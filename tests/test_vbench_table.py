@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_tables import make_scores
+from makers import make_scores
 
 from promptavideo import schemas
 from promptavideo.errors import InputError, ScoreError

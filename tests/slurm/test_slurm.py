@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from cluster import Cluster, Job, install
-from test_workflow import ROOT, shas, workspace
+from makers import ROOT, shas, workspace
 
 from promptavideo.schemas import SCORES
 from promptavideo.store import read_manifest

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from test_workflow import ROOT, workspace
+from makers import ROOT, workspace
 from tiny_pipelines import tiny_ltx
 
 from promptavideo.vbench.dimensions import DIMENSIONS

@@ -1,0 +1,153 @@
+"""What several test modules make: workspaces, configurations, tables, clips, judges and trainings."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from pydantic import TypeAdapter
+from tiny import tiny_llama
+from tiny_pipelines import LTX_SAMPLING
+
+from promptavideo.boosters.config import DpoSettings, LoraSettings, TrainSettings
+from promptavideo.boosters.training import Run
+from promptavideo.config import check
+from promptavideo.errors import InputError
+from promptavideo.generators.diffusers_config import DiffusersConfig
+from promptavideo.judges import JudgeConfig, load_judges
+from promptavideo.judges.neural import NeuralJudge
+from promptavideo.schemas import DIMENSIONS, SCORES, TO_FIVE
+from promptavideo.store import read_manifest
+from promptavideo.tables import BootstrapConfig
+from promptavideo.video import Clip
+
+ROOT = Path(__file__).parents[1]
+RAW = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+PAPER = ROOT / "resources" / "paper"
+FAST = BootstrapConfig(resamples=499)
+GONE = object()
+LINKED = ("Snakefile", "config.yaml", "envs", "profiles", "promptavideo", "rules", "scripts", "templates")
+JUDGE: TypeAdapter[Any] = TypeAdapter(JudgeConfig)
+JUDGES: dict[str, dict[str, Any]] = {
+    "videoscore": {"model": "videoscore", "dtype": "float32"},
+    "aesthetic": {"model": "clip-l", "head": "head"},
+    "mps": {"model": "mps", "base": "clip-h"},
+}
+LTX = {"pipeline": "LTXPipeline", "sampling": LTX_SAMPLING}
+COLOURS = ("red", "blue", "green", "purple", "yellow", "white", "black", "orange")
+PAIRS = pd.DataFrame(
+    {
+        "prompt_id": [f"p{place}" for place in range(8)],
+        "prompt": [f"a {colour} ball" for colour in COLOURS],
+        "refined": [f"{colour} ball, vivid colors, steady camera" for colour in COLOURS],
+        "total": 1.0,
+    }
+)
+TRIPLES = pd.DataFrame(
+    {
+        "prompt_id": PAIRS["prompt_id"],
+        "prompt": PAIRS["prompt"],
+        "chosen": PAIRS["refined"],
+        "rejected": [f"{colour} ball, blurry" for colour in COLOURS],
+        "chosen_total": 1.0,
+        "rejected_total": 0.0,
+    }
+)
+LORA = LoraSettings(r=4, alpha=8, dropout=0.1)
+SFT = TrainSettings(
+    epochs=2, batch_size=4, micro_batch_size=2, learning_rate=0.05, max_length=96, checkpoint_steps=1, lora=LORA
+)
+DPO = DpoSettings(**SFT.model_dump(exclude={"lora"}), lora=LORA, beta=0.5)
+
+
+def workspace(folder: Path) -> Path:
+    """A folder in which the workflow can run: its code linked, its results and models its own."""
+    folder.mkdir()
+    for name in LINKED:
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "resources").mkdir()
+    for name in ("miniature", "paper", "prompts"):
+        (folder / "resources" / name).symlink_to(ROOT / "resources" / name)
+    (folder / "resources/vbench").mkdir()
+    (folder / "resources/vbench/checkpoints.yaml").symlink_to(ROOT / "resources/vbench/checkpoints.yaml")
+    tiny_llama(folder / "tests" / "tiny-llama")
+    return folder
+
+
+def shas(batch: Path) -> dict[tuple[str, int, int], str]:
+    entries = [entry for path in batch.glob("videos/*.jsonl") for entry in read_manifest(path)]
+    return {(entry.prompt_id, entry.candidate, entry.replicate): entry.sha256 for entry in entries}
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    """The repository's configuration with one value (`/` parts the keys) replaced, added or taken out."""
+    raw = copy.deepcopy(RAW)
+    *parents, last = path.split("/")
+    node = raw
+    for part in parents:
+        node = node[part]
+    if value is GONE:
+        del node[last]
+    else:
+        node[last] = value
+    return raw
+
+
+def message(raw: dict[str, Any], root: Path = ROOT) -> str:
+    with pytest.raises(InputError) as caught:
+        check(raw, root)
+    return str(caught.value)
+
+
+def make_scores(values: dict[tuple[str, int], dict[str, float]]) -> pd.DataFrame:
+    """Scores from raw values by (prompt_id, replicate)."""
+    rows = []
+    for (prompt_id, replicate), raw in values.items():
+        row = {"prompt_id": prompt_id, "prompt": f"prompt {prompt_id}", "candidate": 0, "refined": "text"}
+        row |= {"negative": None, "replicate": replicate, "seed": 7, "key": f"{prompt_id}-{replicate}"}
+        row |= {d: float(raw[d]) for d in DIMENSIONS}
+        row |= {f"{d}_5": raw[d] * TO_FIVE[d] for d in DIMENSIONS}
+        rows.append(row)
+    return SCORES.validate(pd.DataFrame(rows))
+
+
+def flat_scores(averages: list[float]) -> pd.DataFrame:
+    """One video a prompt whose dimensions all have the same value on the 0-5 scale."""
+    ids = [f"p{i:03}" for i in range(len(averages))]
+    columns = {"prompt_id": ids, "candidate": 0, "replicate": 0} | {f"{d}_5": averages for d in DIMENSIONS}
+    return pd.DataFrame(columns)
+
+
+def make_run(folder: Path, name: str, previous: str | None = None, seed: int = 5) -> Run:
+    return Run(folder / name, folder / "checkpoints", previous, seed, threads=1)
+
+
+def judge_config(kind: str, **fields: Any) -> Any:
+    return JUDGE.validate_python({"kind": kind, "device": "cpu", "batch_size": 3, **JUDGES[kind], **fields})
+
+
+def load_judge(kind: str, models: Path, **fields: Any) -> NeuralJudge:
+    (reward,) = load_judges({kind: judge_config(kind, **fields)}, models).values()
+    assert isinstance(reward, NeuralJudge)
+    return reward
+
+
+def clips(count: int, frames: int = 18, seed: int = 0) -> list[Clip]:
+    rng = np.random.default_rng(seed)
+    return [Clip(rng.integers(0, 256, (frames, 40, 60, 3), dtype=np.uint8), 8.0) for _ in range(count)]
+
+
+def diffusers_config(**fields: Any) -> DiffusersConfig:
+    given = {
+        "kind": "diffusers",
+        "model": "tiny",
+        "dtype": "float32",
+        "device": "cpu",
+        "batch_size": 2,
+        "fps": 8.0,
+        "seconds_per_video": 1.0,
+    }
+    return DiffusersConfig.model_validate({**given, **fields})
