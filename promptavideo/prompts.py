@@ -14,10 +14,10 @@ from pydantic import Field, model_validator
 
 from promptavideo.errors import InputError, require
 from promptavideo.files import unreadable
-from promptavideo.rows import read_rows, read_text
 from promptavideo.seeds import derive
 from promptavideo.settings import Section
 from promptavideo.text import text_key
+from promptavideo.user_files import read_columns, read_text
 
 log = logging.getLogger(__name__)
 
@@ -256,7 +256,7 @@ def _text_lines(key: str, path: Path) -> Iterator[_Line]:
 
 
 def _table_lines(key: str, settings: PromptSet, path: Path) -> Iterator[_Line]:
-    for number, (value,) in read_rows(key, path, {"column": settings.column}):
+    for number, (value,) in read_columns(key, path, {"column": settings.column}):
         if not isinstance(value, str):
             raise InputError(
                 f"{key}.file: {path}, line {number}: {settings.column!r} must be text, not {json.dumps(value)[:QUOTED]}"

@@ -12,10 +12,10 @@ from promptavideo.answers import bound
 from promptavideo.errors import InputError
 from promptavideo.prompts import CHARACTERS_A_WORD, Repeated
 from promptavideo.refiners.base import Refiner
-from promptavideo.rows import read_rows, read_text
 from promptavideo.settings import Section
 from promptavideo.shots import Refined
 from promptavideo.text import text_key
+from promptavideo.user_files import read_columns, read_text
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class FileRefiner(Refiner):
 def _read_table(key: str, config: FileRefinerConfig, root: Path) -> Iterator[tuple[str, str, str]]:
     """The key, the text and the negative prompt of each row; a value that is missing or no text is empty."""
     columns = {"key": config.key, "column": config.column} | ({"negative": config.negative} if config.negative else {})
-    for _, values in read_rows(key, root / config.file, columns):
+    for _, values in read_columns(key, root / config.file, columns):
         identity, text, negative, *_ = (value if isinstance(value, str) else "" for value in (*values, None))
         yield identity, text, negative
 

@@ -33,7 +33,7 @@ def read_text(key: str, path: Path) -> str:
         ) from error
 
 
-def read_rows(key: str, path: Path, columns: Mapping[str, str]) -> list[Row]:
+def read_columns(key: str, path: Path, columns: Mapping[str, str]) -> list[Row]:
     """The named columns of a `.csv`, `.jsonl` or `.parquet` file.
 
     Args:
