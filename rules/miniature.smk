@@ -1,5 +1,5 @@
-# The miniature's teacher from nothing and its student, for those who doubt the shipped weights. Both rules write to
-# resources/retrained, never over what the repository ships.
+# The miniature's teacher from nothing, its student, and the witness, for those who doubt the shipped weights. All write
+# to resources/retrained, never over what the repository ships.
 
 
 rule train_miniature:
@@ -54,6 +54,25 @@ rule distil_miniature:
     shell:
         "python scripts/distil_miniature.py {params.checkpoints:q} --teacher {params.teacher} "
         "--text-encoder {params.text_encoder} --threads {threads} --export {output} --log {log}"
+
+
+rule train_witness:
+    output:
+        directory("resources/retrained/witness"),
+    log:
+        "logs/train_witness.log",
+    benchmark:
+        "benchmarks/train_witness.tsv"
+    conda:
+        "../envs/generation.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        checkpoints=f"{CONFIG.store}/train_witness",
+    message:
+        "Train the witness, the miniature's held-out judge (minutes); a killed run resumes"
+    shell:
+        "python scripts/train_witness.py {params.checkpoints:q} --threads {threads} --export {output} --log {log}"
 
 
 rule miniature_card:

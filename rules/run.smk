@@ -13,6 +13,7 @@ UNKNOWN = (
     "vbench_checkpoint",
     "train_miniature",
     "distil_miniature",
+    "train_witness",
     "miniature_card",
 )
 

@@ -364,21 +364,28 @@ class Schedule(Protocol):
 
 
 def fit(
-    name: str, model: Any, folder: Path, plan: Schedule, decay: float, loss_of: Callable[[int], torch.Tensor]
+    name: str,
+    model: Any,
+    folder: Path,
+    plan: Schedule,
+    decay: float,
+    loss_of: Callable[[int], torch.Tensor],
+    part: str = "transformer",
 ) -> None:
-    """Train (or resume) a transformer; saves its moving average to `folder/transformer`.
+    """Train (or resume) a model; saves its moving average to `folder/part`.
 
     Args:
         name: What log lines call it.
         model: On its device.
-        folder: Gets the checkpoint `transformer.state.pt` too.
+        folder: Gets the checkpoint `{part}.state.pt` too.
         plan: Steps, learning rate and checkpoints.
         decay: Of the moving average.
         loss_of: The loss of a step, which depends on the step's number and the model alone.
+        part: What the folder calls the model.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.lr, betas=(0.9, 0.98), weight_decay=0.01)
     average = EMAModel(model.parameters(), decay=decay, use_ema_warmup=True, power=0.75)
-    state_path, start = folder / "transformer.state.pt", 0
+    state_path, start = folder / f"{part}.state.pt", 0
     if state_path.exists():
         state = torch.load(state_path, weights_only=True, map_location="cpu")
         model.load_state_dict(state["model"])
@@ -411,8 +418,8 @@ def fit(
                     "step": step + 1,
                 },
             )
-            _save_average(model, average, folder / "transformer")
-    _save_average(model, average, folder / "transformer")  # what a run killed after its last state had not saved
+            _save_average(model, average, folder / part)
+    _save_average(model, average, folder / part)  # what a run killed after its last state had not saved
 
 
 def export(folder: Path, target: Path) -> None:
