@@ -11,12 +11,12 @@ configfile: "config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/lookup.smk"
 include: "rules/run.smk"
 include: "rules/inputs.smk"
+include: "rules/texts.smk"
 include: "rules/batch.smk"
-include: "rules/evolution.smk"
 include: "rules/boosters.smk"
-include: "rules/evaluation.smk"
 include: "rules/report.smk"
 include: "rules/vbench_inputs.smk"
 include: "rules/vbench.smk"
@@ -38,9 +38,9 @@ localrules:
     videoscore,
     vbench_prompts,
     vbench_checkpoint,
-    vbench_gather,
     vbench_table,
-    figures,
+    learning_curves,
+    contact_sheet,
     report,
     plan,
     pilot_prompts,
@@ -54,16 +54,34 @@ rule all:
 
 rule models:
     input:
-        [manifest(model) for model in CONFIG.models],
+        [LAYOUT.manifest(model) for model in CONFIG.models],
 
 
-# `snakemake NAME` builds all tables and figures of one generator.
-for generator in CONFIG.generators:
+# `snakemake NAME` builds all tables and figures of one track.
+for track in STUDY.tracks:
 
     rule:
         name:
-            generator
+            track
         input:
-            f"results/{generator}/tables/videoscore.csv",
-            expand(f"results/{generator}/tables/{{table}}.csv", table=VBENCH.tables),
-            f"results/{generator}/figures/contact_sheet.png",
+            expand(
+                f"results/{track}/tables/{{table}}.csv",
+                table=["videoscore", *VBENCH.tables],
+            ),
+            figures_of(track),
+
+
+# Whatever is asked for and nothing makes: the message lists what there is.
+rule unknown:
+    output:
+        "{target}",
+    log:
+        LAYOUT.log("unknown", "{target}"),
+    wildcard_constraints:
+        target=unknown_target(STUDY),
+    conda:
+        "envs/workflow.yaml"
+    params:
+        lambda wildcards: refuse(wildcards.target),
+    shell:
+        "false > {log}"

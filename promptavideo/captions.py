@@ -56,6 +56,11 @@ class _Source(Section):
     keep: int | None = Field(None, ge=1)
     """Captions to keep from the front of that order; all when absent."""
 
+    @property
+    def files_here(self) -> list[str]:
+        """What is read of this machine, and watched; what a pinned revision holds does not change."""
+        return []
+
 
 class HubSource(_Source):
     """A dataset of the Hugging Face Hub at a pinned revision. A token is read from the environment (HF_TOKEN) alone."""
@@ -73,6 +78,11 @@ class LocalSource(_Source):
     kind: Literal["local"]
     path: str = Field(min_length=1)
     """Absolute, or relative to the repository root."""
+
+    @property
+    def files_here(self) -> list[str]:
+        """The file or folder."""
+        return [self.path]
 
 
 PromptSource = Annotated[HubSource | LocalSource, Field(discriminator="kind")]

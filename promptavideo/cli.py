@@ -7,19 +7,37 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from promptavideo import runs, terminal
 from promptavideo.errors import PromptAVideoError
 
+if TYPE_CHECKING:
+    from promptavideo.study import Study
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the options that every script takes."""
+
+def parser(description: str | None, *names: str) -> argparse.ArgumentParser:
+    """A parser with the options that every script takes.
+
+    Args:
+        description: What the script does.
+        names: What it does it to: a track, a batch, ... in the order of the command.
+    """
     result = argparse.ArgumentParser(description=description)
+    for name in names:
+        result.add_argument(name)
+    result.add_argument("--config", type=Path, help="a run's resolved configuration; the last run's when absent")
     result.add_argument("--log", type=Path, help="also write the log to this file")
     return result
+
+
+def study(options: argparse.Namespace) -> "Study":
+    """The run whose configuration the options or the environment name."""
+    from promptavideo import runfile
+
+    return runfile.load(options.config)
 
 
 def settings(kind: Any) -> Callable[[str], Any]:

@@ -3,57 +3,71 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-import pandas as pd
+import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from promptavideo import registry
 from promptavideo.boosters.chat import Instruction
-from promptavideo.boosters.config import BoosterConfig
+from promptavideo.boosters.config import BoosterConfig, accumulation
+from promptavideo.boosters.trainers import TrainerEntry, default_chain
 from promptavideo.captions import PromptSource
-from promptavideo.errors import InputError
-from promptavideo.evolution import EvolutionConfig
-from promptavideo.generators import GeneratorConfig, check_generator
-from promptavideo.judges import DIMENSIONS_OF, JudgeConfig, VideoScoreConfig
-from promptavideo.judges.videoscore import PLACEHOLDERS as QUERY_PLACEHOLDERS
-from promptavideo.judges.videoscore import trained_frames
-from promptavideo.models import MiniatureModel, ModelEntry, requires
-from promptavideo.operators import OperatorConfig
-from promptavideo.operators.base import (
-    EVOLUTION_PLACEHOLDERS,
-    FEW_SHOT_PLACEHOLDERS,
-    REFINE_PLACEHOLDERS,
-    read_template,
-)
-from promptavideo.preference import PreferenceConfig
+from promptavideo.errors import InputError, named
+from promptavideo.evolution import EvolutionConfig, PairRule
+from promptavideo.layout import RESERVED, REWARDS
+from promptavideo.metrics import Metric
+from promptavideo.operators.base import EVOLUTION_PLACEHOLDERS, read_template
+from promptavideo.preference import AuthorsConfig, BestWorstConfig, PreferenceConfig
 from promptavideo.probe import Reference
 from promptavideo.prompts import PromptSet, check_disjoint, check_slices, load_prompt_set
-from promptavideo.refiners import FileRefinerConfig, LlmRefinerConfig, RefinerConfig
-from promptavideo.refiners.examples import read_examples
-from promptavideo.refiners.file import FileRefiner
-from promptavideo.schemas import DIMENSIONS
-from promptavideo.settings import Section, number_in_text, origin
-from promptavideo.tables import BootstrapConfig
-from promptavideo.vbench.config import VBenchConfig, VBenchSet
+from promptavideo.resampling import BootstrapConfig
+from promptavideo.settings import Entry, Marked, Planning, Ref, Section, lay, number_in_text, origin, started_from
+from promptavideo.totals import outside
+from promptavideo.vbench.config import ABLATION, VBenchConfig, VBenchSet
 from promptavideo.vbench.dimensions import SAMPLES
-from promptavideo.vbench.table import ABLATION
+
+if TYPE_CHECKING:
+    from promptavideo.generators.base import GeneratorEntry
+    from promptavideo.judges.base import JudgeEntry
+    from promptavideo.models import ModelEntry
+    from promptavideo.operators.base import OperatorEntry
+    from promptavideo.refiners.base import RefinerEntry
+
+    AnyBooster = TrainerEntry
+else:
+    GeneratorEntry, JudgeEntry, ModelEntry, OperatorEntry, RefinerEntry = map(
+        registry.union, ("generators", "judges", "models", "operators", "refiners")
+    )
+    AnyBooster = registry.union("trainers")
 
 Name = str
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}")
 """Names become folders and wildcards, so they are lower case, without separators, and short."""
 
-
-NAMED = ("models", "prompt_sources", "prompt_sets", "generators", "judges", "operators", "refiners")
+NAMED = (
+    "models", "prompt_sources", "prompt_sets", "generators", "judges", "operators", "refiners", "boosters"
+)  # fmt: skip
 """Sections of named entries."""
+
+READY = "resources/generators.yaml"
+"""Ready entries, which others may be `like`."""
+
+TAKEN = {
+    "generators": RESERVED,
+    "judges": (REWARDS, "vbench", "videos"),
+    "boosters": ("evolution", "evaluation", "pilot", "boosters", "tables", "figures", "card"),
+}
+"""Names that are folders of something else."""
 
 
 class EvaluationSet(Section):
     """A prompt set to evaluate on."""
 
-    prompts: Name
+    prompts: Annotated[Name, Ref("prompt_sets")]
+    """Name of the prompt set."""
     replicates: int = Field(1, ge=1)
     """Videos a prompt, each with another seed."""
     rewards: bool = True
@@ -66,14 +80,24 @@ class EvaluationConfig(Section):
     """What is compared, and on which prompts."""
 
     sets: dict[Name, EvaluationSet] = Field(min_length=1)
-    refiners: list[Name] = Field(min_length=1)
+    refiners: Annotated[list[Name], Ref("refiners")] = Field(min_length=1)
+    """The rows of each track's tables; `original` is among them, since gains are measured against it."""
     refiners_of: dict[Name, list[Name]] = Field(default={})
-    """{generator: refiners} of generators that are compared with others than `refiners`."""
+    """{track: refiners} of tracks that are compared with others than `refiners`."""
+    average: list[Name] = Field(default=["VQ", "TC", "DD", "TVA", "FC"], min_length=1)
+    """The metrics of the objective whose mean is `avg`; the paper's are VideoScore's."""
     bootstrap: BootstrapConfig = BootstrapConfig()
 
-    def compared(self, generator: Name) -> list[Name]:
-        """The refiners of a generator's table rows."""
-        return self.refiners_of.get(generator, self.refiners)
+    def compared(self, track: Name) -> list[Name]:
+        """The refiners of a track's table rows."""
+        return self.refiners_of.get(track, self.refiners)
+
+    @property
+    def lists(self) -> dict[str, list[Name]]:
+        """The lists of refiners, by key."""
+        return {"refiners": self.refiners} | {
+            f"refiners_of.{track}": names for track, names in self.refiners_of.items()
+        }
 
 
 class PlanningConfig(Section):
@@ -114,28 +138,47 @@ class Config(Section):
     scale: Literal["laptop", "paper"]
     """Tables made at laptop scale say so."""
     seed: int = Field(ge=0, lt=2**31)
-    store: str = Field("store", min_length=1)
-    shard_size: int | None = Field(None, ge=1)
+    """Of everything random: the same seed gives the same prompts, videos and tables."""
+    store: Annotated[str, Planning()] = Field("store", min_length=1)
+    """Folder of videos, cached scores, answers that were paid for and trainings; it outlives killed jobs."""
+    shard_size: Annotated[int | None, Planning()] = Field(None, ge=1)
     """Prompts that one filming job takes; no result depends on it."""
-    shard_minutes: float | None = Field(None, gt=0)
+    shard_minutes: Annotated[float | None, Planning()] = Field(None, gt=0)
     """Instead of `shard_size`: about how long a filming job takes, by the generator's `seconds_per_video`."""
-    score_minutes: float | None = Field(None, gt=0)
+    score_minutes: Annotated[float | None, Planning()] = Field(None, gt=0)
     """About how long a scoring job takes, by `planning.seconds_per_score`: it scores the shards of several filming
     jobs, since loading judges may take longer than scoring one shard. Absent: those of one."""
     models: dict[Name, ModelEntry]
     prompt_sources: dict[Name, PromptSource] = Field(default_factory=dict)
     """Datasets of captions that prompt sets may be slices of."""
     prompt_sets: dict[Name, PromptSet]
-    generators: dict[Name, GeneratorConfig] = Field(min_length=1)
-    judges: dict[Name, JudgeConfig] = Field(min_length=1)
-    operators: dict[Name, OperatorConfig]
-    refiners: dict[Name, RefinerConfig]
+    generators: dict[Name, GeneratorEntry] = Field(min_length=1)
+    """What films. Each is a track: a study of its own, with its evolution, its boosters and its tables."""
+    judges: dict[Name, JudgeEntry] = Field(min_length=1)
+    """What fills metrics."""
+    objective: list[Name] = Field(default=["VQ", "TC", "DD", "TVA", "FC", "AES", "MPS"], min_length=1)
+    """The metrics that select and train, in the order of columns and sums; the paper's when absent."""
+    operators: dict[Name, OperatorEntry]
+    refiners: dict[Name, RefinerEntry]
     evolution: EvolutionConfig
     booster: BoosterConfig
+    boosters: dict[Name, AnyBooster]
+    """The paper's chain (`sft`, then `dpo-1` ... by `preference.rounds`) needs no lines; entries are laid over it."""
     preference: PreferenceConfig
     evaluation: EvaluationConfig
-    planning: PlanningConfig = PlanningConfig()
+    planning: Annotated[PlanningConfig, Planning()] = PlanningConfig()
     vbench: VBenchConfig = VBenchConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_default_boosters(cls, given: Any) -> Any:
+        """The paper's chain of boosters lies below those that are given."""
+        if not isinstance(given, dict):
+            return given
+        preference, over = given.get("preference"), given.get("boosters")
+        rounds = preference.get("rounds") if isinstance(preference, dict) else None
+        chain = default_chain(rounds if isinstance(rounds, int) else 2)
+        return {**given, "boosters": lay({"": chain, "given": over if isinstance(over, dict) else {}})[0]}
 
     @model_validator(mode="after")
     def _names(self) -> Self:
@@ -145,12 +188,39 @@ class Config(Section):
             *self._bad_shards(),
             *self._unknown_names(),
             *self._bad_evaluation(),
-            *self._bad_judges(),
+            *self._bad_metrics(),
+            *self._bad_boosters(),
             *self._bad_vbench(),
         ]
         if problems:
             raise ValueError("\n  ".join(problems))
         return self
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """Every metric that a judge fills, by name."""
+        return {metric.name: metric for entry in self.judges.values() for metric in entry.filled}
+
+    @property
+    def objectives(self) -> list[Metric]:
+        """The metrics that select and train, in their order."""
+        return [self.metrics[name] for name in self.objective]
+
+    @property
+    def rewards(self) -> dict[str, JudgeEntry]:
+        """The judges that fill them."""
+        return {name: entry for name, entry in self.judges.items() if entry.role == "reward"}
+
+    @property
+    def reporters(self) -> dict[str, JudgeEntry]:
+        """The judges that only report."""
+        return {name: entry for name, entry in self.judges.items() if entry.role == "report"}
+
+    def entries(self) -> Iterator[tuple[str, Entry]]:
+        """Every entry that has a kind, by its dotted name."""
+        for section in registry.KINDS:
+            kept = "boosters" if section == "trainers" else section
+            yield from ((f"{kept}.{name}", entry) for name, entry in getattr(self, kept).items())
 
     def _bad_names(self) -> Iterator[str]:
         groups: dict[str, Iterable[str]] = {group: getattr(self, group) for group in NAMED}
@@ -158,93 +228,148 @@ class Config(Section):
             for name in names:
                 if not NAME.fullmatch(name):
                     yield f"{group}.{name}: a name holds a-z, 0-9, '.' and '-' only, 40 at most"
+                if name in TAKEN.get(group, ()):
+                    yield f"{group}.{name}: results/ holds something else of that name; take another"
 
     def _bad_shards(self) -> Iterator[str]:
         if (self.shard_size is None) == (self.shard_minutes is None):
             yield "shard_size, shard_minutes: give one of the two, and null for the other"
 
     def _unknown_names(self) -> Iterator[str]:
-        files = [name for name, entry in self.models.items() if not isinstance(entry, MiniatureModel)]
-        used: list[tuple[str, str, Iterable[str]]] = [
-            *(
-                (f"models.{name}.text_encoder", needed, files)
-                for name, entry in self.models.items()
-                for needed in requires(entry)
-            ),
-            *(
-                (f"generators.{name}.{f'loras.{place - 1}.' if place else ''}model", model, self.models)
-                for name, entry in self.generators.items()
-                for place, model in enumerate(entry.models)
-            ),
-            *(
-                (f"prompt_sets.{name}.source", entry.source, self.prompt_sources)
-                for name, entry in self.prompt_sets.items()
-                if entry.source is not None
-            ),
-            ("evolution.prompts", self.evolution.prompts, self.prompt_sets),
-            ("evolution.operator", self.evolution.operator, self.operators),
-            *((f"evolution.operators.{name}", name, self.generators) for name in self.evolution.operators),
-            *((f"evolution.operators.{on}", name, self.operators) for on, name in self.evolution.operators.items()),
-            ("preference.prompts", self.preference.prompts, self.prompt_sets),
-            ("booster.base", self.booster.base, files),
-            *(
-                (f"evaluation.sets.{name}.prompts", entry.prompts, self.prompt_sets)
-                for name, entry in self.evaluation.sets.items()
-            ),
-            *(
-                (f"judges.{name}.{key}", model, files)
-                for name, entry in self.judges.items()
-                for key, model in entry.models.items()
-            ),
-            *(("evaluation.refiners", name, self.refiners) for name in self.evaluation.refiners),
-            *(("evaluation.refiners_of", name, self.generators) for name in self.evaluation.refiners_of),
-            *(
-                (f"evaluation.refiners_of.{generator}", name, self.refiners)
-                for generator, names in self.evaluation.refiners_of.items()
-                for name in names
-            ),
+        parts: list[tuple[str, Section]] = [
+            *self.entries(),
+            *((f"prompt_sets.{name}", entry) for name, entry in self.prompt_sets.items()),
+            *((name, getattr(self, name)) for name in ("evolution", "booster", "preference", "evaluation")),
         ]
-        for name, refiner in self.refiners.items():
-            if refiner.kind == "llm":
-                used.append((f"refiners.{name}.operator", refiner.operator, self.operators))
-            if refiner.kind == "promptist":
-                used += [(f"refiners.{name}", model, files) for model in refiner.models]
-            if refiner.kind == "booster":
-                used.append((f"refiners.{name}.stage", refiner.stage, self.stages))
-        for where, name, declared in used:
-            if name not in declared:
-                yield f"{where}: there is no {name!r}; known are {', '.join(declared)}"
+        used: list[tuple[str, Marked]] = [(where, one) for where, part in parts for one in part.marked()]
+        for where, one in used:
+            if not isinstance(one.marker, Ref) or one.marker.section == "boosters":
+                continue
+            known: dict[str, Any] = getattr(self, one.marker.section)
+            if one.marker.section == "models" and not where.startswith("generators."):
+                known = {name: entry for name, entry in self.models.items() if entry.weighs}
+            if one.value not in known:
+                yield f"{where}.{one.key}: there is no {one.value!r}; known are {', '.join(known)}"
+        for where, tracks in (
+            ("evolution.operators", self.evolution.operators),
+            ("evaluation.refiners_of", self.evaluation.refiners_of),
+        ):
+            yield from (
+                f"{where}.{name}: there is no {name!r}; known are {', '.join(self.generators)}"
+                for name in tracks
+                if name not in self.generators
+            )
+        for track, names in self.evaluation.refiners_of.items():
+            yield from (
+                f"evaluation.refiners_of.{track}: there is no {name!r}; known are {', '.join(self.refiners)}"
+                for name in names
+                if name not in self.refiners
+            )
+
+    def _bad_boosters(self) -> Iterator[str]:
+        for where, name in [
+            *(
+                (f"boosters.{name}.{one.key}", one.value)
+                for name, entry in self.boosters.items()
+                for one in entry.marked()
+                if one.marker == Ref("boosters")
+            ),
+            *(
+                (f"refiners.{name}.{one.key}", one.value)
+                for name, refiner in self.refiners.items()
+                for one in refiner.marked()
+                if one.marker == Ref("boosters")
+            ),
+        ]:
+            track, _, booster = name.rpartition("/")
+            if track and track not in self.generators:
+                yield f"{where}: there is no track {track!r}; known are {', '.join(self.generators)}"
+            elif booster not in self.boosters:
+                yield f"{where}: there is no {booster!r}; known are {', '.join(self.boosters)}"
+            elif track and self.boosters[booster].tracks:
+                yield f"{where}: {booster} is shared by tracks; write {booster}"
+        for name, entry in self.boosters.items():
+            if entry.drawn and not (entry.drawn.draw or entry.start):
+                yield f"boosters.{name}.data.draw: a booster must draw its candidates; give `draw` or `from`"
+            for reference in entry.others:
+                other = self.boosters.get(reference)
+                if entry.tracks and other and not other.tracks:
+                    yield f"boosters.{name}: it is shared by tracks, and {reference} is not; write TRACK/{reference}"
+            try:
+                accumulation(entry.settled(self.booster), self.booster.devices)
+            except ValidationError as error:
+                yield from (f"boosters.{name}.settings.{line}" for line in _lines(error, entry.settings))
+            except InputError as error:
+                yield f"boosters.{name}.settings.{error}"
+            if name in (before := self._before(name)):
+                yield f"boosters.{name}: needs itself, by way of {', '.join(before)}; change a `from` or `draw`"
+
+    def _before(self, booster: Name) -> list[Name]:
+        """The boosters that must be trained before one, down to the first."""
+        found, ahead = dict[Name, None](), [booster]
+        while ahead:
+            entry = self.boosters.get(ahead.pop())
+            names = [one.rpartition("/")[2] for one in entry.others] if entry else []
+            ahead += [name for name in names if name not in found]
+            found |= dict.fromkeys(names)
+        return list(found)
 
     def _bad_evaluation(self) -> Iterator[str]:
-        lists = {"refiners": self.evaluation.refiners} | {
-            f"refiners_of.{generator}": names for generator, names in self.evaluation.refiners_of.items()
-        }
-        for where, listed in lists.items():
+        for where, listed in self.evaluation.lists.items():
             if "original" not in listed:
                 yield f"evaluation.{where}: 'original' must be among them, gains are measured against it"
             for name in _repeated(listed):
                 yield f"evaluation.{where}: {name!r} is listed more than once"
-        if "original" in self.refiners and self.refiners["original"].kind != "original":
+        if "original" in self.refiners and not self.refiners["original"].unchanged:
             yield "refiners.original.kind: must be 'original', gains are measured against it"
         for name, entry in self.evaluation.sets.items():
-            for learned in ("evolution", "preference"):
-                if entry.prompts == getattr(self, learned).prompts:
-                    yield f"evaluation.sets.{name}.prompts: boosters learn from {entry.prompts!r} ({learned}.prompts)"
+            for where, learned in self.learned.items():
+                if entry.prompts == learned:
+                    yield f"evaluation.sets.{name}.prompts: boosters learn from {learned!r} ({where})"
 
-    def _bad_judges(self) -> Iterator[str]:
-        filled = {name: DIMENSIONS_OF[entry.kind] for name, entry in self.judges.items()}
-        for dimension in DIMENSIONS:
-            by = [f"judges.{name}" for name, dimensions in filled.items() if dimension in dimensions]
+    def _bad_metrics(self) -> Iterator[str]:
+        for metric in self.objective:
+            by = [f"judges.{name}" for name, entry in self.rewards.items() if metric in _names(entry.filled)]
             if len(by) != 1:
-                yield f"judges: {dimension} must be filled once, but is filled by {' and '.join(by) or 'none'}"
-        for name, entry in self.judges.items():
-            if isinstance(entry, VideoScoreConfig) and (model := self.models.get(entry.model)):
-                published = getattr(model, "repo_id", getattr(model, "path", entry.model))
-                frames = trained_frames(published) or trained_frames(entry.model)
-                if frames is None and "max_frames" not in entry.model_fields_set:
-                    yield f"judges.{name}.max_frames: {published} is VideoScore v1 (write 16), v1.1 (48) or another?"
-                elif frames not in (None, entry.max_frames):
-                    yield f"judges.{name}.max_frames: {published} was trained with {frames} frames; write {frames}"
+                yield f"judges: {metric} must be filled once, but is filled by {' and '.join(by) or 'none'}"
+        for name, entry in self.rewards.items():
+            if spare := [one for one in _names(entry.filled) if one not in self.objective]:
+                yield (
+                    f"judges.{name}: fills {', '.join(spare)}, which the objective does not name; leave that out of "
+                    "its `metrics`, add it to `objective`, or set `role: report`"
+                )
+        for metric in _repeated(self.objective):
+            yield f"objective: {metric!r} is listed more than once"
+        reported = [metric for entry in self.reporters.values() for metric in _names(entry.filled)]
+        for metric in [*_repeated(reported), *(one for one in reported if one in self.objective)]:
+            yield f"judges: {metric} is filled more than once; name the `metrics` that each judge fills"
+        for name, entry in self.reporters.items():
+            for one in entry.on or []:
+                if one not in self.evaluation.sets:
+                    yield f"judges.{name}.on: there is no {one!r}; known are {', '.join(self.evaluation.sets)}"
+        for metric in self.evaluation.average:
+            if metric not in self.objective:
+                yield f"evaluation.average: {metric!r} is not in the objective"
+        rules: dict[str, PairRule | BestWorstConfig | AuthorsConfig] = {
+            "evolution": self.evolution,
+            "preference.best_worst": self.preference.best_worst,
+            "preference.authors": self.preference.authors,
+        }
+        for where, rule in rules.items():
+            used = where != "preference.authors" or self.preference.rule == "authors"
+            for metric in rule.weights:
+                if used and metric not in self.objective:
+                    yield f"{where}.weights.{metric}: is not in the objective ({', '.join(self.objective)})"
+            for metric in rule.thresholds:
+                if used and metric not in self.metrics:
+                    yield f"{where}.thresholds.{metric}: no judge fills it; known are {', '.join(self.metrics)}"
+            if used and not any(rule.weights.get(metric, 1.0) for metric in self.objective):
+                yield f"{where}.weights: all weights are 0: every total would be the same"
+
+    def thresholds_outside(self) -> list[str]:
+        """The judges that only report, and yet are asked about what is learned from, since a threshold names them."""
+        wanted = outside({**self.evolution.thresholds, **self.preference.chosen.thresholds}, list(self.objectives))
+        return [name for name, entry in self.reporters.items() if set(wanted) & set(_names(entry.filled))]
 
     def _bad_vbench(self) -> Iterator[str]:
         sets = self.evaluation.sets
@@ -256,9 +381,9 @@ class Config(Section):
             if not entry.rewards and entry.vbench is None:
                 yield f"evaluation.sets.{name}: nothing judges it; set `rewards: true` or give `vbench`"
         for key in ("main", "ablation"):
-            name = getattr(self.vbench, key)
-            if name is not None and (name not in sets or sets[name].vbench is None):
-                yield f"vbench.{key}: {name!r} is no evaluation set with `vbench`"
+            table = getattr(self.vbench, key)
+            if table is not None and (table not in sets or sets[table].vbench is None):
+                yield f"vbench.{key}: {table!r} is no evaluation set with `vbench`"
         ablation = sets.get(self.vbench.ablation or "")
         if ablation and ablation.vbench:
             if not ablation.rewards:
@@ -267,16 +392,35 @@ class Config(Section):
                 yield f"vbench.ablation: evaluation.sets.{self.vbench.ablation}.vbench lacks {', '.join(missing)}"
 
     @property
-    def apart(self) -> list[tuple[Name, Name]]:
-        """The prompt sets that must share no prompt: what boosters learn from, and what they are tested on."""
-        training = {self.evolution.prompts, self.preference.prompts}
-        tests = {entry.prompts for entry in self.evaluation.sets.values()}
-        return [(learned, test) for learned in sorted(training) for test in sorted(tests)]
+    def learned(self) -> dict[str, Name]:
+        """The prompt sets that boosters learn from, by the key that names them."""
+        drawn = {
+            f"boosters.{name}.data.prompts": entry.drawn.prompts
+            for name, entry in self.boosters.items()
+            if entry.drawn and entry.drawn.prompts
+        }
+        return {"evolution.prompts": self.evolution.prompts, "preference.prompts": self.preference.prompts, **drawn}
 
     @property
-    def stages(self) -> list[str]:
-        """The boosters that are trained, in order."""
-        return ["sft", *(f"dpo-{round_}" for round_ in range(1, self.preference.rounds + 1))]
+    def apart(self) -> list[tuple[Name, Name]]:
+        """The prompt sets that must share no prompt: what boosters learn from, and what they are tested on."""
+        tests = {entry.prompts for entry in self.evaluation.sets.values()}
+        return [(learned, test) for learned in sorted(set(self.learned.values())) for test in sorted(tests)]
+
+
+def resolve(raw: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """A configuration whose entries that are `like` others hold what those hold.
+
+    Args:
+        raw: The configuration as read from YAML.
+        root: The repository root.
+
+    Raises:
+        InputError: There is no entry of a name.
+    """
+    path = root / READY
+    ready = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return started_from(raw, NAMED, ready)
 
 
 def check(raw: dict[str, Any], root: Path, origins: Mapping[str, str] | None = None) -> Config:
@@ -291,24 +435,39 @@ def check(raw: dict[str, Any], root: Path, origins: Mapping[str, str] | None = N
         InputError: One message that lists every offending key.
     """
     try:
-        return _checked(raw, root)
+        return _checked(resolve(raw, root) if isinstance(raw, dict) else raw, root)
     except InputError as error:
         raise InputError(_with_origins(str(error), origins or {})) from error
 
 
-def _checked(raw: dict[str, Any], root: Path) -> Config:
+def read(raw: dict[str, Any]) -> Config:
+    """Validate a configuration's keys and names alone.
+
+    Raises:
+        InputError: One message that lists every offending key.
+    """
     try:
-        config = TypeAdapter(Config).validate_python(raw)
+        return TypeAdapter(Config).validate_python(raw)
     except ValidationError as error:
         raise InputError("the configuration cannot be used:\n  " + "\n  ".join(_lines(error, raw))) from error
-    for name, generator in config.generators.items():
-        check_generator(name, generator)
+
+
+def _checked(raw: dict[str, Any], root: Path) -> Config:
+    config = read(raw)
     sets = {name: load_prompt_set(name, entry, root) for name, entry in config.prompt_sets.items() if entry.file}
     check_slices(config.prompt_sets, config.apart)
     check_disjoint(sets, [pair for pair in config.apart if all(name in sets for name in pair)])
-    _check_templates(config, root)
-    _check_refined(config, sets, root)
+    with named("booster.instruction"):
+        Instruction(root / config.booster.instruction)
+    with named("evolution.template"):
+        read_template(root / config.evolution.template, EVOLUTION_PLACEHOLDERS)
+    for where, entry in config.entries():
+        entry.check(where, config, root)
     return config
+
+
+def _names(metrics: Iterable[Metric]) -> list[str]:
+    return [metric.name for metric in metrics]
 
 
 def _with_origins(message: str, origins: Mapping[str, str]) -> str:
@@ -319,45 +478,6 @@ def _with_origins(message: str, origins: Mapping[str, str]) -> str:
         return f"{line[0]} ({file})" if file else line[0]
 
     return re.sub(r"^ *(?P<key>[a-z_]+(\.[\w.-]+)?)(?=: )", named, message, flags=re.MULTILINE)
-
-
-def _check_templates(config: Config, root: Path) -> None:
-    with _named("booster.instruction"):
-        Instruction(root / config.booster.instruction)
-    with _named("evolution.template"):
-        read_template(root / config.evolution.template, EVOLUTION_PLACEHOLDERS)
-    for name, refiner in config.refiners.items():
-        if isinstance(refiner, LlmRefinerConfig):
-            if refiner.examples:
-                with _named(f"refiners.{name}.examples"):
-                    read_examples(root / refiner.examples)
-            with _named(f"refiners.{name}.template"):
-                placeholders = FEW_SHOT_PLACEHOLDERS if refiner.examples else REFINE_PLACEHOLDERS
-                read_template(root / refiner.template, placeholders)
-    for name, reward in config.judges.items():
-        if isinstance(reward, VideoScoreConfig):
-            with _named(f"judges.{name}.template"):
-                read_template(root / reward.template, QUERY_PLACEHOLDERS)
-
-
-def _check_refined(config: Config, sets: Mapping[str, pd.DataFrame], root: Path) -> None:
-    """Texts that were refined elsewhere are there for every prompt that is known by now."""
-    compared = {name for generator in config.generators for name in config.evaluation.compared(generator)}
-    for name in sorted(compared):
-        refiner = config.refiners[name]
-        if isinstance(refiner, FileRefinerConfig):
-            texts = FileRefiner(refiner, name, root)
-            for prompts in sorted({entry.prompts for entry in config.evaluation.sets.values()} & sets.keys()):
-                texts.refine(sets[prompts]["prompt_id"].tolist(), sets[prompts]["prompt"].tolist())
-
-
-@contextmanager
-def _named(key: str) -> Iterator[None]:
-    """Say which key of the configuration an error is about."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{key}: {error}") from error
 
 
 def _lines(error: ValidationError, raw: object) -> list[str]:
@@ -388,7 +508,7 @@ def _key(problem: ErrorDetails, raw: object) -> str:
     tagged = False
     for place, part in enumerate(problem["loc"], 1):
         last = place == len(problem["loc"])
-        if isinstance(node, dict) and part == node.get("kind") and not tagged and not last:
+        if isinstance(node, dict) and part in (node.get("kind"), node.get("trainer")) and not tagged and not last:
             tagged = True  # the member of a union that `kind` chose; a key of that name may follow
         elif part in (node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()):
             parts.append(str(part))

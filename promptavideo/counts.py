@@ -1,4 +1,4 @@
-"""How many videos each batch of a generator films, each counted once though several batches may show it."""
+"""How many videos each batch of a track films, each counted once though several batches may show it."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from promptavideo.config import Config
-from promptavideo.plan import Plan
+from promptavideo.batches import Batch, Originals, Refine
+from promptavideo.layout import REWARDS
 from promptavideo.prompts import load_prompt_set
 from promptavideo.store import read_manifest
+from promptavideo.study import Study
 
 
 @dataclass(frozen=True)
@@ -32,67 +33,62 @@ class Counts:
     prompts. Sets from a source that has not been read yet share those at the same places of it, as far as is known.
     """
 
-    def __init__(self, config: Config, root: Path, plan: Plan) -> None:
-        """Take a configuration, the folder of its prompts and results, and its plan."""
-        self._config, self._root, self._plan = config, root, plan
+    def __init__(self, study: Study, root: Path) -> None:
+        """Take a run and the folder of its prompts and results."""
+        self._study, self._root = study, root
         self._ids = cache(self._read_ids)
 
-    def of(self, generator: str, batches: Iterable[str]) -> dict[str, Count]:
+    def of(self, batches: Iterable[Batch]) -> dict[Batch, Count]:
         """The count of each batch, in the order given; what two share counts for the one of which more is filmed."""
-        keys = {batch: self._filmed(generator, batch) for batch in batches}
+        keys = {batch: self._filmed(batch) for batch in batches}
         seen_keys: set[str] = set()
         seen: dict[str, set[tuple[str, int]]] = defaultdict(set)  # prompts and replicates, by refiner
         found = {}
-        for batch in sorted(keys, key=lambda batch: (not self.complete(generator, batch), -len(keys[batch]))):
+        for batch in sorted(keys, key=lambda batch: (not self.complete(batch), -len(keys[batch]))):
             done = len(keys[batch] - seen_keys)
             seen_keys |= keys[batch]
-            videos = self._plan.prompts(batch) * self._plan.videos_per_prompt(batch)
-            if batch.startswith("evaluation/"):
-                _, name, refiner = batch.split("/")
-                numbers = range(self._plan.videos_per_prompt(batch))
-                wanted = {(one, number) for one in self._ids(name) for number in numbers}
-                videos = len(wanted - seen[refiner])
-                seen[refiner] |= wanted
-            if self.complete(generator, batch):
+            videos = self._study.prompts(batch) * batch.per_prompt
+            if isinstance(batch.source, Refine):
+                wanted = {(one, number) for one in self._ids(batch.prompts) for number in range(batch.per_prompt)}
+                videos = len(wanted - seen[batch.source.refiner])
+                seen[batch.source.refiner] |= wanted
+            if self.complete(batch):
                 videos = done  # a late round may have found fewer prompts, and two texts of a batch may be the same
             found[batch] = Count(videos, done)
         return {batch: found[batch] for batch in keys}
 
-    def asked(self, generator: str, batch: str) -> int:
+    def asked(self, batch: Batch) -> int:
         """Prompts of an evaluation about which its refiner is asked there first: an answer is kept for all."""
-        _, name, refiner = batch.split("/")
-        generators = list(self._config.generators)
-        before = generators[: generators.index(generator)]
-        if any(refiner in self._config.evaluation.compared(one) for one in before):
+        assert isinstance(batch.source, Refine)
+        config, refiner = self._study.config, batch.source.refiner
+        before = self._study.tracks[: self._study.tracks.index(batch.track)]
+        if any(refiner in config.evaluation.compared(track) for track in before):
             return 0
-        sets = list(self._config.evaluation.sets)
-        return len(self._ids(name).difference(*map(self._ids, sets[: sets.index(name)])))
+        sets = list(config.evaluation.sets)
+        earlier = (config.evaluation.sets[name].prompts for name in sets[: sets.index(batch.source.set)])
+        return len(self._ids(batch.prompts).difference(*map(self._ids, earlier)))
 
-    def gathered(self, generator: str, batch: str) -> bool:
+    def gathered(self, batch: Batch) -> bool:
         """Whether a batch is filmed and scored as a whole."""
-        return (self._root / "results" / generator / batch / "scores.parquet").exists()
+        return (self._root / self._study.files(batch).scores(REWARDS)).exists()
 
-    def complete(self, generator: str, batch: str) -> bool:
+    def complete(self, batch: Batch) -> bool:
         """Whether a batch is filmed as a whole."""
-        videos = self._root / "results" / generator / batch / "videos"
-        shards = self._plan.shards(generator, batch)
-        return self.gathered(generator, batch) or all((videos / f"{shard}.jsonl").exists() for shard in shards)
+        return self.gathered(batch) or all((self._root / one).exists() for one in self._study.manifests(batch))
 
-    @staticmethod
-    def made_by(batch: str) -> list[str]:
+    def made_by(self, batch: Batch) -> list[Batch]:
         """The batches that film a batch's videos: a pilot's are the first ones of round 0."""
-        return [batch, "pilot"] if batch == "evolution/round-0" else [batch]
+        return [batch, self._study.pilot(batch.track)] if isinstance(batch.source, Originals) else [batch]
 
-    def _filmed(self, generator: str, batch: str) -> set[str]:
-        made_by = [batch] if self.complete(generator, batch) else self.made_by(batch)
-        folders = [self._root / "results" / generator / one / "videos" for one in made_by]
+    def _filmed(self, batch: Batch) -> set[str]:
+        made_by = [batch] if self.complete(batch) else self.made_by(batch)
+        folders = [(self._root / self._study.files(one).manifest("")).parent for one in made_by]
         return {entry.key for folder in folders for path in folder.glob("*.jsonl") for entry in read_manifest(path)}
 
-    def _read_ids(self, evaluation_set: str) -> frozenset[str]:
-        """The ids of an evaluation set's prompts; their places in the source while that is not here."""
-        name = self._config.evaluation.sets[evaluation_set].prompts
-        entry = self._config.prompt_sets[name]
+    def _read_ids(self, prompt_set: str) -> frozenset[str]:
+        """The ids of a set's prompts; their places in the source while that is not here."""
+        entry = self._study.config.prompt_sets[prompt_set]
         if entry.source is not None and not (self._root / entry.path).exists():
             places = range(entry.first, entry.first + (entry.count or 0))
             return frozenset(f"{entry.source} {place}" for place in places)
-        return frozenset(load_prompt_set(name, entry, self._root)["prompt_id"])
+        return frozenset(load_prompt_set(prompt_set, entry, self._root)["prompt_id"])

@@ -1,5 +1,7 @@
 """Errors meant for people: what is wrong, where, and what to do about it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -26,3 +28,12 @@ def require(value: T | None, what: str) -> T:
     if value is None:
         raise InputError(what)
     return value
+
+
+@contextmanager
+def named(key: str) -> Iterator[None]:
+    """Name the key of the configuration that an InputError is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{key}: {error}") from error

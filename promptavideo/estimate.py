@@ -10,20 +10,18 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pandas as pd
 
 from promptavideo import probe, runs, timing
+from promptavideo.batches import RULES, Batch, Booster, Draw, Refine, Round
 from promptavideo.config import Config
 from promptavideo.counts import Count, Counts
-from promptavideo.generators.api import OpenAIVideoConfig
-from promptavideo.generators.diffusers_config import DiffusersConfig
-from promptavideo.operators import ChatConfig
+from promptavideo.layout import REWARDS
 from promptavideo.operators.ledger import Ledger, Spent
-from promptavideo.plan import Plan
 from promptavideo.probe import Asked, Probe, Speed, Work
-from promptavideo.refiners import BoosterRefinerConfig, LlmRefinerConfig
-from promptavideo.refiners.promptist import PromptistConfig
+from promptavideo.study import Study
 from promptavideo.vbench.evaluate import read_result
 from promptavideo.vbench.plan import VBenchPlan
 
@@ -54,40 +52,38 @@ class Row:
 
 
 class Estimate:
-    """Reckons a checked configuration against what lies in `results/`.
+    """Estimates a checked configuration against what lies in `results/`.
 
-    What is measured replaces what the configuration expects: seconds a video and its scores, from the generator's jobs
+    What is measured replaces what the configuration expects: seconds a video and its scores, from the track's jobs
     that are done. What is expected is scaled to this machine by `speed`. A stage whose data are not there yet is
-    reckoned at its largest: every prompt gives a pair, a triple, and as many variants as are asked for.
+    estimated at its largest: every prompt gives a pair, a triple, and as many variants as are asked for.
 
     GPU hours that are done are those that jobs took; videos and scores that a job found in the store count for the job
-    that made them. Tokens that are done are reckoned like those to do, since endpoints are shared; see `spent`.
+    that made them. Tokens that are done are estimated like those to do, since endpoints are shared; see `spent`.
     """
 
-    def __init__(self, config: Config, root: Path, speed: Speed | None = None) -> None:
-        """Take a configuration and the folder of its results; without `speed`, this is the reference machine."""
-        self._config, self._results = config, root / "results"
-        self._benchmarks, self._store = root / "benchmarks", root / config.store
-        self._plan = Plan(config, root)
-        self._vbench, self._counts = VBenchPlan(self._plan), Counts(config, root, self._plan)
+    def __init__(self, study: Study, root: Path, speed: Speed | None = None) -> None:
+        """Take a run and the folder of its results; without `speed`, this is the reference machine."""
+        self._study, self._config, self._root = study, study.config, root
+        self._vbench, self._counts = VBenchPlan(study), Counts(study, root)
         self.speed = speed or Speed()
         self.measured = cache(self._measured)
         self.loading = cache(self._loading)
         self._judged_jobs = cache(self._read_judged_jobs)
-        self._film_counts = cache(lambda generator: self._counts.of(generator, self._plan.batches(generator)))
+        self._film_counts = cache(lambda track: self._counts.of(study.batches(track)))
         self._score_counts = cache(
-            lambda generator: self._counts.of(generator, filter(self._scored, self._plan.batches(generator)))
+            lambda track, judges: self._counts.of(one for one in study.batches(track) if judges in one.judges)
         )
 
-    def video(self, generator: str) -> float:
+    def video(self, track: str) -> float:
         """Seconds to film one video."""
-        film = self.measured(generator, "videos")
-        expected = self._config.generators[generator].seconds_per_video
-        return film.seconds / film.items if film.items else expected * self.speed.filming.get(generator, 1.0)
+        film = self.measured(track, None)
+        expected = self._config.generators[track].seconds_per_video
+        return film.seconds / film.items if film.items else expected * self.speed.filming.get(track, 1.0)
 
-    def score(self, generator: str) -> float:
+    def score(self, track: str, judges: str = REWARDS) -> float:
         """Seconds to score one video."""
-        score = self.measured(generator, "rewards")
+        score = self.measured(track, judges)
         expected = self._config.planning.seconds_per_score
         return score.seconds / score.items if score.items else expected * self.speed.plain
 
@@ -106,111 +102,118 @@ class Estimate:
         """Seconds that a job takes beside its work if it loads a model."""
         return self._config.planning.seconds_per_load * self.speed.plain
 
-    def _loading(self, generator: str, kind: str) -> float:
-        """Seconds that one of a generator's jobs takes beside its work; `kind` is `videos` or `rewards`."""
-        loads = kind == "videos" or any(entry.models for entry in self._config.judges.values())
-        took = _median(
-            one.job_seconds - one.seconds for one in self._records(generator, f"**/{kind}") if one.job_seconds
-        )
+    def _loading(self, track: str, judges: str | None) -> float:
+        """Seconds that one of a track's jobs takes beside its work: of filming, or of a group of judges."""
+        loads = judges is None or any(entry.models for entry in self._study.judging(judges).values())
+        took = _median(one.job_seconds - one.seconds for one in self._records(track, judges) if one.job_seconds)
         return took if not math.isnan(took) else self.load if loads else self.start
 
-    def judging(self, generator: str, name: str, dimension: str) -> float:
-        """Seconds of one of VBench's jobs on a set, all of which judge about as many videos."""
-        jobs, planning = self._judged_jobs(generator, dimension), self._config.planning
+    def judging(self, batch: Batch, dimension: str) -> float:
+        """Seconds of one of VBench's jobs on a batch, all of which judge about as many videos."""
+        jobs, planning = self._judged_jobs(batch.track, dimension), self._config.planning
         videos = sum(one.items for one in jobs)
         expected = planning.seconds_per_judgement * self.speed.plain
         each = sum(one.seconds for one in jobs) / videos if videos else expected
         beside = _median(one.job_seconds - one.seconds for one in jobs)
         if math.isnan(beside):
             beside = self.load if self._vbench.checkpoints_of(dimension) else self.start
-        return beside + each * self._vbench.judgements(name, dimension) / self._vbench.shards(name, dimension)
+        shards = len(self._vbench.shards(batch, dimension))
+        return beside + each * self._vbench.judgements(batch, dimension) / shards
 
-    def _read_judged_jobs(self, generator: str, dimension: str) -> list[timing.Timing]:
+    def _read_judged_jobs(self, track: str, dimension: str) -> list[timing.Timing]:
         """What VBench's jobs took that judged something in a dimension."""
         found = []
-        for path in sorted((self._results / generator).glob(f"evaluation/*/*/vbench/{dimension}/*.json")):
-            result, (name, refiner) = read_result(path), path.parts[-5:-3]
-            took = self._took("vbench", generator, name, refiner, dimension, path.stem)
-            if result.judged:
-                found.append(timing.Timing(len(result.judged), result.seconds, took))
+        for batch in filter(self._vbench.judged, self._study.evaluations(track)):
+            if dimension not in self._vbench.set_of(batch).names:
+                continue
+            for shard in self._vbench.shards(batch, dimension):
+                path = self._root / self._study.files(batch).dimension(dimension, shard)
+                if path.exists() and (result := read_result(path)).judged:
+                    took = self._took("vbench_dimension", track, batch.name, dimension, shard)
+                    found.append(timing.Timing(len(result.judged), result.seconds, took))
         return found
 
-    def training(self, stage: str) -> float:
+    def training(self, booster: Booster) -> float:
         """Seconds of a training at its largest."""
-        booster, planning = self._config.booster, self._config.planning
-        batch = f"evolution/round-{self._config.evolution.rounds}" if stage == "sft" else stage
-        epochs, each = (
-            (booster.sft.epochs, planning.seconds_per_example)
-            if stage == "sft"
-            else (booster.dpo.epochs, planning.seconds_per_triple)
-        )
-        return self._plan.prompts(batch) * epochs * each * self.speed.training
+        planning = self._config.planning
+        each = booster.entry.seconds(planning.seconds_per_example, planning.seconds_per_triple)
+        return self._examples(booster) * self._epochs(booster) * each * self.speed.training
 
-    def videos(self, generator: str, batch: str, shard: str, kind: str = "videos") -> float:
-        """Videos of one shard of a batch to film, or to score (`rewards`), at most; the batch's mean of new ones."""
-        size, each = self._plan.shard_size(generator, batch), self._plan.videos_per_prompt(batch)
-        prompts = max(0, min(size, self._plan.prompts(batch) - int(shard) * size))
-        count = (self._film_counts if kind == "videos" else self._score_counts)(generator).get(batch)
-        return prompts * (count.videos / self._plan.prompts(batch) if count else each)
+    def _epochs(self, booster: Booster) -> float:
+        return booster.entry.settled(self._config.booster).epochs
 
-    def texts(self, batch: str) -> int:
-        """Texts that a booster draws for a batch."""
-        candidates = self._config.preference.candidates if batch in self._config.stages else 1
-        return self._plan.prompts(batch) * candidates
+    def _examples(self, booster: Booster) -> int:
+        return len(booster.tracks) * self._study.prompts_in(booster.prompts)
 
-    def as_planning(self, generator: str) -> dict[str, float]:
-        """What jobs of one generator took here, as the configuration's planning numbers; those that show by now.
+    def videos(self, batch: Batch, shards: int, judges: str | None = None) -> float:
+        """Videos to film, or to score, in some of a batch's filming jobs, at most; the batch's mean of new ones."""
+        counts = self._film_counts(batch.track) if judges is None else self._score_counts(batch.track, judges)
+        whole = counts[batch].videos if batch in counts else self._study.prompts(batch) * batch.per_prompt
+        return whole * shards / len(self._study.shards(batch))
+
+    def texts(self, batch: Batch) -> int:
+        """Texts that a network writes for a batch."""
+        each = batch.per_prompt if isinstance(batch.source, Draw) else 1
+        return self._study.prompts(batch) * each
+
+    def as_planning(self, track: str) -> dict[str, float]:
+        """What jobs of one track took here, as the configuration's planning numbers; those that show by now.
 
         Jobs must have run through: of one that was resumed only the last part was recorded.
         """
-        took, booster = self._took, self._config.booster
-        films = self._records(generator, "**/videos")
-        load = _median(one.job_seconds - one.seconds for one in films if one.job_seconds)
-        texts = [(took("candidates", generator, stage) - load) / self.texts(stage) for stage in self._config.stages[1:]]
-        trained = {}
-        for stage in self._config.stages:
-            card = self._results / generator / "boosters" / stage / "booster.json"
-            epochs = booster.sft.epochs if stage == "sft" else booster.dpo.epochs
+        load = _median(one.job_seconds - one.seconds for one in self._records(track, None) if one.job_seconds)
+        boosters = self._study.boosters(track)
+        drawn = [self._study.candidates(track, one) for one in boosters if one.drawing]
+        texts = [(self._took("candidates", track, one.name) - load) / self.texts(one) for one in drawn]
+        planning = self._config.planning
+        trained: dict[float, list[float]] = {}
+        for one in boosters:
+            card = self._root / self._study.files_of(one).card
             examples = json.loads(card.read_text(encoding="utf-8"))["examples"] if card.exists() else math.nan
-            trained[stage] = (took("boosters", generator, stage) - load) / (examples * epochs)
-        film, score = self.measured(generator, "videos"), self.measured(generator, "rewards")
-        judged = [one for dimension in self._vbench.dimensions for one in self._judged_jobs(generator, dimension)]
+            took = (self._took("train", one.home, one.name) - load) / (examples * self._epochs(one))
+            trained.setdefault(one.entry.seconds(0.0, 1.0), []).append(took)
+        film, score = self.measured(track, None), self.measured(track, REWARDS)
+        judged = [one for dimension in self._vbench.dimensions for one in self._judged_jobs(track, dimension)]
+        gathered = (self._took("gather", track, one.name, REWARDS) for one in self._study.batches(track))
         found = {
             "seconds_per_video": film.seconds / film.items if film.items else math.nan,
-            "seconds_per_job": _median(took("gather", generator, batch) for batch in self._plan.batches(generator)),
+            "seconds_per_job": _median(gathered),
             "seconds_per_load": load,
             "seconds_per_score": score.seconds / score.items if score.items else math.nan,
             "seconds_per_judgement": sum(one.seconds for one in judged) / max(sum(one.items for one in judged), 1),
             "seconds_per_text": _median(texts),
-            "seconds_per_example": trained.pop("sft"),
-            "seconds_per_triple": _median(trained.values()),
+            "seconds_per_example": _median(trained.get(0.0, [])),
+            "seconds_per_triple": _median(trained.get(1.0, [])),
         }
+        assert set(found) - {"seconds_per_video"} <= set(type(planning).model_fields)
         return {name: seconds for name, seconds in found.items() if seconds > 0}
 
-    def _took(self, *job: str) -> float:
+    def _took(self, rule: str, *names: str) -> float:
         """Seconds of a job by its record in `benchmarks/`; not a number without one."""
-        return _seconds(self._benchmarks / f"{Path(*job)}.tsv", math.nan)
+        return _seconds(self._root / self._study.layout.benchmark(rule, *names), math.nan)
 
-    def rows(self, generator: str) -> list[Row]:
-        """Every stage of one generator, in the order of the method."""
+    def rows(self, track: str) -> list[Row]:
+        """Every stage of one track, in the order of the method."""
         rows: list[Row] = []
-        last_round = f"evolution/round-{self._config.evolution.rounds}"
-        scored = self._score_counts(generator)
-        for batch, filmed in self._film_counts(generator).items():
-            rows += self._texts(generator, batch)
-            rows.append(self._films(generator, batch, filmed))
-            if batch in scored:
-                rows.append(self._scores(generator, batch, scored[batch]))
-            if self._judged(batch):
-                rows.append(self._judges(generator, batch))
-            if batch == last_round or batch in self._config.stages:
-                rows.append(self._training(generator, "sft" if batch == last_round else batch))
+        boosters = self._study.boosters(track)
+        learners = {one: one.source.learner for one in self._study.batches(track) if isinstance(one.source, Draw)}
+        last_round = self._study.rounds(track)[-1]
+        for batch, filmed in self._film_counts(track).items():
+            rows += self._texts(batch)
+            rows.append(self._films(batch, filmed))
+            for judges in batch.judges:
+                rows.append(self._scores(batch, judges, self._score_counts(track, judges)[batch]))
+            if self._vbench.judged(batch):
+                rows.append(self._judges(batch))
+            ready = [one for one in boosters if one.drawing is None] if batch == last_round else []
+            ready += [learners[batch]] if batch in learners else []
+            rows += [self._training(track, one) for one in ready if one.tracks[0] == track]
         return rows
 
-    def _measured(self, generator: str, kind: str) -> timing.Timing:
-        """Sums over the timing records of a generator's jobs; `kind` is `videos` or `rewards`."""
+    def _measured(self, track: str, judges: str | None) -> timing.Timing:
+        """Sums over the timing records of a track's jobs that filmed, or of a group of judges."""
         total = timing.Timing()
-        for one in self._records(generator, f"**/{kind}"):
+        for one in self._records(track, judges):
             total.items += one.items
             total.seconds += one.seconds
             total.device = one.device
@@ -218,162 +221,160 @@ class Estimate:
         return total
 
     def spent(self, operator: str) -> Spent:
-        """What an operator has really taken, over all generators and stages."""
-        return Ledger(self._store / "chat" / "ledger.jsonl").spent(f"operators.{operator}")
+        """What an operator has really taken, over all tracks and stages."""
+        return Ledger(self._root / self._study.layout.ledger).spent(f"operators.{operator}")
 
-    def _records(self, generator: str, where: str) -> list[timing.Timing]:
-        """The timing records in a folder of a generator's results, of jobs that found not everything done."""
-        found = []
-        for path in sorted((self._results / generator).glob(f"{where}/*.timing.json")):
+    def _records(self, track: str, judges: str | None) -> list[timing.Timing]:
+        """The records of a track's jobs that filmed, or of a group of judges."""
+        batches = [*self._study.every_of(track), self._study.pilot(track)]
+        return [record for batch in batches for record in self._records_of(batch, judges)]
+
+    def _records_of(self, batch: Batch, judges: str | None) -> list[timing.Timing]:
+        """The timing records of a batch's jobs that found not everything done, in whatever shards."""
+        files, found = self._study.files(batch), []
+        folder = Path(files.filming("") if judges is None else files.judging(judges, "")).parent
+        for path in sorted((self._root / folder).glob("*.timing.json")):
             if (one := timing.read(path)).items:
-                rule = {"videos": "film", "rewards": "score"}[path.parent.name]
-                job = path.parent.with_name(path.name.split(".")[0]).relative_to(self._results)
+                shard = path.name.removesuffix(".timing.json")
+                job = (
+                    ("film", batch.track, batch.name) if judges is None else ("score", batch.track, batch.name, judges)
+                )
                 # Snakemake's record counts the end of the process too, which takes seconds with torch.
-                one.job_seconds = _seconds(self._benchmarks / rule / f"{job}.tsv", one.job_seconds)
+                took = self._took(*job, shard)
+                one.job_seconds = one.job_seconds if math.isnan(took) else took
                 found.append(one)
         return found
 
-    def _records_of(self, generator: str, batch: str, kind: str) -> list[timing.Timing]:
+    def _films(self, batch: Batch, count: Count) -> Row:
+        entry = self._config.generators[batch.generator]
+        jobs = self._study.manifests(batch)
+        done = self._done(batch, jobs)
+        seconds = count.left * self.video(batch.track) + (len(jobs) - done) * self.loading(batch.track, None)
         made_by = self._counts.made_by(batch)
-        return [record for one in made_by for record in self._records(generator, f"{one}/{kind}")]
-
-    def _films(self, generator: str, batch: str, count: Count) -> Row:
-        entry = self._config.generators[generator]
-        jobs = self._plan.shards(generator, batch)
-        done = self._jobs_done(generator, batch, jobs, "videos", ".jsonl")
-        seconds = count.left * self.video(generator) + (len(jobs) - done) * self.loading(generator, "videos")
-        records = self._records_of(generator, batch, "videos")
-        took = sum(max(one.seconds, one.job_seconds) for one in records)
-        price = 0.0
-        if isinstance(entry, OpenAIVideoConfig):  # films on somebody else's GPU
-            seconds, took, price = 0.0, 0.0, entry.seconds * (entry.price_per_second or 0.0)
+        took = sum(max(one.seconds, one.job_seconds) for made in made_by for one in self._records_of(made, None))
+        if not entry.films_here:
+            seconds, took = 0.0, 0.0
         return self._row(
-            generator,
-            f"{batch} film",
+            batch,
+            "film",
             hours_done=took / 3600,
             hours_to_do=seconds / 3600,
-            money_done=count.done * price,
-            money_to_do=count.left * price,
+            money_done=count.done * entry.price,
+            money_to_do=count.left * entry.price,
             jobs=len(jobs),
             jobs_done=done,
             videos=count.videos,
             videos_done=count.done,
         )
 
-    def _scores(self, generator: str, batch: str, count: Count) -> Row:
-        jobs = self._plan.scored_together(generator, batch)
-        done = self._jobs_done(generator, batch, jobs, "rewards", ".parquet")
-        records = self._records_of(generator, batch, "rewards")
+    def _scores(self, batch: Batch, judges: str, count: Count) -> Row:
+        files = self._study.files(batch)
+        jobs = [files.judged(judges, shard) for shard in self._study.scoring_shards(batch, judges)]
+        done = self._done(batch, jobs, judges)
+        records = [one for made in self._counts.made_by(batch) for one in self._records_of(made, judges)]
         left = count.videos - min(count.videos, sum(one.items for one in records)) if done < len(jobs) else 0
-        seconds = left * self.score(generator) + (len(jobs) - done) * self.loading(generator, "rewards")
+        seconds = left * self.score(batch.track, judges) + (len(jobs) - done) * self.loading(batch.track, judges)
         return self._row(
-            generator,
-            f"{batch} score",
+            batch,
+            "score" if judges == REWARDS else f"score by {judges}",
             hours_done=sum(max(one.seconds, one.job_seconds) for one in records) / 3600,
             hours_to_do=seconds / 3600,
             jobs=len(jobs),
             jobs_done=done,
         )
 
-    def _judges(self, generator: str, batch: str) -> Row:
-        """VBench's jobs of one refiner on one set."""
-        _, name, refiner = batch.split("/")
-        jobs = self._vbench.results(generator, name, refiner)
-        left = [job for job in jobs if not (self._results.parent / job).exists()]
-        seconds = {job: self.judging(generator, name, Path(job).parent.name) for job in jobs}
-        folder = self._benchmarks / "vbench" / generator / name / refiner
-        took = (
-            _seconds(folder.joinpath(*Path(job).with_suffix(".tsv").parts[-2:]), expected)
-            for job, expected in seconds.items()
-            if job not in left
-        )
-        return self._row(
-            generator,
-            f"{batch} vbench",
-            hours_done=sum(took) / 3600,
-            hours_to_do=sum(seconds[job] for job in left) / 3600,
-            jobs=len(jobs),
-            jobs_done=len(jobs) - len(left),
-        )
+    def _judges(self, batch: Batch) -> Row:
+        """VBench's jobs of one evaluation."""
+        files, left, to_do, took, jobs = self._study.files(batch), 0, 0.0, 0.0, 0
+        for dimension in self._vbench.set_of(batch).names:
+            seconds = self.judging(batch, dimension)
+            for shard in self._vbench.shards(batch, dimension):
+                jobs += 1
+                if (self._root / files.dimension(dimension, shard)).exists():
+                    measured = self._took("vbench_dimension", batch.track, batch.name, dimension, shard)
+                    took += seconds if math.isnan(measured) else measured
+                else:
+                    left, to_do = left + 1, to_do + seconds
+        hours = {"hours_done": took / 3600, "hours_to_do": to_do / 3600}
+        return self._row(batch, "vbench", jobs=jobs, jobs_done=jobs - left, **hours)
 
-    def _jobs_done(self, generator: str, batch: str, jobs: Collection[str], kind: str, suffix: str) -> int:
-        if self._counts.gathered(generator, batch):
-            return len(jobs)
-        return sum((self._results / generator / batch / kind / f"{job}{suffix}").exists() for job in jobs)
+    def _done(self, batch: Batch, files: Collection[str], judges: str = REWARDS) -> int:
+        """How many of a batch's jobs are done; all of them once it is gathered."""
+        if (self._root / self._study.files(batch).scores(judges)).exists():
+            return len(files)
+        return sum((self._root / one).exists() for one in files)
 
-    def _texts(self, generator: str, batch: str) -> list[Row]:
-        """What makes a batch's prompts table: an operator, a booster, or nothing that costs."""
-        stage, *rest = batch.split("/")
-        count = self._plan.prompts(batch)
-        if stage == "evolution":
-            if rest[0] == "round-0":
-                return []
-            return [self._requests(generator, batch, self._config.evolution.operator_of(generator), count)]
-        if stage in self._config.stages:
-            return [self._answers(generator, batch)]
-        refiner = self._config.refiners[rest[1]]
-        if isinstance(refiner, LlmRefinerConfig):
-            return [self._requests(generator, batch, refiner.operator, count)]
-        if isinstance(refiner, BoosterRefinerConfig | PromptistConfig):
-            return [self._answers(generator, batch)]
-        return [Row(generator, f"{batch} copy", jobs=1, jobs_done=int(self._proposed(generator, batch)))]
+    def _texts(self, batch: Batch) -> list[Row]:
+        """What makes a batch's prompts table: an operator, a network, or nothing that costs."""
+        match batch.source:
+            case Round():
+                return [self._requests(batch, self._config.evolution.operator_of(batch.track))]
+            case Draw():
+                return [self._answers(batch)]
+            case Refine(_, name):
+                refiner = self._config.refiners[name]
+                if refiner.asks:
+                    return [self._requests(batch, refiner.asks)]
+                if refiner.network:
+                    return [self._answers(batch)]
+                return [Row(batch.track, f"{batch.name} copy", jobs=1, jobs_done=int(self._proposed(batch)))]
+        return []
 
-    def _requests(self, generator: str, batch: str, name: str, count: int) -> Row:
-        planning, operator = self._config.planning, self._config.operators[name]
-        proposed, evaluated = self._proposed(generator, batch), batch.startswith("evaluation/")
-        jobs = {"jobs": int(evaluated), "jobs_done": int(evaluated and proposed)}
-        if evaluated and isinstance(operator, ChatConfig):
-            count = self._counts.asked(generator, batch)
+    def _requests(self, batch: Batch, name: str) -> Row:
+        planning, operator, count = self._config.planning, self._config.operators[name], self._study.prompts(batch)
+        proposed, evaluated = self._proposed(batch), isinstance(batch.source, Refine)
+        if evaluated and operator.kept:
+            count = self._counts.asked(batch)
         done = count if proposed else 0
-        stage, to_do = f"{batch} ask {name}", count - done
-        if not isinstance(operator, ChatConfig):
-            return Row(generator, stage, requests=count, requests_done=done, **jobs)
-        tokens = planning.request_tokens + planning.answer_tokens
-        price = operator.prices.of(planning.request_tokens, planning.answer_tokens) if operator.prices else 0.0
+        tokens = planning.request_tokens + planning.answer_tokens if operator.kept else 0
+        price = operator.price(planning.request_tokens, planning.answer_tokens)
         return Row(
-            generator,
-            stage,
+            batch.track,
+            f"{batch.name} ask {name}",
             requests=count,
             requests_done=done,
             tokens_done=done * tokens,
-            tokens_to_do=to_do * tokens,
+            tokens_to_do=(count - done) * tokens,
             money_done=done * price,
-            money_to_do=to_do * price,
-            **jobs,
+            money_to_do=(count - done) * price,
+            jobs=int(evaluated),
+            jobs_done=int(evaluated and proposed),
         )
 
-    def _answers(self, generator: str, batch: str) -> Row:
-        stage, *rest = batch.split("/")
-        job = Path("refine", generator, *rest) if stage == "evaluation" else Path("candidates", generator, stage)
-        expected = self.texts(batch) * self.text
-        return self._gpu(generator, f"{batch} sample", expected, self._proposed(generator, batch), job)
+    def _answers(self, batch: Batch) -> Row:
+        took = self._took(RULES[type(batch.source)], batch.track, batch.name)
+        return self._gpu(
+            batch.track, f"{batch.name} sample", self.texts(batch) * self.text, self._proposed(batch), took
+        )
 
-    def _training(self, generator: str, stage: str) -> Row:
-        done = (self._results / generator / "boosters" / stage / "booster.json").exists()
-        return self._gpu(generator, f"{stage} train", self.training(stage), done, Path("boosters", generator, stage))
+    def _training(self, track: str, booster: Booster) -> Row:
+        done = (self._root / self._study.files_of(booster).card).exists()
+        took = self._took("train", booster.home, booster.name)
+        return self._gpu(track, f"{booster.name} train", self.training(booster), done, took)
 
-    def _gpu(self, generator: str, stage: str, expected: float, done: bool, job: Path) -> Row:
-        """A stage that is one job, which took what its record in `benchmarks/` says."""
-        expected += self.load
-        if not done:
-            return self._row(generator, stage, jobs=1, hours_to_do=expected / 3600)
-        took = _seconds(self._benchmarks / f"{job}.tsv", expected)
-        return self._row(generator, stage, jobs=1, jobs_done=1, hours_done=took / 3600)
+    def _gpu(self, track: str, stage: str, expected: float, done: bool, took: float) -> Row:
+        """A stage that is one job."""
+        seconds = expected + self.load if math.isnan(took) or not done else took
+        hours = {"hours_done" if done else "hours_to_do": seconds / 3600}
+        return self._priced(track, stage, jobs=1, jobs_done=int(done), **hours)
 
-    def _row(
+    def _row(self, batch: Batch, what: str, **values: float) -> Row:
+        return self._priced(batch.track, f"{batch.name} {what}", **values)
+
+    def _priced(
         self,
-        generator: str,
+        track: str,
         stage: str,
         hours_done: float = 0.0,
         hours_to_do: float = 0.0,
         money_done: float = 0.0,
         money_to_do: float = 0.0,
-        **counts: int,
+        **counts: Any,
     ) -> Row:
         """A row whose money includes that of its GPU hours."""
         price = self._config.planning.gpu_hour_price
         return Row(
-            generator,
+            track,
             stage,
             gpu_hours_done=hours_done,
             gpu_hours_to_do=hours_to_do,
@@ -382,18 +383,8 @@ class Estimate:
             **counts,
         )
 
-    def _scored(self, batch: str) -> bool:
-        """Whether the rewards score a batch; a set may be for VBench alone."""
-        stage, *rest = batch.split("/")
-        return stage != "evaluation" or self._config.evaluation.sets[rest[0]].rewards
-
-    def _judged(self, batch: str) -> bool:
-        """Whether a table shows VBench's judgements of a batch."""
-        stage, *rest = batch.split("/")
-        return stage == "evaluation" and rest[0] in self._vbench.tables.values() and not self._vbench.left_out
-
-    def _proposed(self, generator: str, batch: str) -> bool:
-        return (self._results / generator / batch / "prompts.parquet").exists()
+    def _proposed(self, batch: Batch) -> bool:
+        return (self._root / self._study.files(batch).prompts).exists()
 
 
 def as_table(rows: Iterable[Row]) -> pd.DataFrame:
@@ -411,13 +402,13 @@ def describe(table: pd.DataFrame, estimate: Estimate, config: Config) -> str:
     lines = [table.to_string(index=False, float_format="{:,.2f}".format), ""]
     speed = estimate.speed
     for generator, entry in config.generators.items():
-        film, score = estimate.measured(generator, "videos"), estimate.measured(generator, "rewards")
+        film, score = estimate.measured(generator, None), estimate.measured(generator, REWARDS)
         told = [_told("s a video", film, entry.seconds_per_video, speed.filming.get(generator, 1.0))]
         told.append(_told("s a score", score, config.planning.seconds_per_score, speed.plain))
         lines.append(f"{generator}: {', '.join(told)}")
     for name, operator in config.operators.items():
-        if isinstance(operator, ChatConfig) and (spent := estimate.spent(name)).requests:
-            money = f"{spent.money:,.2f} {operator.prices.currency}" if operator.prices else "no money"
+        if operator.kept and (spent := estimate.spent(name)).requests:
+            money = f"{spent.money:,.2f} {config.planning.currency}" if spent.money else "no money"
             took = f"{spent.requests:,} requests, {spent.tokens:,} tokens and {money}"
             lines.append(f"operators.{name}: took {took} so far")
     lines.append(f"money in {config.planning.currency}; GPU hours are hours of one worker")
@@ -454,11 +445,7 @@ def probe_here(config: Config, root: Path, generators: Iterable[str]) -> Probe |
     """
     if config.planning.reference is None:
         return None
-    filming = {
-        name: Work(entry.dtype, entry.threads, entry.device)
-        for name in generators
-        if isinstance(entry := config.generators[name], DiffusersConfig)
-    }
+    filming = {name: work for name in generators if (work := config.generators[name].work)}
     booster = config.booster
     return probe.run(Asked(filming, Work(booster.dtype, booster.threads, booster.device)), root)
 
@@ -474,7 +461,7 @@ def announce(run: runs.Run, config: Config, speed: Speed, measured: Probe | None
     cores = f"{run.cores} core{'s' * (run.cores > 1)}"
     basis = "by a probe of this machine" if measured else "by the configuration's numbers"
     lines = [f"This run should take about {_together(run)} on {cores}, {basis}:"]
-    order = ["evolution", *config.stages, "evaluation"]
+    order = ["evolution", *config.boosters, "evaluation"]
     for generator in sorted({job.part[0] for job in run.jobs if job.name}, key=lambda name: (not name, name)):
         parts = {job.part[1] for job in run.jobs if job.name and job.part[0] == generator}
         told = [

@@ -1,25 +1,25 @@
-"""Judge-guided prompt evolution (Prompt-A-Video, its first stage): rounds of prompts, then pairs."""
+"""Reward-guided prompt evolution (Prompt-A-Video, its first stage): rounds of prompts, then pairs."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 from pydantic import Field
 
 from promptavideo.errors import InputError
+from promptavideo.metrics import Objective
 from promptavideo.operators.asking import ask_variants
 from promptavideo.operators.base import Operator, Request, Scored, TextLimits, render_instruction
-from promptavideo.schemas import DIMENSIONS
-from promptavideo.settings import Section
+from promptavideo.settings import File, Ref, Section
 from promptavideo.shots import prompts_table
 from promptavideo.text import text_key
-from promptavideo.totals import Selected, Thresholds, Weights, candidate_means, passes, rejections
+from promptavideo.totals import Selected, Thresholds, Weights, candidate_means, outside, passes, rejections
 
 
 class RoundRule(Section):
     """What decides the prompts of a round, beside its operator and the scores of earlier rounds."""
 
-    template: str = "templates/evolution.txt"
+    template: Annotated[str, File()] = "templates/evolution.txt"
     """The instruction, relative to the repository root."""
     variants: int = Field(default=3, ge=1)
     """New candidates a prompt and round."""
@@ -29,7 +29,7 @@ class RoundRule(Section):
     """Best candidates so far that the operator sees, besides the original as index 0."""
     replicates: int = Field(default=1, ge=1)
     """Videos a candidate, each with another seed; scores are averaged over them."""
-    weights: Weights = Weights()
+    weights: Weights = Field(default={})
     """For the total, on the 0-5 scale."""
     limits: TextLimits = TextLimits()
 
@@ -37,10 +37,11 @@ class RoundRule(Section):
 class PairRule(Section):
     """Which candidates become SFT data."""
 
-    weights: Weights = Weights()
+    weights: Weights = Field(default={})
     """For the total, on the 0-5 scale."""
-    thresholds: Thresholds = Thresholds()
-    """On the 0-5 scale; a pair exceeds them all. The paper does not publish its values."""
+    thresholds: Thresholds = Field(default={})
+    """On the 0-5 scale, raw for metrics outside the objective; a pair exceeds them all. The paper does not publish its
+    values."""
     min_gain: float | None = 0.0
     """A pair's total exceeds the original's by more than this; null also takes pairs worse than the original."""
 
@@ -51,12 +52,12 @@ class EvolutionConfig(RoundRule, PairRule):
     Defaults are the paper's. The authors' code runs 8 rounds and adds up with weights DD 0.5 and 1 for the others.
     """
 
-    prompts: str
+    prompts: Annotated[str, Ref("prompt_sets")]
     """Name of the prompt set."""
-    operator: str
+    operator: Annotated[str, Ref("operators")]
     """Name of the operator."""
-    operators: dict[str, str] = Field(default={})
-    """{generator: operator} of generators whose prompts another operator evolves."""
+    operators: Annotated[dict[str, str], Ref("operators")] = Field(default={})
+    """{track: operator} of tracks whose prompts another operator evolves."""
     rounds: int = Field(default=4, ge=1)
     """Of proposing and filming; the paper's 4, the authors' 8."""
 
@@ -70,9 +71,9 @@ class EvolutionConfig(RoundRule, PairRule):
         """What decides the pairs, however many rounds there are, as JSON can hold it."""
         return self.model_dump(mode="json", include=set(PairRule.model_fields))
 
-    def operator_of(self, generator: str) -> str:
-        """Name of the operator that evolves a generator's prompts."""
-        return self.operators.get(generator, self.operator)
+    def operator_of(self, track: str) -> str:
+        """Name of the operator that evolves a track's prompts."""
+        return self.operators.get(track, self.operator)
 
 
 def first_round(prompt_set: pd.DataFrame, config: RoundRule, run_seed: int) -> pd.DataFrame:
@@ -103,7 +104,8 @@ def next_round(
     operator: Operator,
     template: str,
     config: RoundRule,
-    generator: str,
+    objective: Objective,
+    track: str,
     run_seed: int,
 ) -> Selected:
     """Ask the operator for the candidates of round `number`.
@@ -114,11 +116,12 @@ def next_round(
     Args:
         number: The round, from 1.
         prompt_set: A `schemas.PROMPT_SET` table.
-        scores: `schemas.SCORES` tables of rounds 0 ... number - 1, in any order.
+        scores: `schemas.scores` tables of rounds 0 ... number - 1, in any order.
         operator: Writes the variants.
         template: The instruction template's text, from `operators.base.read_template`.
         config: The evolution's settings.
-        generator: The generator's name, part of the request's key.
+        objective: What a total adds up, and the operator sees.
+        track: The track's name, part of the request's key.
         run_seed: The run's seed.
 
     Returns:
@@ -132,15 +135,15 @@ def next_round(
     if number < 1:
         raise InputError(f"round {number}: rounds that need an operator are numbered from 1")
     first = 1 + (number - 1) * config.variants
-    candidates = candidate_means(pd.concat(scores, ignore_index=True), config.weights)
+    candidates = candidate_means(pd.concat(scores, ignore_index=True), objective, config.weights)
     _check_candidates(candidates, prompt_set, first, number)
     prompts = dict(sorted(zip(prompt_set["prompt_id"], prompt_set["prompt"], strict=True)))
     filmed = {str(prompt_id): group for prompt_id, group in candidates.groupby("prompt_id")}
-    histories = {prompt_id: _history(filmed[prompt_id], config.parents) for prompt_id in prompts}
+    histories = {prompt_id: _history(filmed[prompt_id], config.parents, objective) for prompt_id in prompts}
     requests = [
         Request(
             render_instruction(template, prompt, histories[prompt_id], config.variants),
-            (generator, run_seed, prompt_id, number),
+            (track, run_seed, prompt_id, number),
             prompt,
             histories[prompt_id],
             config.variants,
@@ -165,14 +168,15 @@ def next_round(
     return Selected(prompts_table(prompts, texts, run_seed, config.replicates, first), tuple(report))
 
 
-def select_pairs(scores: Sequence[pd.DataFrame], config: PairRule) -> Selected:
+def select_pairs(scores: Sequence[pd.DataFrame], config: PairRule, objective: Objective) -> Selected:
     """SFT data: of each prompt the candidate of highest total among those over every threshold (paper).
 
     The original is never a pair, nor is a text that equals it; ties go to the lower candidate number.
 
     Args:
-        scores: `schemas.SCORES` tables of all rounds, in any order.
+        scores: `schemas.scores` tables of all rounds, in any order.
         config: Thresholds, weights and minimal gain.
+        objective: What a total adds up.
 
     Returns:
         A `schemas.PAIRS` table sorted by prompt_id, and lines that count what was rejected and why.
@@ -181,7 +185,8 @@ def select_pairs(scores: Sequence[pd.DataFrame], config: PairRule) -> Selected:
         InputError: A prompt has no scored original, or there is no pair at all; then the message holds the counts.
         ScoreError: A score is not a finite number.
     """
-    candidates = candidate_means(pd.concat(scores, ignore_index=True), config.weights)
+    others = outside(config.thresholds, objective)
+    candidates = candidate_means(pd.concat(scores, ignore_index=True), objective, config.weights, others=others)
     originals = candidates[candidates["candidate"] == 0].set_index("prompt_id")
     _check_originals(candidates["prompt_id"], originals.index)
     keys = candidates[["prompt", "refined"]].map(text_key)
@@ -209,12 +214,12 @@ def select_pairs(scores: Sequence[pd.DataFrame], config: PairRule) -> Selected:
     return Selected(pairs[["prompt_id", "prompt", "refined", "total"]].reset_index(drop=True), tuple(report))
 
 
-def _history(candidates: pd.DataFrame, parents: int) -> list[Scored]:
+def _history(candidates: pd.DataFrame, parents: int, objective: Objective) -> list[Scored]:
     """The original, then the best others, best first."""
     ranked = candidates.sort_values(["total", "candidate"], ascending=[False, True])
     shown = pd.concat([ranked[ranked["candidate"] == 0], ranked[ranked["candidate"] > 0].head(parents)])
     return [
-        Scored(row["refined"], {dimension: row[dimension] for dimension in DIMENSIONS})
+        Scored(row["refined"], {metric.name: row[metric.name] for metric in objective})
         for row in shown.to_dict("records")
     ]
 

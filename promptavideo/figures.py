@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from promptavideo.errors import InputError
 from promptavideo.files import atomic_path
-from promptavideo.tables import BASELINE, PAPER_SET, BootstrapConfig, bootstrap_interval
+from promptavideo.resampling import BootstrapConfig, bootstrap_interval
+from promptavideo.tables import BASELINE, PAPER_SET
 from promptavideo.text import clean
 from promptavideo.video import Clip
 
@@ -75,7 +76,7 @@ def evolution_curve(
     best of several noisy totals rises even where nothing improves, so the round's mean is drawn beside it.
 
     Args:
-        rounds: Scores (`schemas.SCORES`) by round number; round 0 is usually the original prompts.
+        rounds: Scores (`schemas.scores`) by round number; round 0 is usually the original prompts.
         totals: Maps scores to one total a row, on the same index.
         path: Target, `.png`.
         bootstrap: Resampling settings; the defaults of `BootstrapConfig` when None.
@@ -134,6 +135,54 @@ def stage_scores(table: pd.DataFrame, path: Path) -> None:
             _stage_panel(axes, rows, printed)
             label = "paper, Table 1" if printed else _drawable(str(name), 20)
             axes.set_title(f"{_drawable(str(generator), 24)} · {label}", loc="left")
+
+
+def held_out(table: pd.DataFrame, path: Path) -> None:
+    """Draw, by refiner, the gain of the rewards' `avg` beside judges that nobody trained on, and the texts' length.
+
+    Where the rewards rise and the held-out judges fall, a booster pleases the rewards rather than people. One row of
+    panels for each generator and set; values are paired differences to `original`, with 95 % intervals.
+
+    Args:
+        table: As `tables.videoscore_table` returns it, with at least one reported metric.
+        path: Target, `.png`.
+
+    Raises:
+        InputError: The table reports no further metric.
+    """
+    metrics = [name.removesuffix("_gain") for name in map(str, table) if name.endswith("_gain")]
+    ours = table[table["set"] != PAPER_SET]
+    if not metrics or ours.empty:
+        raise InputError("the figure of held-out judges needs a judge of `role: report`, and rows that it judged")
+    groups = list(ours.groupby(["generator", "set"], sort=False))
+    with _figure(path, (3.4 * 3, 2.9 * len(groups))) as figure:
+        grid = figure.subplots(len(groups), 3, squeeze=False)
+        for (rewards, judges, words), ((generator, name), rows) in zip(grid, groups, strict=True):
+            places = np.arange(len(rows))
+            _gains(rewards, rows, ["gain"], ["avg of the rewards (0-5)"])
+            _gains(judges, rows, [f"{metric}_gain" for metric in metrics], [_drawable(one, 24) for one in metrics])
+            words.bar(places, rows["words"].to_numpy(float), color=PALE)
+            titles = (
+                f"{_drawable(str(generator), 20)} · {_drawable(str(name), 16)}",
+                "held-out judges",
+                "words a text",
+            )
+            for axes, title in zip((rewards, judges, words), titles, strict=True):
+                axes.set_xticks(places, [_drawable(str(one), 14) for one in rows["refiner"]], rotation=30, ha="right")
+                axes.set_title(title, loc="left")
+
+
+def _gains(axes: Axes, rows: pd.DataFrame, columns: Sequence[str], labels: Sequence[str]) -> None:
+    """Lines of gains with their intervals, 0 for the original prompts."""
+    axes.axhline(0, color=GRAY, linestyle=":", linewidth=1.2)
+    for place, (column, label) in enumerate(zip(columns, labels, strict=True)):
+        colour, shift = COLOURS[place % len(COLOURS)], 0.06 * (place - (len(columns) - 1) / 2)
+        values = rows[column].where(rows["refiner"] != BASELINE, 0.0).to_numpy(float)
+        places = np.arange(len(rows)) + shift
+        axes.vlines(places, rows[f"{column}_ci_low"], rows[f"{column}_ci_high"], color=colour, linewidth=2)
+        marker = MARKERS[place % len(MARKERS)]
+        axes.plot(places, values, color=colour, marker=marker, markersize=4, linewidth=1.2, label=label)
+    axes.legend(fontsize=8)
 
 
 def training_curves(logs: Mapping[str, pd.DataFrame], path: Path) -> None:
@@ -263,7 +312,7 @@ def _stage_panel(axes: Axes, rows: pd.DataFrame, printed: bool) -> None:
         axes.annotate(text, (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=GRAY)
     axes.set_yticks(places, [_drawable(str(name), 24) for name in rows["refiner"]])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("avg of VQ, TC, DD, TVA, FC (0-5)")
+    axes.set_xlabel("avg (0-5)")
     axes.margins(x=0.1)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.grid(False, axis="y")

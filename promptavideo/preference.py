@@ -1,23 +1,26 @@
 """Preference data for DPO: which of a prompt's candidates is chosen over which (Prompt-A-Video, its second stage)."""
 
 from collections.abc import Hashable, Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from promptavideo.errors import InputError
+from promptavideo.metrics import Objective
 from promptavideo.schemas import TRIPLES
-from promptavideo.settings import Section
+from promptavideo.settings import Ref, Section
 from promptavideo.text import text_key
-from promptavideo.totals import Scale, Selected, Thresholds, Weights, candidate_means, passes, rejections
+from promptavideo.totals import Scale, Selected, Thresholds, Weights, candidate_means, outside, passes, rejections
 
 
 class BestWorstConfig(Section):
     """The paper's rule: of a prompt's candidates the best is chosen and the worst rejected."""
 
-    weights: Weights = Weights()
+    weights: Weights = Field(default={})
     """For the total, on the 0-5 scale; the paper does not publish its weights."""
+    thresholds: Thresholds = Field(default={})
+    """On the 0-5 scale, raw for metrics outside the objective; a chosen text exceeds them all. The paper has none."""
     min_gap: float = Field(default=0.0, ge=0)
     """The totals differ by more than this."""
 
@@ -25,8 +28,11 @@ class BestWorstConfig(Section):
 class AuthorsConfig(Section):
     """The rule of the authors' code; all its constants are on the scales of the raw rewards."""
 
-    weights: Weights = Weights(DD=1.1, TVA=1.3, AES=0.8, MPS=1 / 3)
-    thresholds: Thresholds = Thresholds(VQ=2.6, TC=2.6, FC=2.55, DD=2.65, TVA=2.9, AES=5.5, MPS=8.5)
+    weights: Weights = Field(default={"DD": 1.1, "TVA": 1.3, "AES": 0.8, "MPS": 1 / 3})
+    """For the total, on the raw scales."""
+    thresholds: Thresholds = Field(
+        default={"VQ": 2.6, "TC": 2.6, "FC": 2.55, "DD": 2.65, "TVA": 2.9, "AES": 5.5, "MPS": 8.5}
+    )
     """A chosen text exceeds them all."""
     ranks: int = Field(default=2, ge=1)
     """A chosen text is among this many best of its prompt."""
@@ -34,6 +40,16 @@ class AuthorsConfig(Section):
     """A rejected text's total is more than this below the chosen one's."""
     max_words: int = Field(default=130, ge=1)
     """Of a chosen text."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_theirs(cls, given: Any) -> Any:
+        """Constants that are given replace the authors' one by one; null takes one away."""
+        kept = dict(given) if isinstance(given, dict) else {}
+        for key in ("weights", "thresholds"):
+            if isinstance(kept.get(key), dict):
+                kept[key] = {**cls.model_fields[key].default, **kept[key]}
+        return kept or given
 
 
 class TripleRule(Section):
@@ -48,7 +64,7 @@ class TripleRule(Section):
 class PreferenceConfig(TripleRule):
     """How many rounds of DPO there are, from which candidates, and how these become triples."""
 
-    prompts: str
+    prompts: Annotated[str, Ref("prompt_sets")]
     """Name of the prompt set."""
     rounds: int = Field(default=2, ge=1)
     """Of DPO, each on top of the one before."""
@@ -56,20 +72,21 @@ class PreferenceConfig(TripleRule):
     """Texts that the booster samples for each prompt."""
 
     @property
-    def triples(self) -> TripleRule:
-        """What decides the triples of a round, however many rounds there are."""
-        return TripleRule(**{name: getattr(self, name) for name in TripleRule.model_fields})
+    def chosen(self) -> BestWorstConfig | AuthorsConfig:
+        """The constants of the rule that is chosen."""
+        return self.authors if self.rule == "authors" else self.best_worst
 
 
-def make_triples(scores: pd.DataFrame, config: TripleRule) -> Selected:
+def make_triples(scores: pd.DataFrame, config: TripleRule, objective: Objective) -> Selected:
     """Triples (prompt, chosen, rejected) from the scores of a prompt's candidates.
 
     Candidates of one text (case, spacing and final full stop aside) count once, as the lowest numbered. Ranks go by
     total, ties to the lower candidate number; equal totals never make a triple.
 
     Args:
-        scores: A `schemas.SCORES` table, in any order.
+        scores: A `schemas.scores` table, in any order.
         config: The rule and its constants.
+        objective: What a total adds up.
 
     Returns:
         A `schemas.TRIPLES` table sorted by prompt_id, then by the candidate numbers of the chosen and the rejected
@@ -80,10 +97,10 @@ def make_triples(scores: pd.DataFrame, config: TripleRule) -> Selected:
         ScoreError: A score is not a finite number.
     """
     if config.rule == "authors":
-        candidates = _distinct(scores, config.authors.weights, "raw")
+        candidates = _distinct(scores, objective, config.authors, "raw")
         rows, report = _authors(candidates, config.authors)
     else:
-        candidates = _distinct(scores, config.best_worst.weights, "five")
+        candidates = _distinct(scores, objective, config.best_worst, "five")
         rows, report = _best_worst(candidates, config.best_worst)
     rows.sort(key=lambda row: (row[0], row[-2], row[-1]))
     triples = pd.DataFrame([row[:-2] for row in rows], columns=list(TRIPLES.columns))
@@ -98,24 +115,34 @@ Row = tuple[str, str, str, str, float, float, int, int]
 """A triple and the candidate numbers of its chosen and its rejected text."""
 
 
-def _distinct(scores: pd.DataFrame, weights: Weights, scale: Scale) -> pd.DataFrame:
+def _distinct(
+    scores: pd.DataFrame, objective: Objective, rule: BestWorstConfig | AuthorsConfig, scale: Scale
+) -> pd.DataFrame:
     """Candidates of different texts, best first within a prompt."""
-    means = candidate_means(scores, weights, scale)
+    means = candidate_means(scores, objective, rule.weights, scale, outside(rule.thresholds, objective))
     means = means[~means.assign(key=means["refined"].map(text_key)).duplicated(["prompt_id", "key"])]
     return means.sort_values(["prompt_id", "total", "candidate"], ascending=[True, False, True], ignore_index=True)
 
 
 def _best_worst(candidates: pd.DataFrame, config: BestWorstConfig) -> tuple[list[Row], list[str]]:
-    rows, single, close = [], 0, 0
+    rows, single, close, unworthy = [], 0, 0, 0
+    passed = passes(candidates, config.thresholds)
+    worthy = set(candidates.loc[passed.all(axis=1), ["prompt_id", "candidate"]].itertuples(index=False, name=None))
     for ranked in _by_prompt(candidates):
+        best = next((one for one in ranked if (one["prompt_id"], one["candidate"]) in worthy), None)
         if len(ranked) < 2:
             single += 1
-        elif ranked[0]["total"] - ranked[-1]["total"] > config.min_gap:
-            rows.append(_row(ranked[0], ranked[-1]))
+        elif best is None:
+            unworthy += 1
+        elif best["total"] - ranked[-1]["total"] > config.min_gap:
+            rows.append(_row(best, ranked[-1]))
         else:
             close += 1
+    lacking = [f"no candidate exceeds every threshold for {unworthy} prompts"] if config.thresholds else []
     return rows, [
         f"{single} prompts have a single distinct text",
+        *rejections(passed, config.thresholds),
+        *lacking,
         f"gap > {config.min_gap:g} (best_worst.min_gap) rejects {close} prompts",
     ]
 

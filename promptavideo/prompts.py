@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import pandas as pd
 from pydantic import Field, model_validator
@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from promptavideo.errors import InputError, require
 from promptavideo.files import unreadable
 from promptavideo.seeds import derive
-from promptavideo.settings import Section
+from promptavideo.settings import File, Planning, Ref, Section
 from promptavideo.text import text_key
 from promptavideo.user_files import read_columns, read_text
 
@@ -35,9 +35,9 @@ class PromptSet(Section):
     source has done all but the slice, so that slices of one source can be told apart by `first` and `count` alone.
     """
 
-    file: str | None = Field(None, pattern=r"\.(txt|csv|jsonl)$")
+    file: Annotated[str | None, File()] = Field(None, pattern=r"\.(txt|csv|jsonl)$")
     """Path relative to the repository root: `.txt` (one prompt a line, `#` starts a comment line), `.csv`, `.jsonl`."""
-    source: str | None = None
+    source: Annotated[str | None, Ref("prompt_sources")] = None
     """Instead of `file`: a name in `prompt_sources`. It needs `count`, since planning comes before the download."""
     column: str = Field("prompt", min_length=1)
     """Column (`.csv`) or key (`.jsonl`) that holds the prompt."""
@@ -45,7 +45,7 @@ class PromptSet(Section):
     """Prompts to skip."""
     count: int | None = Field(None, ge=1)
     """Prompts to take; all the rest when absent."""
-    max_words: int = Field(200, ge=1)
+    max_words: Annotated[int, Planning()] = Field(200, ge=1)
     """A longer prompt is an error."""
     drop_digits: bool = False
     """Drop prompts with three or more digits, as the authors' code does."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from promptavideo import published
+from promptavideo.batches import Draw, Refine, Round
 from promptavideo.errors import InputError
 from promptavideo.files import discarded, sha256
 from promptavideo.hardware import computed_on
@@ -19,8 +20,9 @@ from promptavideo.records import read_record
 from promptavideo.timing import Timing
 
 if TYPE_CHECKING:
-    from promptavideo.config import Config
+    from promptavideo.batches import Batch
     from promptavideo.store import Entry, Store
+    from promptavideo.study import Study
 
 ARITHMETIC = ("numpy", "pandas", "scipy")
 """What gathers scores and makes tables; what filmed, scored, wrote and trained is in the records of those jobs."""
@@ -50,29 +52,51 @@ def model(folder: Path) -> dict[str, Any]:
     }
 
 
-def texts(config: "Config", generator: str, batch: str) -> dict[str, Any]:
-    """What wrote the texts that a batch films: settings, and models by name or address; nothing for users' own prompts.
+def texts(study: "Study", batch: "Batch") -> dict[str, Any]:
+    """What wrote the texts that a batch films: settings, and models by name; nothing for users' own prompts.
 
     A budget or a price is no part of it: they may change between two runs that give the same texts.
     """
-    stage, *rest = batch.split("/")
-    booster = {"sampling": config.booster.sampling.model_dump(mode="json"), "base": config.booster.base}
-    if stage in config.stages:
-        return {"booster": booster, "candidates": config.preference.candidates}
-    if stage == "evolution" and rest[0] != "round-0":
-        operator = config.operators[config.evolution.operator_of(generator)]
-        return {"operator": operator.decides(), "evolution": config.evolution.round(int(rest[0].split("-")[1]))}
-    if stage != "evaluation":
-        return {}
-    refiner = config.refiners[rest[1]]
-    said: dict[str, Any] = {"refiner": refiner.model_dump(mode="json")}
-    if refiner.kind == "llm":
-        said["operator"] = config.operators[refiner.operator].decides()
-    if refiner.kind == "booster":
-        said["booster"] = booster
-    if refiner.kind == "promptist":
-        said["models"] = {name: config.models[name].model_dump(mode="json") for name in refiner.models}
-    return said
+    config = study.config
+    booster = {"sampling": config.booster.sampling.decides(), "base": config.booster.base}
+    match batch.source:
+        case Draw():
+            return {"booster": booster, "candidates": batch.per_prompt}
+        case Round(number):
+            operator = config.operators[config.evolution.operator_of(batch.track)]
+            return {"operator": operator.decides(), "evolution": config.evolution.round(number)}
+        case Refine(_, name):
+            refiner = config.refiners[name]
+            operator_, writer = refiner.asks, study.writer(batch.track, name)
+            return {
+                "refiner": refiner.decides(),
+                **({"operator": config.operators[operator_].decides()} if operator_ else {}),
+                **({"booster": booster | {"name": writer.known_as}} if writer else {}),
+            }
+    return {}
+
+
+def others(
+    study: "Study", batch: "Batch", judges: Iterable[str], filming: Sequence[Mapping[str, Any]]
+) -> dict[str, str]:
+    """Who filmed, judged and wrote a batch without being one of its generator's or judges' models, by name.
+
+    Args:
+        study: The run.
+        batch: What was filmed.
+        judges: Names of the judges that looked at it.
+        filming: The records of the jobs that filmed.
+    """
+    config, found = study.config, dict[str, str]()
+    if hosted := config.generators[batch.generator].strangers(filming):
+        found[batch.generator] = hosted
+    if isinstance(batch.source, Refine):
+        refiner = config.refiners[batch.source.refiner]
+        for name in refiner.models:
+            found[name] = published.source_of(config.models[name].kind, config.models[name].source)
+        if refiner.asks:
+            found[refiner.asks] = config.operators[refiner.asks].source
+    return found | {name: published.NO_MODEL for name in judges if not config.judges[name].models}
 
 
 def prompt_set(name: str, settings: PromptSet, root: Path) -> dict[str, Any]:
@@ -97,28 +121,17 @@ def prompt_set(name: str, settings: PromptSet, root: Path) -> dict[str, Any]:
     return said | {"dataset": dataset if origin["revision"] else dataset | {"files": origin["files"]}}
 
 
-def videos(
-    scores: pd.DataFrame, entries: "Sequence[Entry]", scorings: Sequence[Timing], writings: Sequence[Timing] = ()
-) -> dict[str, Any]:
-    """How many videos a scores table stands on, and which hardware wrote, made and judged them, in which dtypes.
+def scored_on(scorings: Sequence[Timing]) -> dict[str, int]:
+    """Which hardware judged how many videos, in which dtypes; scores that a job found in the store count nowhere.
 
     Args:
-        scores: A `schemas.SCORES` table.
-        entries: The manifests' lines of all its shards.
-        scorings: The records of all its scoring jobs. Scores that a job found in the store are counted nowhere.
-        writings: The records of what wrote its texts.
+        scorings: The records of a batch's scoring jobs.
     """
     scored = Counter[str]()
     for one in scorings:
         if one.items:
             scored[computed_on(one.device, one.circumstances)] += one.items
-    return {
-        "videos": len(scores),
-        "prompts": int(scores["prompt_id"].nunique()),
-        **filmed(entries),
-        "scored_on": dict(scored),
-        **written(writings),
-    }
+    return dict(scored)
 
 
 def filmed(entries: "Sequence[Entry]") -> dict[str, Any]:
@@ -208,7 +221,7 @@ def row(
 
     Args:
         arm: Its generator, set and refiner.
-        scores: The `schemas.SCORES` table behind it.
+        scores: The `schemas.scores` table behind it.
         origin: The record beside that table.
         booster: The folder of the booster behind the refiner, if it is one.
     """

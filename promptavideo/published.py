@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import TypeAdapter
+import yaml
 
-from promptavideo.models import ModelEntry, source_of
+from promptavideo import registry
 from promptavideo.vbench.checkpoints import read_checkpoints
 
 HERE = "from this machine"
@@ -21,10 +21,27 @@ def sources(paper: Mapping[str, Any], checkpoints: Path) -> list[str]:
         paper: What paper.yaml holds.
         checkpoints: The list of VBench's own networks.
     """
-    models = TypeAdapter(dict[str, ModelEntry | None]).validate_python(paper["models"]).values()
-    operators = [_endpoint(entry) for entry in paper["operators"].values() if entry]
+    entries: list[Any] = [
+        registry.kinds(group)[entry["kind"]].model_validate(entry)
+        for group in ("models", "operators")
+        for entry in paper[group].values()
+        if entry
+    ]
     judges = [entry.source for entry in read_checkpoints(checkpoints).values()]
-    return sorted({*(source_of(entry) for entry in models if entry), *operators, *judges})
+    return sorted({entry.source for entry in entries} | {*judges})
+
+
+def sources_at(scale: str, root: Path) -> list[str] | None:
+    """`sources` of this repository; None at another scale than the paper's, whose tables are not asked what made them.
+
+    Args:
+        scale: The configuration's.
+        root: The repository root.
+    """
+    if scale != "paper":
+        return None
+    paper = yaml.safe_load((root / "paper.yaml").read_text(encoding="utf-8"))
+    return sources(paper, root / "resources/vbench/checkpoints.yaml")
 
 
 def others(rows: Iterable[Mapping[str, Any]], known: Iterable[str]) -> list[str]:
@@ -45,32 +62,16 @@ def others(rows: Iterable[Mapping[str, Any]], known: Iterable[str]) -> list[str]
 
 
 def _behind(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The name and the source of each model behind a row, and of what wrote its texts."""
-    for scores in (row.get("scores", {}), row.get("rewards", {})):
-        generator = scores.get("generator", {})
-        if "base_url" in generator:
-            yield row["generator"], _endpoint(generator)
-        if generator.get("kind") == "command" and not generator.get("model"):
-            weights = [job.get("weights") for job in scores.get("filming", [])]
-            if not all(weights):
-                yield row["generator"], "whose command reports no weights"
+    """The name and the source of each model behind a row, and of what else filmed, judged and wrote."""
+    for scores in (row.get("scores", {}), row.get("rewards", {}), *row.get("reported", {}).values()):
         for model in (*scores.get("models", []), *scores.get("checkpoints", [])):
-            yield _shown(model)
-        texts = scores.get("texts", {})
-        for name, entry in texts.get("models", {}).items():
-            model = TypeAdapter[ModelEntry](ModelEntry).validate_python(entry)
-            yield _shown({"name": name, "kind": model.kind, "source": source_of(model)})
-        if operator := texts.get("operator"):
-            yield texts["refiner"]["operator"], _endpoint(operator) if "base_url" in operator else NO_MODEL
-        yield from ((name, NO_MODEL) for name, entry in scores.get("rewards", {}).items() if "model" not in entry)
+            yield model["name"], source_of(model.get("kind", ""), model["source"])  # VBench's own networks have no kind
+        yield from scores.get("others", {}).items()
     if booster := row.get("booster"):
-        yield _shown(booster["base_model"])
+        base = booster["base_model"]
+        yield base["name"], source_of(base["kind"], base["source"])
 
 
-def _shown(model: Mapping[str, Any]) -> tuple[str, str]:
-    here = model.get("kind") == "local" or urlsplit(model["source"]).scheme == "file"
-    return model["name"], HERE if here else model["source"]
-
-
-def _endpoint(entry: Mapping[str, Any]) -> str:
-    return f"{entry['model']} at {entry['base_url']}"
+def source_of(kind: str, source: str) -> str:
+    """Where a model comes from, as tables name it: a folder or file of this machine may hold anything."""
+    return HERE if kind == "local" or urlsplit(source).scheme == "file" else source

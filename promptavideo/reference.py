@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+import re
 import textwrap
 from collections.abc import Iterator
 from itertools import pairwise
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import yaml
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from promptavideo.files import atomic_path
@@ -22,13 +23,20 @@ Node = dict[str, Any]
 MARKDOWN = Path("docs/configuration.md")
 SCHEMA = Path("resources/config.schema.json")
 
+TOLD_BY = ("kind", "trainer")
+"""The keys that tell entries of one group apart."""
+
+LIKE = {"type": ["string", "null"], "description": "The entry, of this section or a ready one, that this is laid over."}
+
 HEAD = """# Configuration
 
 The keys of `config.yaml` and of the files that are laid over it. `make reference` makes this from the code that reads
 them.
 
 `NAME` is any name of yours and `N` a place in a list. A key that is null counts as absent, unless null is one of its
-values; so does a named entry. The entries of one group are told apart by `kind`.
+values; so does a named entry. The entries of one group are told apart by `kind`, boosters by `trainer`. An entry of a
+section of names may say `like: NAME`: it is then laid over that one of the same section, or over the ready one of
+`resources/generators.yaml`.
 
 Editors that know YAML check keys while you write and show what is said here, if a file begins with
 `# yaml-language-server: $schema=resources/config.schema.json`. A run alone checks whether keys fit together."""
@@ -43,7 +51,12 @@ def write(config: type[Section], root: Path) -> None:
 
 def schema(config: type[Section]) -> Node:
     """The JSON schema of a file of settings: nothing is required, since the file may lie over another."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_layer(_section(config))}
+    layer = _layer(_section(config))
+    for section in layer["properties"].values():
+        if isinstance(entries := section.get("additionalProperties"), dict):
+            for _, entry in _sections(entries, ""):
+                entry["properties"]["like"] = LIKE
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **layer}
 
 
 def markdown(config: type[Section]) -> str:
@@ -55,18 +68,18 @@ def markdown(config: type[Section]) -> str:
     for key in [key for key in inside if key not in single]:
         parts += [f"## {key}", _said(whole["properties"][key])]
         for path, section in inside[key]:
-            if kind := section["properties"].get("kind"):
-                parts += [f"### {path}, kind: {kind['const']}", section["description"]]
+            for told_by in [name for name in TOLD_BY if "const" in section["properties"].get(name, {})]:
+                parts += [f"### {path}, {told_by}: {section['properties'][told_by]['const']}", section["description"]]
             parts.append(_table(f"{path}.", section))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def kinds_of(annotation: Any) -> dict[str, type[Section]] | None:
-    """The sections of an entry that are told apart by `kind`, by that; None for any other annotation."""
+    """The sections of an entry that are told apart by one of their keys, by its value; None for another annotation."""
     union, *marks = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
-    if not any(getattr(mark, "discriminator", None) == "kind" for mark in marks):
-        return None
-    return {get_args(one.model_fields["kind"].annotation)[0]: one for one in get_args(union)}
+    for told_by in filter(None, (getattr(mark, "discriminator", None) for mark in marks)):
+        return {get_args(one.model_fields[told_by].annotation)[0]: one for one in get_args(union) or (union,)}
+    return None
 
 
 def _section(section: type[Section], defaults: Section | None = None) -> Node:
@@ -80,12 +93,14 @@ def _section(section: type[Section], defaults: Section | None = None) -> Node:
     properties, required = {}, []
     for name, field in section.model_fields.items():
         default = getattr(defaults, name) if defaults else field.get_default(call_default_factory=True)
-        node = _value(Annotated[field.annotation, field], default)
+        marks = Field(discriminator=field.discriminator), *field.metadata
+        node = _value(Annotated[(field.annotation, *marks)], default)
+        key = field.alias or name
         if field.is_required() and not defaults:
-            required.append(name)
+            required.append(key)
         elif "properties" not in node:
             node["default"] = to_jsonable_python(default)
-        properties[name] = node | ({"description": docs[name]} if name in docs else {})
+        properties[key] = node | ({"description": docs[name]} if name in docs else {})
     said = inspect.cleandoc(section.__doc__ or "").replace("\n\n", " ").replace("\n", " ")
     return {
         "type": "object",
@@ -235,7 +250,10 @@ def _choices(node: Node) -> list[str]:
 def _kind(node: Node) -> str:
     match node.get("type"):
         case "object":
-            return "section" if "properties" in node else f"mapping of names to {_inner(node['additionalProperties'])}"
+            if "properties" in node:
+                return "section"
+            entries = node["additionalProperties"]
+            return f"mapping of names to {_inner({} if entries is True else entries)}"
         case "array":
             return f"list of {_inner(node['items'])}" + (", not empty" if node.get("minItems") else "")
         case "string":
@@ -250,4 +268,4 @@ def _kind(node: Node) -> str:
 
 def _inner(node: Node) -> str:
     words = _words(node)
-    return f"({words})" if " or " in words else f"{words}s" if words in ("section", "number", "whole number") else words
+    return f"({words})" if " or " in words else re.sub(r"^(section|(whole )?number)\b", r"\1s", words)

@@ -17,6 +17,20 @@ from promptavideo.text import clean
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
+CAPTIONS = {
+    "evolution": ("Evolution", "Best and mean total by round, with 95 % intervals over prompts."),
+    "training": ("Training", "Losses of SFT and DPO; reward margins and accuracies of DPO."),
+    "contact_sheet": ("Videos", "The first prompts of the evaluation set, filmed as written and as refined."),
+}
+"""Title and caption of a track's figures, by file."""
+
+HELD_OUT = (
+    "Paired differences to the original prompts with 95 % intervals, and the length of the texts. Where the rewards "
+    "rise and the held-out judges fall, a booster has learned to please the rewards."
+)
+"""Caption of the figure of judges that only report."""
+
+
 @dataclass(frozen=True, eq=False)
 class ReportTable:
     """A table with its title and the notes below it; rows with "paper" for their `set` or `source` are set apart."""

@@ -1,5 +1,6 @@
 """The tables that steps hand to each other: their columns, checked on write and on read."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -7,12 +8,7 @@ import pandera.pandas as pa
 
 from promptavideo.errors import InputError
 from promptavideo.files import atomic_path, discarded, unreadable
-
-DIMENSIONS = ("VQ", "TC", "DD", "TVA", "FC", "AES", "MPS")
-"""The seven reward dimensions, in the paper's order."""
-
-TO_FIVE = {"VQ": 1.0, "TC": 1.0, "DD": 1.0, "TVA": 1.0, "FC": 1.0, "AES": 5 / 8, "MPS": 1 / 4}
-"""Factors from a raw reward to the 0-5 scale on which the paper shows it (authors' code: AES * 5/8, MPS / 4)."""
+from promptavideo.metrics import Metric
 
 _text = pa.Column(str, pa.Check.str_length(min_value=1))
 _count = pa.Column(int, pa.Check.ge(0))
@@ -43,20 +39,24 @@ PROMPTS = _table(
 negative prompt, null where it has none and the generator's counts.
 """
 
-_raw = {dimension: pa.Column(float, nullable=False) for dimension in DIMENSIONS}
-_five = {f"{dimension}_5": pa.Column(float, nullable=False) for dimension in DIMENSIONS}
 
-REWARDS = _table(
-    {"prompt_id": _text, "candidate": _count, "replicate": _count, "key": _text, **_raw},
-    ["prompt_id", "candidate", "replicate"],
-)
-"""One shard's raw rewards, one row a video; `key` names the video in the store."""
+def rewards(metrics: Sequence[Metric]) -> pa.DataFrameSchema:
+    """One shard's raw metrics, one row a video; `key` names the video in the store."""
+    return _table({**_VIDEO, "key": _text, **_values(metric.name for metric in metrics)}, list(_VIDEO))
 
-SCORES = _table(
-    {**PROMPTS.columns, "key": _text, **_raw, **_five},
-    ["prompt_id", "candidate", "replicate"],
-)
-"""A batch's videos with raw rewards (`VQ` ... `MPS`) and the paper's 0-5 scale (`VQ_5` ... `MPS_5`)."""
+
+def scores(metrics: Sequence[Metric]) -> pa.DataFrameSchema:
+    """A batch's videos with some metrics, raw (`VQ`, ...) and on the 0-5 scale (`VQ_5`, ...)."""
+    names = [*(metric.name for metric in metrics), *(metric.five for metric in metrics)]
+    return _table({**PROMPTS.columns, "key": _text, **_values(names)}, list(_VIDEO))
+
+
+_VIDEO = {"prompt_id": _text, "candidate": _count, "replicate": _count}
+
+
+def _values(names: Iterable[str]) -> dict[str, pa.Column]:
+    return {name: pa.Column(float, nullable=False) for name in names}
+
 
 VBENCH_SCORES = _table(
     {

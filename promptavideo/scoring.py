@@ -17,8 +17,8 @@ from pydantic import TypeAdapter
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.files import atomic_path, discarded
 from promptavideo.judges.base import Judge
+from promptavideo.metrics import Metric
 from promptavideo.progress import Progress
-from promptavideo.schemas import DIMENSIONS, TO_FIVE
 from promptavideo.store import Entry, Store, read_manifest
 from promptavideo.timing import Timing
 from promptavideo.video import Clip
@@ -51,23 +51,53 @@ _Ready = tuple[_Job, Any]
 def score_shard(
     rows: pd.DataFrame,
     manifests: Sequence[Path],
-    rewards: Mapping[str, Judge],
+    judges: Mapping[str, Judge],
+    metrics: Sequence[Metric],
     store: Store,
     stage: str,
     timing: Timing | None = None,
 ) -> pd.DataFrame:
-    """Raw rewards of every video that some manifests name.
+    """Raw metrics of every video that some manifests name.
+
+    >>> import numpy, pathlib, tempfile
+    >>> from promptavideo.filming import film_shard
+    >>> from promptavideo.generators.base import Generator
+    >>> from promptavideo.judges.base import Judge
+    >>> from promptavideo.metrics import Metric
+    >>> from promptavideo.scoring import score_shard
+    >>> from promptavideo.shots import prompts_table
+    >>> from promptavideo.store import Store
+    >>> from promptavideo.video import Clip
+    >>> class Noise(Generator):
+    ...     batch_size = 1
+    ...     def identity(self):
+    ...         return {"noise": 1}
+    ...     def film(self, shots):
+    ...         for shot in shots:
+    ...             yield Clip(numpy.random.default_rng(shot.seed).integers(0, 256, (8, 32, 32, 3), "uint8"), fps=8)
+    >>> class Brightness(Judge):
+    ...     metrics = ("LIGHT",)
+    ...     def score(self, clips, prompts):
+    ...         return [{"LIGHT": round(float(clip.frames.mean()) / 255, 1)} for clip in clips]
+    >>> rows = prompts_table({"some-id": "a cat"}, {"some-id": ["a cat", "a red cat"]}, run_seed=1)
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> store, manifest = Store(folder / "store", "noise"), folder / "videos.jsonl"
+    >>> film_shard(rows, Noise(), store, manifest, "example")
+    >>> table = score_shard(rows, [manifest], {"some-judge": Brightness()}, [Metric("LIGHT", 0, 1)], store, "example")
+    >>> table[["prompt_id", "candidate", "LIGHT"]].to_dict("list")
+    {'prompt_id': ['some-id', 'some-id'], 'candidate': [0, 1], 'LIGHT': [0.5, 0.5]}
 
     Args:
-        rows: The same rows of a `schemas.PROMPTS` table that were filmed; rewards see their ORIGINAL prompt.
+        rows: The same rows of a `schemas.PROMPTS` table that were filmed; judges see their ORIGINAL prompt.
         manifests: Their manifests, in the order of the rows.
-        rewards: Judge models by their identity; each result is cached in the store under it.
-        store: Holds the videos and the cached rewards.
+        judges: Judges by their identity; each result is cached in the store under it.
+        metrics: What the judges fill, in the order of the table's columns.
+        store: Holds the videos and the cached scores.
         stage: What the progress lines call this work.
         timing: Gets the number of videos that were scored and the time it took.
 
     Returns:
-        A `schemas.REWARDS` table.
+        A table of `schemas.rewards(metrics)`.
 
     Raises:
         InputError: The manifests are of another table, and are removed.
@@ -82,7 +112,7 @@ def score_shard(
     for entry, manifest in filmed:
         store.check(entry, manifest)  # what is scored already is read no more, but others show it
     jobs = [
-        [_job(entry, manifest, prompt, identity, store) for identity in rewards]
+        [_job(entry, manifest, prompt, identity, store) for identity in judges]
         for (entry, manifest), prompt in zip(filmed, rows["prompt"], strict=True)
     ]
     unique = {job.cached: job for video in jobs for job in video}
@@ -90,13 +120,13 @@ def score_shard(
     progress = Progress(stage, len(unique), "scores", done=len(found))
     missing = [job for job in unique.values() if job.cached not in found]
     for identity in {job.identity: None for job in missing}:
-        rewards[identity]  # loads it now, so that the time is that of scoring
+        judges[identity]  # loads it now, so that the time is that of scoring
     with (timing or Timing()).measure(len({job.entry.key for job in missing})):
-        found |= _score(missing, rewards, store, progress)
+        found |= _score(missing, judges, store, progress)
     scored = [{name: value for job in video for name, value in found[job.cached].items()} for video in jobs]
     table = rows[KEY].reset_index(drop=True)
     table["key"] = pd.Series([entry.key for entry, _ in filmed], dtype="str")  # typed even if there are none
-    return table.join(pd.DataFrame(scored, columns=list(DIMENSIONS), dtype=float))
+    return table.join(pd.DataFrame(scored, columns=[metric.name for metric in metrics], dtype=float))
 
 
 def _job(entry: Entry, manifest: Path, prompt: str, identity: str, store: Store) -> _Job:
@@ -104,7 +134,7 @@ def _job(entry: Entry, manifest: Path, prompt: str, identity: str, store: Store)
     return _Job(entry, manifest, prompt, identity, store.scores(key), store.video(entry.key))
 
 
-def _score(jobs: Sequence[_Job], rewards: Mapping[str, Judge], store: Store, progress: Progress) -> dict[Path, Values]:
+def _score(jobs: Sequence[_Job], judges: Mapping[str, Judge], store: Store, progress: Progress) -> dict[Path, Values]:
     """Do all jobs: a thread decodes each video once and makes it ready, then it waits until its batch is full.
 
     After an error nothing more is taken up, but what waits is still scored.
@@ -112,7 +142,7 @@ def _score(jobs: Sequence[_Job], rewards: Mapping[str, Judge], store: Store, pro
     by_video: dict[str, list[_Job]] = {}
     for job in jobs:
         by_video.setdefault(job.entry.key, []).append(job)
-    needed = {job.identity: rewards[job.identity] for job in jobs}
+    needed = {job.identity: judges[job.identity] for job in jobs}
     waiting: dict[str, list[_Ready]] = {identity: [] for identity in needed}
     found: dict[Path, Values] = {}
     errors: list[ScoreError] = []
@@ -142,18 +172,18 @@ def _score(jobs: Sequence[_Job], rewards: Mapping[str, Judge], store: Store, pro
 
 
 def _made_ready(
-    videos: Sequence[list[_Job]], rewards: Mapping[str, Judge], store: Store
+    videos: Sequence[list[_Job]], judges: Mapping[str, Judge], store: Store
 ) -> Iterator[list[tuple[_Job, Any]]]:
-    """The jobs of each video, in order, with what their rewards need of the clip, or with the error that they gave.
+    """The jobs of each video, in order, with what their judges need of the clip, or with the error that they gave.
 
     A thread works ahead of the networks by as many videos as the largest batch holds.
     """
 
     def make_ready(video: list[_Job]) -> list[tuple[_Job, Any]]:
         clip = store.read(video[0].entry, video[0].manifest)
-        return [(job, _prepared(rewards[job.identity], clip, job)) for job in video]
+        return [(job, _prepared(judges[job.identity], clip, job)) for job in video]
 
-    lead = max((reward.batch_size for reward in rewards.values()), default=1)
+    lead = max((judge.batch_size for judge in judges.values()), default=1)
     pool = ThreadPoolExecutor(max_workers=1)
     try:
         ahead = deque(pool.submit(make_ready, video) for video in videos[:lead])
@@ -205,9 +235,9 @@ def _score_batch(
 def _finite(reward: Judge, values: Values, ready: Any, job: _Job) -> Values:
     """The scores of one clip, which is scored once more if one is not finite."""
     for attempt in (1, 2):
-        wrong = [name for name in reward.dimensions if not math.isfinite(values.get(name, math.nan))]
+        wrong = [name for name in reward.metrics if not math.isfinite(values.get(name, math.nan))]
         if not wrong:
-            return {name: float(values[name]) for name in reward.dimensions}
+            return {name: float(values[name]) for name in reward.metrics}
         log.warning("%s: %s of %s is not finite", job.video, ", ".join(wrong), type(reward).__name__)
         if attempt == 1:
             values = reward.score_prepared([ready])[0]
@@ -218,7 +248,7 @@ def _finite(reward: Judge, values: Values, ready: Any, job: _Job) -> Values:
 
 
 def _read(job: _Job) -> Values | None:
-    """Cached rewards of a video; None if there are none, or if the file was damaged."""
+    """Cached scores of a video; None if there are none, or if the file was damaged."""
     try:
         values = _VALUES.validate_json(job.cached.read_bytes())
     except FileNotFoundError:
@@ -227,21 +257,21 @@ def _read(job: _Job) -> Values | None:
         values = {}
     if values and all(map(math.isfinite, values.values())):
         return values
-    log.warning("%s: holds no rewards of prompt %s; scoring %s again", job.cached, job.entry.prompt_id, job.video)
+    log.warning("%s: holds no scores of prompt %s; scoring %s again", job.cached, job.entry.prompt_id, job.video)
     return None
 
 
-def gather(prompts: pd.DataFrame, shards: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Join a prompts table with its shards' rewards into a `schemas.SCORES` table, in the prompts table's order.
+def gather(prompts: pd.DataFrame, shards: Sequence[pd.DataFrame], metrics: Sequence[Metric]) -> pd.DataFrame:
+    """Join a prompts table with its shards' metrics into one of `schemas.scores`, in the prompts table's order.
 
     Raises:
-        InputError: A row of the prompts table has no rewards.
+        InputError: A row of the prompts table has no scores.
     """
     rewards = pd.concat(shards, ignore_index=True)
     table = prompts.merge(rewards, on=KEY, how="left", validate="one_to_one")
     lost = table.loc[table["key"].isna(), KEY]
     if len(lost):
-        raise InputError(f"no rewards for {lost.iloc[0].to_dict()} and {len(lost) - 1} more rows: score them first")
-    for dimension in DIMENSIONS:
-        table[f"{dimension}_5"] = table[dimension] * TO_FIVE[dimension]
+        raise InputError(f"no scores for {lost.iloc[0].to_dict()} and {len(lost) - 1} more rows: score them first")
+    for metric in metrics:
+        table[metric.five] = table[metric.name] * metric.to_five
     return table

@@ -1,11 +1,51 @@
 """The base of every configuration section, and how one file of settings is laid over another."""
 
+import copy
 import re
 import types
-from collections.abc import Mapping
-from typing import Annotated, Any, Union, get_args, get_origin
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+
+from promptavideo.errors import InputError
+
+if TYPE_CHECKING:
+    from promptavideo.config import Config
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Marks a key that names an entry of another section: `Annotated[str, Ref("models")]`."""
+
+    section: str
+
+
+@dataclass(frozen=True)
+class File:
+    """Marks a key that names a file which is read, relative to the repository root."""
+
+
+@dataclass(frozen=True)
+class Planning:
+    """Marks a key that decides how work is done and no result: another value reruns nothing."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """Marks a key that counts only when it is set, so that it could be added without renaming what was made before."""
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A key with a marker, and its value."""
+
+    key: str
+    """Dotted, within the section."""
+    marker: Ref | File
+    value: str
 
 
 class Section(BaseModel):
@@ -30,6 +70,76 @@ class Section(BaseModel):
             named = isinstance(value, dict) and any(get_origin(kind) is dict for kind in kinds)
             kept[key] = {name: entry for name, entry in value.items() if entry is not None} if named else value
         return kept
+
+    def decides(self) -> dict[str, Any]:
+        """What of the section decides results, as JSON can hold it: all but keys that only plan the work."""
+        kept: dict[str, Any] = _deciding(self, self.model_dump(mode="json"))
+        return kept
+
+    def marked(self) -> Iterator[Marked]:
+        """The names and files that the section's keys give, down to the last of its parts."""
+        for field_name, field in type(self).model_fields.items():
+            value, name = getattr(self, field_name), field.alias or field_name
+            listed = [("", one) for one in value] if _many(value) else [("", value)]
+            if isinstance(value, Mapping):
+                listed = [(f".{key}", one) for key, one in value.items()]
+            for marker in field.metadata:
+                if isinstance(marker, Ref | File):
+                    yield from (Marked(f"{name}{key}", marker, one) for key, one in listed if one is not None)
+            parts = value.items() if isinstance(value, Mapping) else enumerate(value) if _many(value) else []
+            for place, part in [("", value), *((f".{place}", part) for place, part in parts)]:
+                if isinstance(part, Section):
+                    yield from (Marked(f"{name}{place}.{one.key}", one.marker, one.value) for one in part.marked())
+
+
+class Entry(Section):
+    """A named entry of the configuration, told apart by its `kind`. A kind is a subclass, registered in `registry`."""
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models that must be fetched first, each once."""
+        return list(dict.fromkeys(one.value for one in self.marked() if one.marker == Ref("models")))
+
+    @property
+    def files(self) -> list[str]:
+        """The files that it reads."""
+        return list(dict.fromkeys(one.value for one in self.marked() if isinstance(one.marker, File)))
+
+    def check(self, where: str, config: "Config", root: Path) -> None:
+        """Check what an entry says beyond its own keys, before anything runs.
+
+        Args:
+            where: Its dotted name, for messages.
+            config: The configuration around it.
+            root: The repository root.
+
+        Raises:
+            InputError: It cannot work anywhere; the message names the key.
+        """
+
+    def ready(self, where: str) -> None:
+        """Check that it can work from here, as far as that shows without loading it.
+
+        Raises:
+            InputError: Its key or its code is missing.
+        """
+
+
+def _many(value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _deciding(value: Any, dumped: Any) -> Any:
+    if isinstance(value, Section):
+        return {
+            name: _deciding(getattr(value, name), dumped[name])
+            for name, field in type(value).model_fields.items()
+            if Planning() not in field.metadata
+            and not (Added() in field.metadata and getattr(value, name) == field.get_default(call_default_factory=True))
+        }
+    if isinstance(value, Mapping):
+        return {name: _deciding(part, dumped[name]) for name, part in value.items()}
+    return [_deciding(part, one) for part, one in zip(value, dumped, strict=True)] if _many(value) else dumped
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
@@ -103,3 +213,51 @@ def origin(key: str, origins: Mapping[str, str]) -> str | None:
             return origins[key]
         key = key.rpartition(".")[0]
     return None
+
+
+def started_from(settings: Mapping[str, Any], sections: Iterable[str], ready: Layer) -> dict[str, Any]:
+    """Settings in which an entry that says `like: NAME` is laid over that one: of its section, or a ready one.
+
+    Args:
+        settings: All settings.
+        sections: Those of entries that have a name.
+        ready: Ready entries by section; what a ready entry names (models) is declared with it.
+
+    Raises:
+        InputError: There is no such entry, or entries are like one another.
+    """
+    whole = copy.deepcopy(dict(settings))
+    for section in sections:
+        if isinstance(settings.get(section), Mapping):
+            for name in settings[section]:
+                _start(whole, section, name, ready, ())
+    return whole
+
+
+def _start(whole: dict[str, Any], section: str, name: str, ready: Layer, above: tuple[str, ...]) -> None:
+    entry = whole[section].get(name)
+    if not isinstance(entry, Mapping) or "like" not in entry:
+        return
+    like, where = entry["like"], f"{section}.{name}.like"
+    if not isinstance(like, str) or like in (*above, name):
+        raise InputError(f"{where}: {like!r} is no other entry to start from")
+    if whole[section].get(like):
+        _start(whole, section, like, ready, (*above, name))
+        below = whole[section][like]
+    elif like in ready.get(section, {}):
+        below = ready[section][like]
+        for model in _names_in(below, ready.get("models", {})):
+            whole.setdefault("models", {}).setdefault(model, ready["models"][model])
+    else:
+        known = sorted({*(one for one, given in whole[section].items() if given), *ready.get(section, {})} - {name})
+        raise InputError(f"{where}: there is no {like!r}; known are {', '.join(known)}")
+    own = {key: value for key, value in entry.items() if key != "like"}
+    whole[section][name] = lay({"below": {"entry": below}, "own": {"entry": own}})[0]["entry"]
+
+
+def _names_in(part: Any, names: Mapping[str, Any]) -> list[str]:
+    """The values, at any depth, that are among some names."""
+    if isinstance(part, Mapping | list):
+        values = part.values() if isinstance(part, Mapping) else part
+        return [name for value in values for name in _names_in(value, names)]
+    return [part] if isinstance(part, str) and part in names else []

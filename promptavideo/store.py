@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import av
 from pydantic import TypeAdapter
 
 from promptavideo.errors import InputError, ScoreError
@@ -100,7 +99,7 @@ _ENTRY = TypeAdapter(Entry)
 
 
 class Store:
-    """The videos and cached rewards of one generator below `root/{generator}`.
+    """The videos and cached scores of one generator below `root/{generator}`.
 
     >>> import numpy, pathlib, tempfile
     >>> from promptavideo.store import Store
@@ -131,7 +130,7 @@ class Store:
         return self.video(key).with_suffix(".json")
 
     def scores(self, key: str) -> Path:
-        """Where the cached rewards of a score key live."""
+        """Where the cached scores of a score key live."""
         return self.folder / "scores" / key[:2] / f"{key}.json"
 
     def keep(self, record: Mapping[str, Any]) -> str:
@@ -251,9 +250,9 @@ class Store:
         with self._vouched(entry, manifest):
             pass
 
-    def of_batch(self, batch: Path) -> dict[str, tuple[Entry, Path]]:
-        """Each video that the manifests of a batch's folder name, by its key: its entry there and the manifest."""
-        manifests = sorted((batch / "videos").glob("*.jsonl"))
+    @staticmethod
+    def of_manifests(manifests: Iterable[Path]) -> dict[str, tuple[Entry, Path]]:
+        """Each video that some manifests name, by its key: its entry there and the manifest."""
         return {entry.key: (entry, path) for path in manifests for entry in read_manifest(path)}
 
     @contextmanager
@@ -322,6 +321,8 @@ def _is_h264(path: Path) -> bool:
     Raises:
         ScoreError: It is no video.
     """
+    import av
+
     try:
         with av.open(str(path)) as container:
             codec = container.streams.video[0].codec_context.name

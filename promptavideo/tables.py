@@ -9,20 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from pydantic import Field
-from scipy import stats
 
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.files import atomic_path, discarded, unreadable
+from promptavideo.metrics import PAPER, VIDEOSCORE, Metric
 from promptavideo.records import read_record
-from promptavideo.schemas import DIMENSIONS
-from promptavideo.seeds import derive
-from promptavideo.settings import Section
-from promptavideo.text import clean
-
-VIDEOSCORE = DIMENSIONS[:5]
-"""The five dimensions of VideoScore; `avg` is their mean."""
+from promptavideo.resampling import BootstrapConfig, bootstrap_interval, paired_p_value
+from promptavideo.text import clean, count_words
 
 BASELINE = "original"
 """The refiner against which gains are measured: the user's prompt as it stands."""
@@ -35,15 +28,17 @@ PRINTED_AS = {"prompt-a-video": "dpo-2"}
 round of DPO."""
 
 TEXT_COLUMNS = ("generator", "set", "refiner")
-NUMBER_COLUMNS = (*DIMENSIONS[:5], "avg", *DIMENSIONS[5:])
 INTERVAL_COLUMNS = ("avg_ci_low", "avg_ci_high", "gain", "gain_ci_low", "gain_ci_high", "p_value")
-COLUMNS = (*TEXT_COLUMNS, "videos", *NUMBER_COLUMNS, *INTERVAL_COLUMNS)
-"""The columns of the VideoScore table, in order."""
 
 METHOD_NOTE = (
-    "All scores are on a 0-5 scale; avg is the mean of VQ, TC, DD, TVA and FC. Intervals are 95 % bootstrap intervals "
+    "All scores are on a 0-5 scale; avg is the mean of {average}. Intervals are 95 % bootstrap intervals "
     "over prompts, resampled alike for all rows of a set. gain is the paired difference of avg to the original "
-    "prompts; p_value is a two-sided paired permutation test, not corrected for the number of rows."
+    "prompts; p_value is a two-sided paired permutation test, not corrected for the number of rows. words is the "
+    "mean length of the refined texts."
+)
+REPORTED_NOTE = (
+    "Nobody selected by or trained on {metrics}, each in its own range; a gain beside one is its paired difference to "
+    "the original prompts, with its 95 % interval."
 )
 PAPER_NOTE = (
     'Rows with set "paper" are the numbers printed in Table 1 of Prompt-A-Video (arXiv 2412.15156), at the scale of '
@@ -56,20 +51,45 @@ LAPTOP = (
 LAPTOP_NOTE = f"All other numbers are {LAPTOP}"
 
 
-class BootstrapConfig(Section):
-    """How intervals and p-values are resampled."""
+@dataclass(frozen=True)
+class Columns:
+    """What a table shows of each row."""
 
-    resamples: int = Field(default=9999, ge=99, le=1_000_000)
-    """Of each interval and p-value."""
-    method: Literal["BCa", "percentile"] = "BCa"
-    """Of intervals: bias-corrected and accelerated, or plain percentiles."""
-    seed: int = Field(default=0, ge=0)
-    """Of the draws."""
+    objective: Sequence[Metric]
+    """On the 0-5 scale."""
+    average: Sequence[str]
+    """Those of the objective whose mean is `avg`."""
+    reported: Sequence[Metric] = ()
+    """Raw, each with its gain."""
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The metrics' means, with `avg` behind those that it is of."""
+        others = [metric.name for metric in self.objective if metric.name not in self.average]
+        return (*self.average, "avg", *others)
+
+    @property
+    def gains(self) -> tuple[str, ...]:
+        """The reported metrics with their gains."""
+        ends = ("", "_gain", "_gain_ci_low", "_gain_ci_high")
+        return tuple(f"{metric.name}{end}" for metric in self.reported for end in ends)
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """The columns of the VideoScore table, in order."""
+        return (*TEXT_COLUMNS, "videos", *self.numbers, *INTERVAL_COLUMNS, *self.gains, "words")
+
+
+PAPER_COLUMNS = Columns(PAPER, [metric.name for metric in VIDEOSCORE])
+"""Those of the paper's Table 1, with AES and MPS."""
 
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """One row to be: a refiner's scores (`schemas.SCORES`, candidate 0 only) for a generator and a prompt set."""
+    """One row to be: a refiner's scores (candidate 0 only) for a generator and a prompt set.
+
+    They hold the objective's metrics on the 0-5 scale (`VQ_5`, ...), and those that are reported beside it raw.
+    """
 
     generator: str
     set: str
@@ -80,7 +100,7 @@ class Arm:
         return f"{self.generator}/{self.set}/{self.refiner}"
 
 
-def videoscore_table(arms: Sequence[Arm], bootstrap: BootstrapConfig) -> pd.DataFrame:
+def videoscore_table(arms: Sequence[Arm], bootstrap: BootstrapConfig, columns: Columns = PAPER_COLUMNS) -> pd.DataFrame:
     """Mean scores of each arm with intervals, and its paired gain over `original` of the same generator and set.
 
     Every mean is over prompts, after the mean over a prompt's replicates, so `gain` is exactly the difference of two
@@ -90,9 +110,10 @@ def videoscore_table(arms: Sequence[Arm], bootstrap: BootstrapConfig) -> pd.Data
     Args:
         arms: The rows, in the order wanted.
         bootstrap: Resampling settings.
+        columns: What is shown.
 
     Returns:
-        One row an arm with the columns `COLUMNS`. The gain cells are empty for `original`, and where no `original` of
+        One row an arm with `columns.all`. The gain cells are empty for `original`, and where no `original` of
         the same generator and set is given; interval and p-value cells are empty where the data cannot carry one.
 
     Raises:
@@ -106,66 +127,12 @@ def videoscore_table(arms: Sequence[Arm], bootstrap: BootstrapConfig) -> pd.Data
         if name in by_name:
             raise InputError(f"arm {arm} is given twice; a table has one row for each generator, set and refiner")
         by_name[name] = arm
-        _check(arm)
+        _check(arm, columns)
     rows = []
     for arm in arms:
         baseline = by_name.get((arm.generator, arm.set, BASELINE))
-        rows.append(_row(arm, None if baseline is arm else baseline, bootstrap))
-    return _typed(pd.DataFrame(rows, columns=list(COLUMNS)))
-
-
-def bootstrap_interval(values: NDArray[np.float64], bootstrap: BootstrapConfig, prompts: str) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean (`scipy.stats.bootstrap`).
-
-    Args:
-        values: One value a prompt [P], in an order that does not depend on the input files.
-        bootstrap: Resampling settings.
-        prompts: Names the prompts, from which the seed is derived: whatever is measured of them, the same are drawn.
-
-    Returns:
-        The low and the high end; both NaN for fewer than two values or values without any spread.
-    """
-    if len(values) < 2 or np.ptp(values) < 1e-9:
-        return float("nan"), float("nan")
-    interval = stats.bootstrap(
-        (values,),
-        np.mean,
-        vectorized=True,
-        n_resamples=bootstrap.resamples,
-        batch=1000,  # bounds the memory: 1000 resamples of P values at a time
-        confidence_level=0.95,
-        method=bootstrap.method,
-        rng=np.random.default_rng(derive(bootstrap.seed, "interval", prompts)),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
-
-
-def paired_p_value(differences: NDArray[np.float64], bootstrap: BootstrapConfig, prompts: str) -> float:
-    """Two-sided p-value of a mean paired difference, by `scipy.stats.permutation_test` (sign flips within prompts).
-
-    Chosen over the Wilcoxon test because it tests the very number that the table shows, the mean, keeps prompts whose
-    difference is zero, and is exact as long as all sign patterns fit into `bootstrap.resamples`.
-
-    Args:
-        differences: One difference a prompt [P].
-        bootstrap: Resampling settings.
-        prompts: Names the prompts, from which the seed is derived.
-
-    Returns:
-        The p-value; NaN for fewer than two prompts.
-    """
-    if len(differences) < 2:
-        return float("nan")
-    test = stats.permutation_test(
-        (differences,),
-        lambda sample, axis: np.mean(sample, axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=bootstrap.resamples,
-        batch=1000,
-        rng=np.random.default_rng(derive(bootstrap.seed, "p-value", prompts)),
-    )
-    return float(test.pvalue)
+        rows.append(_row(arm, None if baseline is arm else baseline, bootstrap, columns))
+    return _typed(pd.DataFrame(rows, columns=list(columns.all)))
 
 
 def with_paper_rows(table: pd.DataFrame, paper_dir: Path) -> pd.DataFrame:
@@ -180,8 +147,8 @@ def with_paper_rows(table: pd.DataFrame, paper_dir: Path) -> pd.DataFrame:
     """
     if (table["set"] == PAPER_SET).any():
         raise InputError(f'a prompt set is called "{PAPER_SET}", which marks rows of the paper; rename the set')
-    printed = read_printed(paper_dir / "table1_videoscore.csv", (*VIDEOSCORE, "avg"))
-    paper = printed.assign(set=PAPER_SET).reindex(columns=list(COLUMNS))
+    printed = read_printed(paper_dir / "table1_videoscore.csv", [*(metric.name for metric in VIDEOSCORE), "avg"])
+    paper = printed.assign(set=PAPER_SET).reindex(columns=table.columns)
     return pd.concat([_typed(table), _typed(paper)], ignore_index=True)
 
 
@@ -205,15 +172,25 @@ def read_printed(path: Path, numbers: Sequence[str]) -> pd.DataFrame:
     return printed[needed].replace({"refiner": PRINTED_AS})
 
 
-def footnotes(table: pd.DataFrame, scale: Literal["laptop", "paper"], remarks: Sequence[str] = ()) -> list[str]:
+def footnotes(
+    table: pd.DataFrame,
+    scale: Literal["laptop", "paper"],
+    remarks: Sequence[str] = (),
+    columns: Columns = PAPER_COLUMNS,
+) -> list[str]:
     """The notes that belong under a VideoScore table, for `write` and for the report.
 
     Args:
         table: The table, with or without the paper's rows.
         scale: The configuration's scale.
         remarks: What the records of its rows call for (`provenance.remarks`).
+        columns: What is shown.
     """
-    notes = [METHOD_NOTE, *remarks]
+    notes = [METHOD_NOTE.format(average=_listed(columns.average))]
+    if columns.reported:
+        ranges = (f"{one.name} ({one.low:g} to {one.high:g})" for one in columns.reported)
+        notes.append(REPORTED_NOTE.format(metrics=_listed(list(ranges))))
+    notes += remarks
     if (table["set"] == PAPER_SET).any():
         notes.append(PAPER_NOTE)
     if scale == "laptop":
@@ -292,8 +269,8 @@ def read_videoscore_table(path: Path) -> pd.DataFrame:
     """
     try:
         table = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, "str"), keep_default_na=False, na_values=[""])
-        if list(table.columns) != list(COLUMNS):
-            raise ValueError(f"its columns are {', '.join(map(str, table.columns))}")
+        if missing := {*TEXT_COLUMNS, "videos", "avg", *INTERVAL_COLUMNS} - set(table.columns):
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         return _typed(table)
     except (OSError, ValueError, TypeError) as error:
         raise unreadable(path, "VideoScore table", error) from error
@@ -337,42 +314,51 @@ def read_provenance(stem: Path) -> list[Any]:
         raise discarded(f"{path}: is no record of where the rows of {table} come from", path, table) from error
 
 
-def _check(arm: Arm) -> None:
+def _check(arm: Arm, shown: Columns) -> None:
     """Refuse scores from which no honest row can be made."""
     if arm.scores.empty:
         raise InputError(f"arm {arm}: there are no scores; film and score its batch first")
     several = arm.scores.loc[arm.scores["candidate"] != 0, "prompt_id"]
     if len(several):
         raise InputError(f"arm {arm}: prompt {several.min()} has more than one refined text; evaluation films only one")
-    columns = [f"{dimension}_5" for dimension in DIMENSIONS]
+    columns = [*(metric.five for metric in shown.objective), *(metric.name for metric in shown.reported)]
     finite = np.isfinite(arm.scores[columns].to_numpy(float)).all(axis=1)
     if not finite.all():
         first = arm.scores.loc[~finite, "prompt_id"].min()
         raise ScoreError(f"arm {arm}: a score of prompt {first} is not a finite number; score its videos again")
 
 
-def _row(arm: Arm, baseline: Arm | None, bootstrap: BootstrapConfig) -> dict[str, object]:
-    means = prompt_means(arm)
+def _row(arm: Arm, baseline: Arm | None, bootstrap: BootstrapConfig, columns: Columns) -> dict[str, object]:
+    means = prompt_means(arm, columns)
     row: dict[str, object] = {"generator": arm.generator, "set": arm.set, "refiner": arm.refiner}
     row["videos"] = len(arm.scores)
     row.update({str(name): float(value) for name, value in means.mean().items()})
+    row["words"] = float(arm.scores.drop_duplicates("prompt_id")["refined"].map(count_words).mean())
     row["avg_ci_low"], row["avg_ci_high"] = bootstrap_interval(means["avg"].to_numpy(), bootstrap, arm.set)
     if baseline is not None:
         _check_same_videos(arm, baseline)
-        differences = (means["avg"] - prompt_means(baseline)["avg"]).to_numpy()
+        before = prompt_means(baseline, columns)
+        differences = (means["avg"] - before["avg"]).to_numpy()
         row["gain"] = float(differences.mean())
         row["gain_ci_low"], row["gain_ci_high"] = bootstrap_interval(differences, bootstrap, arm.set)
         row["p_value"] = paired_p_value(differences, bootstrap, arm.set)
+        for metric in columns.reported:
+            gains = (means[metric.name] - before[metric.name]).to_numpy()
+            low, high = bootstrap_interval(gains, bootstrap, arm.set)
+            row |= {f"{metric.name}_gain": float(gains.mean())}
+            row |= {f"{metric.name}_gain_ci_low": low, f"{metric.name}_gain_ci_high": high}
     return row
 
 
-def prompt_means(arm: Arm) -> pd.DataFrame:
-    """Means over replicates on the 0-5 scale, indexed by sorted prompt_id, columns `NUMBER_COLUMNS`."""
+def prompt_means(arm: Arm, columns: Columns = PAPER_COLUMNS) -> pd.DataFrame:
+    """Means over replicates, indexed by sorted prompt_id: `columns.numbers` on the 0-5 scale, those reported raw."""
     scores = arm.scores.sort_values(["prompt_id", "replicate"])
-    five = scores[[f"{dimension}_5" for dimension in DIMENSIONS]].set_axis(list(DIMENSIONS), axis=1)
-    means = five.groupby(scores["prompt_id"]).mean()
-    means["avg"] = means[list(VIDEOSCORE)].mean(axis=1)
-    return means[list(NUMBER_COLUMNS)]
+    names = [metric.name for metric in columns.objective]
+    shown = scores[[metric.five for metric in columns.objective]].set_axis(names, axis=1)
+    reported = [metric.name for metric in columns.reported]
+    means = pd.concat([shown, scores[reported]], axis=1).groupby(scores["prompt_id"]).mean()
+    means["avg"] = means[list(columns.average)].mean(axis=1)
+    return means[[*columns.numbers, *reported]]
 
 
 def _check_same_videos(arm: Arm, baseline: Arm) -> None:
@@ -390,8 +376,13 @@ def _check_same_videos(arm: Arm, baseline: Arm) -> None:
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    kinds = {"videos": "Int64", **dict.fromkeys((*NUMBER_COLUMNS, *INTERVAL_COLUMNS), "float64")}
-    return table.astype(kinds)
+    numbers = [name for name in table if name not in (*TEXT_COLUMNS, "videos")]
+    return table.astype({"videos": "Int64", **dict.fromkeys(numbers, "float64")})
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as people list them: `VQ, TC and DD`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _markdown(table: pd.DataFrame, title: str, notes: Sequence[str]) -> str:

@@ -1,53 +1,25 @@
-"""Adding the seven scores of a candidate up, and holding them against thresholds."""
+"""Adding the metrics of a candidate up, and holding them against thresholds."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from promptavideo.errors import InputError, ScoreError
-from promptavideo.schemas import DIMENSIONS
-from promptavideo.settings import Section
+from promptavideo.metrics import Metric, Objective
 
 Scale = Literal["raw", "five"]
-"""Raw reward values (columns `VQ` ... `MPS`), or the paper's 0-5 scale (columns `VQ_5` ... `MPS_5`)."""
+"""Raw values (columns `VQ`, ...), or the 0-5 scale (columns `VQ_5`, ...)."""
 
 
-class Weights(Section):
-    """The weight of each dimension in a total; the paper adds all metrics up, so all weights are 1 by default."""
+Weights = dict[str, Annotated[float, Field(ge=0)]]
+"""The weight of metrics in a total, 1 where none is given: the paper adds all metrics up."""
 
-    VQ: float = Field(default=1.0, ge=0)
-    TC: float = Field(default=1.0, ge=0)
-    DD: float = Field(default=1.0, ge=0)
-    TVA: float = Field(default=1.0, ge=0)
-    FC: float = Field(default=1.0, ge=0)
-    AES: float = Field(default=1.0, ge=0)
-    MPS: float = Field(default=1.0, ge=0)
-
-    @model_validator(mode="after")
-    def _some_weight(self) -> "Weights":
-        if not any(getattr(self, dimension) for dimension in DIMENSIONS):
-            raise ValueError("all weights are 0: every total would be the same")
-        return self
-
-
-class Thresholds(Section):
-    """A score that each dimension must exceed; a dimension left out (null) is not looked at."""
-
-    VQ: float | None = None
-    TC: float | None = None
-    DD: float | None = None
-    TVA: float | None = None
-    FC: float | None = None
-    AES: float | None = None
-    MPS: float | None = None
-
-    def given(self) -> dict[str, float]:
-        """The thresholds that are set, {dimension: value}, in the paper's order."""
-        values = {dimension: getattr(self, dimension) for dimension in DIMENSIONS}
-        return {dimension: value for dimension, value in values.items() if value is not None}
+Thresholds = dict[str, float]
+"""What metrics must exceed: on the scale of the total, or raw for metrics outside the objective."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +30,17 @@ class Selected:
     report: tuple[str, ...]
 
 
-def total(scores: pd.DataFrame, weights: Weights, scale: Scale = "five") -> pd.Series:
-    """The weighted sum of the seven dimensions of each row, with the index of `scores`.
+def total(scores: pd.DataFrame, objective: Objective, weights: Mapping[str, float], scale: Scale = "five") -> pd.Series:
+    """The weighted sum of the objective's metrics of each row, with the index of `scores`.
 
     Raises:
         InputError: A column is missing.
         ScoreError: A score is not a finite number.
     """
-    columns = [_column(dimension, scale) for dimension in DIMENSIONS]
+    columns = [_column(metric, scale) for metric in objective]
     missing = [column for column in columns if column not in scores]
     if missing:
-        raise InputError(f"the scores lack the columns {', '.join(missing)}; a total needs all seven dimensions")
+        raise InputError(f"the scores lack the columns {', '.join(missing)}; a total needs the whole objective")
     values = scores[columns].to_numpy(float)
     broken = np.argwhere(~np.isfinite(values))
     if len(broken):
@@ -78,27 +50,35 @@ def total(scores: pd.DataFrame, weights: Weights, scale: Scale = "five") -> pd.S
             f"{columns[column]} of {', '.join(names) or f'row {row}'} is {values[row, column]}: score that video again"
         )
     # Column by column, since a matrix product may round by the number of rows.
-    weighted = [getattr(weights, dimension) * values[:, index] for index, dimension in enumerate(DIMENSIONS)]
+    weighted = [weights.get(metric.name, 1.0) * values[:, index] for index, metric in enumerate(objective)]
     return pd.Series(sum(weighted[1:], weighted[0]), index=scores.index, name="total")
 
 
-def candidate_means(scores: pd.DataFrame, weights: Weights, scale: Scale = "five") -> pd.DataFrame:
+def candidate_means(
+    scores: pd.DataFrame,
+    objective: Objective,
+    weights: Mapping[str, float],
+    scale: Scale = "five",
+    others: Sequence[str] = (),
+) -> pd.DataFrame:
     """Each candidate once, its scores averaged over the replicates.
 
     Args:
-        scores: Rows of `schemas.SCORES`, in any order.
+        scores: Rows of `schemas.scores`, in any order.
+        objective: What the total adds up.
         weights: For the total.
         scale: The scale of the returned scores and of the total.
+        others: Further metrics of `scores` to return, raw.
 
     Returns:
-        Columns prompt_id, prompt, candidate, refined, `VQ` ... `MPS` (on `scale`) and total, sorted by prompt_id and
-        candidate.
+        Columns prompt_id, prompt, candidate, refined, each metric of the objective (on `scale`), each other one, and
+        total, sorted by prompt_id and candidate.
 
     Raises:
         InputError: A column is missing, a video stands there twice, or a candidate has two texts.
         ScoreError: A score is not a finite number.
     """
-    total(scores, weights, scale)  # names a broken score by its row, before means hide it
+    total(scores, objective, weights, scale)  # names a broken score by its row, before means hide it
     identity = ["prompt_id", "candidate", "replicate"]
     twice = scores[scores.duplicated(identity)]
     if len(twice):
@@ -112,27 +92,33 @@ def candidate_means(scores: pd.DataFrame, weights: Weights, scale: Scale = "five
     means = groups.agg(
         prompt=("prompt", "first"),
         refined=("refined", "first"),
-        **{dimension: (_column(dimension, scale), "mean") for dimension in DIMENSIONS},
+        **{metric.name: (_column(metric, scale), "mean") for metric in objective},
+        **{name: (name, "mean") for name in others},
     ).reset_index()
-    means["total"] = total(means, weights, "raw")
-    return means[["prompt_id", "prompt", "candidate", "refined", *DIMENSIONS, "total"]]
+    means["total"] = total(means, objective, weights, "raw")
+    return means
 
 
-def passes(candidates: pd.DataFrame, thresholds: Thresholds) -> pd.DataFrame:
+def passes(candidates: pd.DataFrame, thresholds: Mapping[str, float]) -> pd.DataFrame:
     """Whether each candidate (as `candidate_means` gives it) exceeds each threshold that is set, a column each."""
     return pd.DataFrame(
-        {dimension: candidates[dimension] > value for dimension, value in thresholds.given().items()},
+        {name: candidates[name] > value for name, value in thresholds.items()},
         index=candidates.index,
     )
 
 
-def rejections(passed: pd.DataFrame, thresholds: Thresholds) -> list[str]:
+def rejections(passed: pd.DataFrame, thresholds: Mapping[str, float]) -> list[str]:
     """How many candidates each threshold alone rejects, a line each, for reports and errors."""
     return [
-        f"{dimension} > {value:g} rejects {int((~passed[dimension]).sum())} of {len(passed)} candidates"
-        for dimension, value in thresholds.given().items()
+        f"{name} > {value:g} rejects {int((~passed[name]).sum())} of {len(passed)} candidates"
+        for name, value in thresholds.items()
     ]
 
 
-def _column(dimension: str, scale: Scale) -> str:
-    return f"{dimension}_5" if scale == "five" else dimension
+def outside(thresholds: Mapping[str, float], objective: Objective) -> list[str]:
+    """The metrics of thresholds that are not in the objective."""
+    return [name for name in thresholds if name not in {metric.name for metric in objective}]
+
+
+def _column(metric: Metric, scale: Scale) -> str:
+    return metric.five if scale == "five" else metric.name

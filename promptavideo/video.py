@@ -5,7 +5,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,6 +54,8 @@ def write_video(clip: Clip, path: Path, crf: int = 12, pixel_format: str = "yuv4
         crf: x264's constant rate factor, 0 (lossless) to 51; 12 is visually lossless.
         pixel_format: `yuv420p` plays everywhere; `yuv444p` keeps the colours of tiny clips.
     """
+    import av
+
     with atomic_path(path) as partial, av.open(str(partial), "w", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", rate=Fraction(clip.fps).limit_denominator(1001))
         stream.height, stream.width = clip.frames.shape[1:3]
@@ -72,6 +73,8 @@ def read_video(path: Path) -> Clip:
     Raises:
         ScoreError: The file is missing, is cut short, or holds no video frame.
     """
+    import av
+
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]

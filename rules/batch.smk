@@ -1,122 +1,89 @@
-# The one pipeline that evolution, preference and evaluation share: film a prompts table, score the videos, gather.
-from promptavideo import provenance
+# The one pipeline that evolution, preference and evaluation share: film a prompts table, judge the videos, gather.
 
 
 rule film:
     input:
-        prompts="results/{generator}/{batch}/prompts.parquet",
-        models=lambda wildcards: [
-            manifest(model) for model in CONFIG.generators[wildcards.generator].models
-        ],
+        prompts=LAYOUT.batch("{track}", "{batch}").prompts,
+        models=lambda wildcards: STUDY.manifests_of([generator_of(wildcards)]),
     output:
-        manifest="results/{generator}/{batch}/videos/{shard}.jsonl",
-        timing="results/{generator}/{batch}/videos/{shard}.timing.json",
+        manifest=LAYOUT.batch("{track}", "{batch}").manifest("{shard}"),
+        filming=LAYOUT.batch("{track}", "{batch}").filming("{shard}"),
     log:
-        "logs/film/{generator}/{batch}/{shard}.log",
+        LAYOUT.log("film", "{track}", "{batch}", "{shard}"),
     benchmark:
-        "benchmarks/film/{generator}/{batch}/{shard}.tsv"
+        LAYOUT.benchmark("film", "{track}", "{batch}", "{shard}")
     conda:
         "../envs/generation.yaml"
-    threads: lambda wildcards: CONFIG.generators[wildcards.generator].threads
+    threads: lambda wildcards: generator_of(wildcards).threads
     resources:
         mem_mb=3000,
     params:
-        videos=lambda wildcards: PLAN.videos(wildcards.generator),
-        # Derived from the output, since a raised budget or another offload films nothing anew; see evolution.smk.
-        settings=lambda wildcards, output: section(f"generators.{wildcards.generator}"),
-        shard_size=lambda wildcards: PLAN.shard_size(
-            wildcards.generator, wildcards.batch
-        ),
-        store=CONFIG.store,
+        decides=decides("film"),
     message:
-        "Film {wildcards.generator} {wildcards.batch}, shard {wildcards.shard}"
+        "Film {wildcards.track} {wildcards.batch}, shard {wildcards.shard}"
     shell:
-        "python scripts/film.py --prompts {input.prompts} --shard {wildcards.shard} --shard-size {params.shard_size} "
-        "--generator {wildcards.generator} --settings {params.settings:q} --models resources/models --store {params.store:q} "
-        "--manifest {output.manifest} --timing {output.timing} --stage 'film {wildcards.batch} shard {wildcards.shard}' --log {log}"
+        "python scripts/film.py {wildcards.track} {wildcards.batch} {wildcards.shard} --log {log}"
 
 
 rule score:
     input:
-        prompts="results/{generator}/{batch}/prompts.parquet",
-        videos=lambda wildcards: expand(
-            "results/{{generator}}/{{batch}}/videos/{shard}.jsonl",
-            shard=scored_together(wildcards),
+        prompts=LAYOUT.batch("{track}", "{batch}").prompts,
+        videos=judged_videos,
+        models=lambda wildcards: STUDY.manifests_of(
+            STUDY.judging(wildcards.judges).values()
         ),
-        rewards=reward_inputs(),
+        files=lambda wildcards: [
+            file
+            for entry in STUDY.judging(wildcards.judges).values()
+            for file in entry.files
+        ],
     output:
-        rewards="results/{generator}/{batch}/rewards/{shard}.parquet",
-        timing="results/{generator}/{batch}/rewards/{shard}.timing.json",
+        metrics=LAYOUT.batch("{track}", "{batch}").judged("{judges}", "{shard}"),
+        judging=LAYOUT.batch("{track}", "{batch}").judging("{judges}", "{shard}"),
     log:
-        "logs/score/{generator}/{batch}/{shard}.log",
+        LAYOUT.log("score", "{track}", "{batch}", "{judges}", "{shard}"),
     benchmark:
-        "benchmarks/score/{generator}/{batch}/{shard}.tsv"
+        LAYOUT.benchmark("score", "{track}", "{batch}", "{judges}", "{shard}")
     conda:
         "../envs/judges.yaml"
-    threads: max(getattr(entry, "threads", 1) for entry in CONFIG.judges.values())
+    threads: lambda wildcards: STUDY.threads(wildcards.judges)
     resources:
         mem_mb=2000,
     params:
-        rewards=section("judges"),
-        shards=lambda wildcards: scored_together(wildcards),
-        shard_size=lambda wildcards: PLAN.shard_size(
-            wildcards.generator, wildcards.batch
-        ),
-        store=CONFIG.store,
+        decides=decides("score"),
     message:
-        "Score {wildcards.generator} {wildcards.batch}, shard {wildcards.shard}"
+        "Judge {wildcards.track} {wildcards.batch} by {wildcards.judges}, shard {wildcards.shard}"
     shell:
-        "python scripts/score.py --prompts {input.prompts} --shards {params.shards} --shard-size {params.shard_size} "
-        "--manifests {input.videos} --generator {wildcards.generator} --rewards {params.rewards:q} --models resources/models "
-        "--store {params.store:q} --output {output.rewards} --timing {output.timing} "
-        "--stage 'score {wildcards.batch} shard {wildcards.shard}' --log {log}"
+        "python scripts/score.py {wildcards.track} {wildcards.batch} {wildcards.judges} {wildcards.shard} --log {log}"
 
 
 rule gather:
     input:
-        prompts="results/{generator}/{batch}/prompts.parquet",
-        rewards=lambda wildcards: expand(
-            "results/{{generator}}/{{batch}}/rewards/{shard}.parquet",
-            shard=PLAN.scored_together(wildcards.generator, wildcards.batch),
+        prompts=LAYOUT.batch("{track}", "{batch}").prompts,
+        results=lambda wildcards: group_of(STUDY, wildcards.judges).results(
+            at(wildcards)[0]
         ),
-        manifests=lambda wildcards: manifests(wildcards, wildcards.batch),
-        written=written,
-        # Read anew, it makes no prompt another one.
-        source=ancient(lambda wildcards: source_record(wildcards, wildcards.batch)),
-        timings=lambda wildcards: expand(
-            "results/{{generator}}/{{batch}}/rewards/{shard}.timing.json",
-            shard=PLAN.scored_together(wildcards.generator, wildcards.batch),
+        records=lambda wildcards: group_of(STUDY, wildcards.judges).records(
+            at(wildcards)[0]
         ),
-        models=lambda wildcards: [
-            manifest(model) for model in PLAN.judged_by(wildcards.generator)
-        ],
+        manifests=lambda wildcards: STUDY.manifests(at(wildcards)[0]),
+        writing=lambda wildcards: STUDY.writing(at(wildcards)[0]),
+        source=lambda wildcards: map(ancient, STUDY.source_record(at(wildcards)[0])),
+        models=lambda wildcards: STUDY.manifests_of([generator_of(wildcards)]),
     output:
-        scores="results/{generator}/{batch}/scores.parquet",
-        origin="results/{generator}/{batch}/scores.provenance.json",
+        scores=LAYOUT.batch("{track}", "{batch}").scores("{judges}"),
+        origin=LAYOUT.batch("{track}", "{batch}").origin("{judges}"),
     log:
-        "logs/gather/{generator}/{batch}.log",
+        LAYOUT.log("gather", "{track}", "{batch}", "{judges}"),
     benchmark:
-        "benchmarks/gather/{generator}/{batch}.tsv"
+        LAYOUT.benchmark("gather", "{track}", "{batch}", "{judges}")
+    wildcard_constraints:
+        judges=pattern([*STUDY.groups, VBENCH_GROUP]),
     conda:
         "../envs/workflow.yaml"
     params:
-        generator=lambda wildcards: section(f"generators.{wildcards.generator}"),
-        rewards=section("judges"),
-        models=lambda wildcards: PLAN.as_json(PLAN.judged_by(wildcards.generator)),
-        filmed=lambda wildcards: len(PLAN.shards(wildcards.generator, wildcards.batch)),
-        scored=lambda wildcards: len(
-            PLAN.scored_together(wildcards.generator, wildcards.batch)
-        ),
-        folder=subpath(output[0], parent=True),
-        # Derived from the output, since other settings that give the same prompts gather nothing anew; see evolution.smk.
-        prompt_set=lambda wildcards, output: PLAN.prompt_set(wildcards.batch),
-        prompts=lambda wildcards, output: prompts_entry(wildcards.batch),
-        # Likewise: where the records of filming lie changes none.
-        store=lambda wildcards, output: f"{CONFIG.store}/{wildcards.generator}",
-        run=lambda wildcards: run_record(wildcards.generator, wildcards.batch),
+        decides=decides("gather"),
     message:
-        "Gather the scores of {wildcards.generator} {wildcards.batch}"
+        "Gather what {wildcards.judges} found of {wildcards.track} {wildcards.batch}"
     shell:
-        "python scripts/gather.py {params.folder} --filmed {params.filmed} --scored {params.scored} --generator {params.generator:q} "
-        "--rewards {params.rewards:q} --models {params.models:q} --prompt-set {params.prompt_set} "
-        "--prompts {params.prompts:q} --store {params.store:q} --run {params.run:q} --written {input.written} --log {log}"
+        "python scripts/gather.py {wildcards.track} {wildcards.batch} {wildcards.judges} --log {log}"

@@ -1,141 +1,68 @@
-# Boosters: SFT on pairs, then rounds of DPO on triples of candidates drawn from the round before.
+# Boosters: pairs or triples, and the trainings on them.
 
 
-rule check_base:
+rule pairs:
     input:
-        base=manifest(CONFIG.booster.base),
-        instruction=CONFIG.booster.instruction,
+        pair_inputs,
     output:
-        "results/boosters/base.json",
+        LAYOUT.pairs("{track}"),
     log:
-        "logs/boosters/base.log",
+        LAYOUT.log("pairs", "{track}"),
     benchmark:
-        "benchmarks/boosters/base.tsv"
+        LAYOUT.benchmark("pairs", "{track}")
     conda:
-        "../envs/booster.yaml"
+        "../envs/workflow.yaml"
     params:
-        settings=training_settings(),
-        base=lambda wildcards, input: Path(input.base).parent,
+        decides=decides("pairs"),
     message:
-        "Check that {CONFIG.booster.base} can be a booster's base"
+        "Select the SFT pairs of {wildcards.track}"
     shell:
-        "python scripts/check_base.py {params.base} --settings {params.settings:q} --output {output} --log {log}"
-
-
-rule sft:
-    input:
-        data="results/{generator}/pairs.parquet",
-        base=manifest(CONFIG.booster.base),
-        instruction=CONFIG.booster.instruction,
-    output:
-        card=booster("sft"),
-        adapter=directory("results/{generator}/boosters/sft/adapter"),
-        log="results/{generator}/boosters/sft/log.csv",
-    log:
-        "logs/boosters/{generator}/sft.log",
-    benchmark:
-        "benchmarks/boosters/{generator}/sft.tsv"
-    conda:
-        "../envs/booster.yaml"
-    threads: CONFIG.booster.threads * CONFIG.booster.devices
-    resources:
-        mem_mb=6000,
-    params:
-        settings=training_settings(),
-        base=lambda wildcards, input: Path(input.base).parent,
-        output=lambda wildcards, output: Path(output.card).parent,
-        checkpoints=f"{CONFIG.store}/{{generator}}/checkpoints",
-        seed=CONFIG.seed,
-    message:
-        "Train the SFT booster of {wildcards.generator}"
-    shell:
-        "python scripts/train_booster.py sft --data {input.data} --settings {params.settings:q} --base {params.base} "
-        "--checkpoints {params.checkpoints:q} --seed {params.seed} --output {params.output} "
-        "--log {log}"
-
-
-rule candidates:
-    input:
-        prompt_set=f"results/prompt_sets/{CONFIG.preference.prompts}.parquet",
-        base=manifest(CONFIG.booster.base),
-        instruction=CONFIG.booster.instruction,
-        booster=lambda wildcards: booster(PLAN.previous(f"dpo-{wildcards.round}")),
-        chain=lambda wildcards: cards_up_to(PLAN.previous(f"dpo-{wildcards.round}")),
-    output:
-        prompts="results/{generator}/dpo-{round}/prompts.parquet",
-        timing="results/{generator}/dpo-{round}/prompts.timing.json",
-    log:
-        "logs/candidates/{generator}/dpo-{round}.log",
-    benchmark:
-        "benchmarks/candidates/{generator}/dpo-{round}.tsv"
-    conda:
-        "../envs/booster.yaml"
-    threads: CONFIG.booster.threads
-    resources:
-        mem_mb=4000,
-    params:
-        settings=section("booster"),
-        candidates=CONFIG.preference.candidates,
-        base=lambda wildcards, input: Path(input.base).parent,
-        booster=lambda wildcards, input: Path(input.booster).parent,
-        seed=CONFIG.seed,
-    message:
-        "Draw the candidates of dpo-{wildcards.round} for {wildcards.generator}"
-    shell:
-        "python scripts/candidates.py --prompt-set {input.prompt_set} --settings {params.settings:q} "
-        "--base {params.base} --booster {params.booster} --count {params.candidates} --round {wildcards.round} "
-        "--seed {params.seed} --output {output.prompts} --timing {output.timing} --log {log}"
+        "python scripts/pairs.py {wildcards.track} --log {log}"
 
 
 rule triples:
     input:
-        "results/{generator}/dpo-{round}/scores.parquet",
+        lambda wildcards: map(at(wildcards)[1].scores, at(wildcards)[0].judges),
     output:
-        "results/{generator}/dpo-{round}/triples.parquet",
+        LAYOUT.batch("{track}", "{batch}").triples,
     log:
-        "logs/triples/{generator}/dpo-{round}.log",
+        LAYOUT.log("triples", "{track}", "{batch}"),
     benchmark:
-        "benchmarks/triples/{generator}/dpo-{round}.tsv"
+        LAYOUT.benchmark("triples", "{track}", "{batch}")
+    wildcard_constraints:
+        batch=of_source(Draw),
     conda:
         "../envs/workflow.yaml"
     params:
-        settings=PLAN.as_json(CONFIG.preference.triples.model_dump(mode="json")),
+        decides=decides("triples"),
     message:
-        "Select the triples of dpo-{wildcards.round} for {wildcards.generator}"
+        "Select the triples of {wildcards.track} {wildcards.batch}"
     shell:
-        "python scripts/triples.py --scores {input} --settings {params.settings:q} --output {output} --log {log}"
+        "python scripts/triples.py {wildcards.track} {wildcards.batch} --log {log}"
 
 
-rule dpo:
+rule train:
     input:
-        data="results/{generator}/dpo-{round}/triples.parquet",
-        base=manifest(CONFIG.booster.base),
+        data=lambda wildcards: STUDY.sources(booster_of(wildcards)),
+        start=lambda wildcards: STUDY.cards(booster_of(wildcards).chain[:-1]),
+        base=STUDY.base,
         instruction=CONFIG.booster.instruction,
-        previous=lambda wildcards: booster(PLAN.previous(f"dpo-{wildcards.round}")),
-        chain=lambda wildcards: cards_up_to(PLAN.previous(f"dpo-{wildcards.round}")),
     output:
-        card=booster("dpo-{round}"),
-        adapter=directory("results/{generator}/boosters/dpo-{round}/adapter"),
-        log="results/{generator}/boosters/dpo-{round}/log.csv",
+        card=LAYOUT.booster("{home}", "{booster}").card,
+        adapter=directory(LAYOUT.booster("{home}", "{booster}").adapter),
+        losses=LAYOUT.booster("{home}", "{booster}").log,
     log:
-        "logs/boosters/{generator}/dpo-{round}.log",
+        LAYOUT.log("train", "{home}", "{booster}"),
     benchmark:
-        "benchmarks/boosters/{generator}/dpo-{round}.tsv"
+        LAYOUT.benchmark("train", "{home}", "{booster}")
     conda:
         "../envs/booster.yaml"
     threads: CONFIG.booster.threads * CONFIG.booster.devices
     resources:
         mem_mb=6000,
     params:
-        settings=training_settings(),
-        base=lambda wildcards, input: Path(input.base).parent,
-        previous=lambda wildcards, input: Path(input.previous).parent,
-        output=lambda wildcards, output: Path(output.card).parent,
-        checkpoints=f"{CONFIG.store}/{{generator}}/checkpoints",
-        seed=CONFIG.seed,
+        decides=decides("train"),
     message:
-        "Train the dpo-{wildcards.round} booster of {wildcards.generator}"
+        "Train the booster {wildcards.booster} of {wildcards.home}"
     shell:
-        "python scripts/train_booster.py dpo --data {input.data} --settings {params.settings:q} --base {params.base} "
-        "--previous {params.previous} --checkpoints {params.checkpoints:q} --seed {params.seed} "
-        "--output {params.output} --log {log}"
+        "python scripts/train_booster.py {wildcards.home} {wildcards.booster} --log {log}"

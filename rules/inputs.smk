@@ -3,75 +3,90 @@
 
 rule fetch:
     input:
-        fetch_inputs,
+        models=lambda wildcards: STUDY.manifests_of([CONFIG.models[wildcards.model]]),
+        shipped=lambda wildcards: CONFIG.models[wildcards.model].shipped,
     output:
-        "resources/models/{model}/manifest.json",
+        LAYOUT.manifest("{model}"),
     log:
-        "logs/fetch/{model}.log",
+        LAYOUT.log("fetch", "{model}"),
     benchmark:
-        "benchmarks/fetch/{model}.tsv"
+        LAYOUT.benchmark("fetch", "{model}")
     conda:
         "../envs/generation.yaml"
     resources:
         mem_mb=4000,
     params:
-        entry=lambda wildcards: section(f"models.{wildcards.model}"),
+        decides=decides("fetch"),
     message:
         "Fetch model {wildcards.model}"
     shell:
-        "python scripts/fetch_model.py {wildcards.model} --entry {params.entry:q} --models resources/models --log {log}"
+        "python scripts/fetch_model.py {wildcards.model} --log {log}"
 
 
 rule prompt_source:
     input:
-        lambda wildcards: prompt_source_inputs(wildcards.prompt_source),
+        lambda wildcards: CONFIG.prompt_sources[wildcards.prompt_source].files_here,
     output:
-        table="resources/prompts/{prompt_source}.parquet",
-        origin="resources/prompts/{prompt_source}.json",
+        table=LAYOUT.prompt_source("{prompt_source}"),
+        record=LAYOUT.source_record("{prompt_source}"),
     log:
-        "logs/prompt_sources/{prompt_source}.log",
+        LAYOUT.log("prompt_source", "{prompt_source}"),
     benchmark:
-        "benchmarks/prompt_sources/{prompt_source}.tsv"
+        LAYOUT.benchmark("prompt_source", "{prompt_source}")
     wildcard_constraints:
-        prompt_source=PLAN.pattern("prompt_sources") or "no-source",
+        prompt_source=pattern(CONFIG.prompt_sources) or "none",
     conda:
         "../envs/workflow.yaml"
     resources:
         mem_mb=12000,
     params:
-        settings=lambda wildcards: section(f"prompt_sources.{wildcards.prompt_source}"),
+        decides=decides("prompt_source"),
     message:
         "Read the captions of {wildcards.prompt_source}"
     shell:
-        "python scripts/prompt_source.py {wildcards.prompt_source} --settings {params.settings:q} "
-        "--output {output.table} --origin {output.origin} --log {log}"
+        "python scripts/prompt_source.py {wildcards.prompt_source} --log {log}"
 
 
 rule prompt_set:
     input:
         prompts=lambda wildcards: CONFIG.prompt_sets[wildcards.prompt_set].path,
-        apart=lambda wildcards: expand(
-            "results/prompt_sets/{learned}.parquet",
-            learned=PLAN.apart(wildcards.prompt_set),
+        apart=lambda wildcards: map(
+            LAYOUT.prompt_set, STUDY.apart(wildcards.prompt_set)
         ),
-        rows=lambda wildcards: VBENCH.rows(*VBENCH.judging(wildcards.prompt_set)),
+        rows=lambda wildcards: VBENCH.list_of(
+            *VBENCH.judging(wildcards.prompt_set).values()
+        ),
     output:
-        "results/prompt_sets/{prompt_set}.parquet",
+        LAYOUT.prompt_set("{prompt_set}"),
     log:
-        "logs/prompt_sets/{prompt_set}.log",
+        LAYOUT.log("prompt_set", "{prompt_set}"),
     benchmark:
-        "benchmarks/prompt_sets/{prompt_set}.tsv"
+        LAYOUT.benchmark("prompt_set", "{prompt_set}")
     conda:
         "../envs/workflow.yaml"
     params:
-        settings=lambda wildcards: section(f"prompt_sets.{wildcards.prompt_set}"),
-        # Derived from the output, since other dimensions change no prompt; see evolution.smk.
-        judged=lambda wildcards, output: PLAN.as_json(
-            VBENCH.judging(wildcards.prompt_set)
-        ),
-        rows=lambda wildcards, input: (f"--rows {input.rows}" if input.rows else ""),
+        decides=decides("prompt_set"),
     message:
         "Read prompt set {wildcards.prompt_set}"
     shell:
-        "python scripts/prompt_set.py {wildcards.prompt_set} --settings {params.settings:q} --apart {input.apart} "
-        "--judged {params.judged:q} {params.rows} --output {output} --log {log}"
+        "python scripts/prompt_set.py {wildcards.prompt_set} --log {log}"
+
+
+rule check_base:
+    input:
+        STUDY.base,
+        CONFIG.booster.instruction,
+    output:
+        LAYOUT.base,
+    log:
+        LAYOUT.log("check_base"),
+    benchmark:
+        LAYOUT.benchmark("check_base")
+    conda:
+        "../envs/booster.yaml"
+    params:
+        decides=decides("check_base"),
+    message:
+        "Check that {CONFIG.booster.base} can be a booster's base"
+    shell:
+        "python scripts/check_base.py --log {log}"

@@ -4,7 +4,7 @@
 
 rule train_miniature:
     input:
-        manifest("minilm-l6") if "minilm-l6" in CONFIG.models else [],
+        LAYOUT.manifest("minilm-l6") if "minilm-l6" in CONFIG.models else [],
     output:
         directory("resources/retrained/miniature-teacher"),
     log:
@@ -30,7 +30,7 @@ rule train_miniature:
 
 rule distil_miniature:
     input:
-        encoder=manifest("minilm-l6") if "minilm-l6" in CONFIG.models else [],
+        encoder=LAYOUT.manifest("minilm-l6") if "minilm-l6" in CONFIG.models else [],
         teacher="resources/miniature-teacher/transformer/diffusion_pytorch_model.safetensors",
     output:
         directory("resources/retrained/miniature"),
@@ -77,24 +77,23 @@ rule train_witness:
 
 rule miniature_card:
     input:
-        lambda wildcards: manifest(CONFIG.generators[wildcards.generator].model),
+        lambda wildcards: STUDY.manifests_of([CONFIG.generators[wildcards.generator]]),
     output:
         card="results/{generator}/card/card.md",
         sheet="results/{generator}/card/contact_sheet.png",
     log:
-        "logs/card/{generator}.log",
+        LAYOUT.log("miniature_card", "{generator}"),
     benchmark:
-        "benchmarks/card/{generator}.tsv"
+        LAYOUT.benchmark("miniature_card", "{generator}")
+    wildcard_constraints:
+        generator=pattern(CONFIG.generators),
     conda:
         "../envs/generation.yaml"
     resources:
         mem_mb=3000,
     params:
-        settings=lambda wildcards: section(f"generators.{wildcards.generator}"),
-        model=subpath(input[0], parent=True),
-        seed=CONFIG.seed,
+        decides=decides("miniature_card"),
     message:
         "Measure how well {wildcards.generator} follows its prompts"
     shell:
-        "python scripts/miniature_card.py --settings {params.settings:q} --model {params.model} --seed {params.seed} "
-        "--card {output.card} --sheet {output.sheet} --log {log}"
+        "python scripts/miniature_card.py {wildcards.generator} --log {log}"

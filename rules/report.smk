@@ -3,9 +3,8 @@
 
 rule videoscore:
     input:
-        scores=lambda wildcards: [arm["scores"] for arm in arms(wildcards)],
-        cards=lambda wildcards: cards(arms(wildcards)),
-        paper="resources/paper/table1_videoscore.csv",
+        row_inputs,
+        "resources/paper/table1_videoscore.csv",
     output:
         multiext(
             "results/{scope}/videoscore",
@@ -16,90 +15,91 @@ rule videoscore:
             ".provenance.json",
         ),
     log:
-        "logs/{scope}/videoscore.log",
+        LAYOUT.log("videoscore", "{scope}"),
     benchmark:
-        "benchmarks/{scope}/videoscore.tsv"
-    wildcard_constraints:
-        scope=f"tables|(?:{PLAN.pattern('generators')})/tables",
+        LAYOUT.benchmark("videoscore", "{scope}")
     conda:
         "../envs/report.yaml"
     params:
-        arms=lambda wildcards: PLAN.as_json(arms(wildcards)),
-        bootstrap=PLAN.as_json(CONFIG.evaluation.bootstrap.model_dump()),
-        stem=subpath(output[0], strip_suffix=".csv"),
-        paper=subpath(input.paper, parent=True),
-        scale=CONFIG.scale,
-        published=PUBLISHED,
-        seed=CONFIG.seed,
+        decides=decides("videoscore"),
     message:
         "Compare the refiners in results/{wildcards.scope}/videoscore.csv"
     shell:
-        "python scripts/videoscore_table.py --arms {params.arms:q} --bootstrap {params.bootstrap:q} "
-        "--paper {params.paper} --scale {params.scale} --published {params.published:q} --seed {params.seed} --stem {params.stem} --log {log}"
+        "python scripts/videoscore_table.py {wildcards.scope} --log {log}"
 
 
-rule figures:
+rule learning_curves:
     input:
-        rounds=rules.pairs.input,
-        logs=expand(
-            "results/{{generator}}/boosters/{stage}/log.csv", stage=CONFIG.stages
-        ),
-        sheet=lambda wildcards: PLAN.sheet(wildcards.generator).values(),
-        # The videos themselves are in the store; one that is gone is filmed again for its manifest.
-        manifests=lambda wildcards: [
-            manifest
-            for batch in PLAN.shown(wildcards.generator)
-            for manifest in manifests(wildcards, batch)
+        rounds=lambda wildcards: [
+            STUDY.files(batch).scores(REWARDS)
+            for batch in STUDY.rounds(wildcards.track)
+        ],
+        losses=lambda wildcards: [
+            STUDY.files_of(booster).log for booster in STUDY.boosters(wildcards.track)
         ],
     output:
-        multiext(
-            "results/{generator}/figures/",
-            "evolution.png",
-            "training.png",
-            "contact_sheet.png",
-        ),
+        multiext("results/{track}/figures/", "evolution.png", "training.png"),
     log:
-        "logs/figures/{generator}.log",
+        LAYOUT.log("learning_curves", "{track}"),
     benchmark:
-        "benchmarks/figures/{generator}.tsv"
+        LAYOUT.benchmark("learning_curves", "{track}")
     conda:
         "../envs/report.yaml"
     params:
-        evolution=PLAN.as_json(CONFIG.evolution.pairs),
-        logs=lambda wildcards, input: PLAN.as_json(dict(zip(CONFIG.stages, input.logs))),
-        sheet=lambda wildcards: PLAN.as_json(PLAN.sheet(wildcards.generator)),
-        folder=subpath(output[0], parent=True),
-        store=CONFIG.store,
+        decides=decides("learning_curves"),
     message:
-        "Draw the figures of {wildcards.generator}"
+        "Draw how {wildcards.track} learned"
     shell:
-        "python scripts/figures.py --rounds {input.rounds} --evolution {params.evolution:q} --logs {params.logs:q} "
-        "--sheet {params.sheet:q} --store {params.store:q} --generator {wildcards.generator} --folder {params.folder} --log {log}"
+        "python scripts/learning_curves.py {wildcards.track} --log {log}"
+
+
+rule contact_sheet:
+    input:
+        scores=lambda wildcards: [
+            STUDY.files(batch).scores(REWARDS)
+            for batch in STUDY.shown(wildcards.track).values()
+        ],
+        # The videos themselves are in the store; one that is gone is filmed again for its manifest.
+        manifests=lambda wildcards: [
+            manifest
+            for batch in STUDY.shown(wildcards.track).values()
+            for manifest in STUDY.manifests(batch)
+        ],
+    output:
+        "results/{track}/figures/contact_sheet.png",
+    log:
+        LAYOUT.log("contact_sheet", "{track}"),
+    benchmark:
+        LAYOUT.benchmark("contact_sheet", "{track}")
+    conda:
+        "../envs/report.yaml"
+    params:
+        decides=decides("contact_sheet"),
+    message:
+        "Draw videos of {wildcards.track} with their prompts"
+    shell:
+        "python scripts/contact_sheet.py {wildcards.track} --log {log}"
 
 
 rule report:
     input:
-        videoscore="results/tables/videoscore.csv",
-        tables=expand("results/tables/{table}.csv", table=VBENCH.tables),
-        figures=expand(
-            "results/{generator}/figures/contact_sheet.png",
-            generator=CONFIG.generators,
+        tables=expand(
+            "results/tables/{table}.csv", table=["videoscore", *VBENCH.tables]
         ),
+        figures=[figure for track in STUDY.tracks for figure in figures_of(track)],
     output:
         html="results/report.html",
         stages="results/figures/stages.png",
+        held_out=["results/figures/held_out.png"] if STUDY.reported else [],
     log:
-        "logs/report.log",
+        LAYOUT.log("report"),
     benchmark:
-        "benchmarks/report.tsv"
+        LAYOUT.benchmark("report")
     conda:
         "../envs/report.yaml"
     params:
-        figures=PLAN.as_json(
-            {name: f"results/{name}/figures" for name in CONFIG.generators}
-        ),
+        decides=decides("report"),
     message:
         "Write results/report.html"
     shell:
-        "python scripts/report.py --videoscore {input.videoscore} --tables {input.tables} --figures {params.figures:q} "
-        "--stages {output.stages} --output {output.html} --log {log}"
+        "python scripts/report.py --log {log}"

@@ -5,7 +5,7 @@ from promptavideo.estimate import Estimate, announce, probe_here, speed_of
 RUN = Path(".snakemake/promptavideo/run.json")
 
 # Rules whose time the estimate is about; a run without them is over in a moment.
-TIMED = ("film", "score", "candidates", "refine", "sft", "dpo")
+TIMED = ("film", "score", "candidates", "refine", "train")
 
 UNKNOWN = (
     "fetch",
@@ -17,67 +17,50 @@ UNKNOWN = (
     "miniature_card",
 )
 
-# Rules whose part of the method their batch or round does not tell.
-PARTS = {
-    "propose": "evolution",
-    "pairs": "evolution",
-    "sft": "sft",
-    "refine": "evaluation",
-    "vbench_videos": "evaluation",
-    "vbench_dimension": "evaluation",
-    "vbench_gather": "evaluation",
-    "figures": "figures",
-}
-
 
 def part(job):
-    """The generator that a job is for, if it is for one, and the part of the method."""
+    """The track that a job is for, if it is for one, and the part of the method."""
     names = job.wildcards_dict
-    if "generator" not in names:
+    if job.rule.name == "train":
+        return names["home"], names["booster"]
+    if "track" not in names:
         return "", "inputs, tables and report"
-    batch = names.get("batch", f"dpo-{names.get('round')}")
-    return names["generator"], PARTS.get(job.rule.name, batch.split("/")[0])
-
-
-def drawn(job):
-    """The batch for which a booster draws texts, if one does."""
-    names = job.wildcards_dict
-    if job.rule.name == "candidates":
-        return f"dpo-{names['round']}"
-    if job.rule.name == "refine" and PLAN.booster(names["generator"], names["refiner"]):
-        return f"evaluation/{names['set']}/{names['refiner']}"
-    return None
+    if "batch" in names:
+        return names["track"], at(job.wildcards)[0].part
+    return names["track"], "evolution" if job.rule.name == "pairs" else "figures"
 
 
 def foreseen(job, estimate):
     """What a job is fast or slow with, and its seconds: None where a network, an endpoint or a checkpoint decides."""
     kind, names = job.rule.name, job.wildcards_dict
-    if kind in ("film", "score"):
-        generator, batch = names["generator"], names["batch"]
-        together = (
-            [names["shard"]] if kind == "film" else scored_together(job.wildcards)
+    batch = at(job.wildcards)[0] if "batch" in names else None
+    if kind == "film":
+        seconds = estimate.videos(batch, 1) * estimate.video(batch.track)
+        return (
+            f"filming {batch.generator}",
+            estimate.loading(batch.track, None) + seconds,
         )
-        made = "rewards" if kind == "score" else "videos"
-        videos = sum(
-            estimate.videos(generator, batch, shard, made) for shard in together
-        )
-        loading = estimate.loading(generator, made)
-        if kind == "score":
-            return "scoring", loading + videos * estimate.score(generator)
-        return f"filming {generator}", loading + videos * estimate.video(generator)
-    if batch := drawn(job):
+    if kind == "score":
+        judges, together = names["judges"], 1
+        if STUDY.looks_at_videos(judges):
+            together = len(STUDY.scored_together(batch, names["shard"]))
+        videos = estimate.videos(batch, together, judges)
+        seconds = videos * estimate.score(batch.track, judges)
+        return "scoring", estimate.loading(batch.track, judges) + seconds
+    if kind == "candidates" or (
+        kind == "refine" and STUDY.writer(batch.track, batch.source.refiner)
+    ):
         return "drawing", estimate.load + estimate.texts(batch) * estimate.text
-    if kind in ("sft", "dpo"):
-        stage = "sft" if kind == "sft" else f"dpo-{names['round']}"
-        return "training", estimate.load + estimate.training(stage)
-    asked = [CONFIG.operators[name].kind for name in asked_operators([job])]
-    if kind in UNKNOWN or "chat" in asked:
+    if kind == "train":
+        booster = booster_of(job.wildcards)
+        return "training", estimate.load + estimate.training(booster)
+    asked = asked_by(job.wildcards) if kind in ("propose", "refine") else []
+    if kind in UNKNOWN or any(CONFIG.operators[name].kept for name in asked):
         return kind, None
     if kind == "vbench_dimension":
         if VBENCH.checkpoints_of(names["dimension"]):
             return kind, None
-        where = names["generator"], names["set"], names["dimension"]
-        return "judging", estimate.judging(*where)
+        return "judging", estimate.judging(batch, names["dimension"])
     return "light", estimate.start if job.log else 0.0
 
 
@@ -91,7 +74,7 @@ def planned_run(estimate):
         kind, seconds = foreseen(job, estimate)
         where = [
             names[key]
-            for key in ("generator", "batch", "round", "set", "refiner")
+            for key in ("track", "home", "batch", "booster", "judges")
             if key in names
         ]
         described.append(
@@ -120,10 +103,14 @@ def estimate_run():
         return
     try:
         root = Path(workflow.basedir)
-        generators = sorted(set(filming_generators(workflow.dag.needrun_jobs())))
-        measured = probe_here(CONFIG, root, generators)
+        filming = {
+            at(job.wildcards)[0].generator
+            for job in workflow.dag.needrun_jobs()
+            if job.rule.name == "film"
+        }
+        measured = probe_here(CONFIG, root, sorted(filming))
         speed = speed_of(CONFIG, measured)
-        run = planned_run(Estimate(CONFIG, Path(), speed))
+        run = planned_run(Estimate(STUDY, Path(), speed))
         runs.begin(run, RUN)
         print(announce(run, CONFIG, speed, measured), file=sys.stderr, flush=True)
     except Exception as error:  # an estimate is never worth a run

@@ -3,43 +3,37 @@
 
 rule vbench_videos:
     input:
-        prompts="results/{generator}/evaluation/{set}/{refiner}/prompts.parquet",
-        manifests=lambda wildcards: manifests(
-            wildcards, f"evaluation/{wildcards.set}/{wildcards.refiner}"
-        ),
-        rows=lambda wildcards: VBENCH.rows(wildcards.set),
+        prompts=LAYOUT.batch("{track}", "{batch}").prompts,
+        manifests=lambda wildcards: STUDY.manifests(at(wildcards)[0]),
+        rows=lambda wildcards: VBENCH.list_of(VBENCH.set_of(at(wildcards)[0])),
     output:
-        "results/{generator}/evaluation/{set}/{refiner}/vbench/videos.json",
+        LAYOUT.batch("{track}", "{batch}").listing,
     log:
-        "logs/vbench/{generator}/{set}/{refiner}/videos.log",
+        LAYOUT.log("vbench_videos", "{track}", "{batch}"),
     benchmark:
-        "benchmarks/vbench/{generator}/{set}/{refiner}/videos.tsv"
+        LAYOUT.benchmark("vbench_videos", "{track}", "{batch}")
     conda:
         "../envs/judges.yaml"
     params:
-        settings=lambda wildcards: PLAN.as_json(VBENCH.set(wildcards.set).model_dump()),
-        rows=lambda wildcards, input: (f"--rows {input.rows}" if input.rows else ""),
-        store=CONFIG.store,
+        decides=decides("vbench_videos"),
     message:
-        "Show VBench {wildcards.generator} {wildcards.set} {wildcards.refiner}"
+        "Show VBench {wildcards.track} {wildcards.batch}"
     shell:
-        "python scripts/vbench_videos.py --prompts {input.prompts} --manifests {input.manifests} --settings {params.settings:q} "
-        "{params.rows} --store {params.store:q} --generator {wildcards.generator} "
-        "--stage 'list {wildcards.set}/{wildcards.refiner}' --output {output} --log {log}"
+        "python scripts/vbench_videos.py {wildcards.track} {wildcards.batch} --log {log}"
 
 
 rule vbench_dimension:
     input:
-        listing="results/{generator}/evaluation/{set}/{refiner}/vbench/videos.json",
-        checkpoints=lambda wildcards: VBENCH.records(
-            VBENCH.checkpoints_of(wildcards.dimension)
-        ),
+        listing=LAYOUT.batch("{track}", "{batch}").listing,
+        checkpoints=lambda wildcards: VBENCH.records(wildcards.dimension),
     output:
-        "results/{generator}/evaluation/{set}/{refiner}/vbench/{dimension}/{shard}.json",
+        LAYOUT.batch("{track}", "{batch}").dimension("{dimension}", "{shard}"),
     log:
-        "logs/vbench/{generator}/{set}/{refiner}/{dimension}/{shard}.log",
+        LAYOUT.log("vbench_dimension", "{track}", "{batch}", "{dimension}", "{shard}"),
     benchmark:
-        "benchmarks/vbench/{generator}/{set}/{refiner}/{dimension}/{shard}.tsv"
+        LAYOUT.benchmark(
+            "vbench_dimension", "{track}", "{batch}", "{dimension}", "{shard}"
+        )
     wildcard_constraints:
         dimension="|".join(VBENCH.dimensions),
     conda:
@@ -47,82 +41,31 @@ rule vbench_dimension:
     resources:
         mem_mb=4000,
     params:
-        # Derived from the output, since where the interpreter is judges nothing anew; see evolution.smk.
+        decides=decides("vbench_dimension"),
+        # Derived from the output, since Snakemake takes that for no reason to run again.
         python=lambda wildcards, output: VBENCH.python,
-        size=CONFIG.vbench.shard_size,
-        device=CONFIG.vbench.device,
-        cache=VBENCH.cache,
+        device=lambda wildcards, output: CONFIG.vbench.device,
+        checkpoints=lambda wildcards, output: VBENCH.checkpoints_of(wildcards.dimension),
     message:
-        "Judge {wildcards.dimension} of {wildcards.generator} {wildcards.set} {wildcards.refiner}, shard {wildcards.shard}"
+        "Judge {wildcards.dimension} of {wildcards.track} {wildcards.batch}, shard {wildcards.shard}"
     shell:
-        "{params.python:q} scripts/vbench_dimension.py {wildcards.dimension} --listing {input.listing} "
-        "--shard {wildcards.shard} --shard-size {params.size} --checkpoints {input.checkpoints} --cache {params.cache} "
-        "--device {params.device} --output {output} --log {log}"
-
-
-rule vbench_gather:
-    input:
-        listing="results/{generator}/evaluation/{set}/{refiner}/vbench/videos.json",
-        results=lambda wildcards: VBENCH.results(
-            wildcards.generator, wildcards.set, wildcards.refiner
-        ),
-        manifests=lambda wildcards: manifests(
-            wildcards, f"evaluation/{wildcards.set}/{wildcards.refiner}"
-        ),
-        written="results/{generator}/evaluation/{set}/{refiner}/prompts.timing.json",
-        source=ancient(
-            lambda wildcards: source_record(
-                wildcards, f"evaluation/{wildcards.set}/{wildcards.refiner}"
-            )
-        ),
-        checkpoints=lambda wildcards: VBENCH.records(
-            VBENCH.checkpoints_of(*VBENCH.set(wildcards.set).names)
-        ),
-        models=lambda wildcards: [
-            manifest(model) for model in CONFIG.generators[wildcards.generator].models
-        ],
-    output:
-        scores="results/{generator}/evaluation/{set}/{refiner}/vbench/scores.parquet",
-        origin="results/{generator}/evaluation/{set}/{refiner}/vbench/scores.provenance.json",
-    log:
-        "logs/vbench/{generator}/{set}/{refiner}/gather.log",
-    benchmark:
-        "benchmarks/vbench/{generator}/{set}/{refiner}/gather.tsv"
-    conda:
-        "../envs/workflow.yaml"
-    params:
-        settings=lambda wildcards: PLAN.as_json(VBENCH.set(wildcards.set).model_dump()),
-        folder=subpath(output[0], parent=True),
-        generator=lambda wildcards: section(f"generators.{wildcards.generator}"),
-        models=lambda wildcards: PLAN.as_json(
-            CONFIG.generators[wildcards.generator].models
-        ),
-        # Derived from the output, since other settings that give the same prompts gather nothing anew; see evolution.smk.
-        prompt_set=lambda wildcards, output: PLAN.prompt_set(
-            f"evaluation/{wildcards.set}"
-        ),
-        prompts=lambda wildcards, output: prompts_entry(f"evaluation/{wildcards.set}"),
-        # Likewise: where the records of filming lie changes none.
-        store=lambda wildcards, output: f"{CONFIG.store}/{wildcards.generator}",
-        run=lambda wildcards: run_record(
-            wildcards.generator, f"evaluation/{wildcards.set}/{wildcards.refiner}"
-        ),
-    message:
-        "Gather VBench's results of {wildcards.generator} {wildcards.set} {wildcards.refiner}"
-    shell:
-        "python scripts/vbench_gather.py {params.folder} --settings {params.settings:q} --results {input.results} "
-        "--manifests {input.manifests} --checkpoints {input.checkpoints} --generator {params.generator:q} "
-        "--models {params.models:q} --written {input.written} --prompt-set {params.prompt_set} "
-        "--prompts {params.prompts:q} --store {params.store:q} --run {params.run:q} --log {log}"
+        "{params.python:q} scripts/vbench_dimension.py {wildcards.track} {wildcards.batch} {wildcards.dimension} "
+        "{wildcards.shard} --device {params.device} --checkpoints {params.checkpoints} --log {log}"
 
 
 rule vbench_table:
     input:
-        arms=lambda wildcards: VBENCH.files(
-            compared_generators(wildcards), wildcards.table
-        ),
-        cards=lambda wildcards: cards(
-            VBENCH.arms(compared_generators(wildcards), wildcards.table)
+        lambda wildcards: VBENCH.files(STUDY.compared(wildcards.scope), wildcards.table),
+        cards=lambda wildcards: STUDY.cards(
+            filter(
+                None,
+                (
+                    STUDY.writer(row.track, row.source.refiner)
+                    for row in VBENCH.rows(
+                        STUDY.compared(wildcards.scope), wildcards.table
+                    )
+                ),
+            )
         ),
         paper="resources/paper/table8_vbench.csv",
     output:
@@ -135,26 +78,16 @@ rule vbench_table:
             ".provenance.json",
         ),
     log:
-        "logs/{scope}/{table}.log",
+        LAYOUT.log("vbench_table", "{scope}", "{table}"),
     benchmark:
-        "benchmarks/{scope}/{table}.tsv"
+        LAYOUT.benchmark("vbench_table", "{scope}", "{table}")
     wildcard_constraints:
-        scope=f"tables|(?:{PLAN.pattern('generators')})/tables",
-        table="|".join(VBENCH.tables) or "no-table",
+        table=pattern(VBENCH.tables) or "none",
     conda:
         "../envs/report.yaml"
     params:
-        kind=lambda wildcards: VBENCH.kind(wildcards.table),
-        arms=lambda wildcards: PLAN.as_json(
-            VBENCH.arms(compared_generators(wildcards), wildcards.table)
-        ),
-        bootstrap=PLAN.as_json(CONFIG.evaluation.bootstrap.model_dump()),
-        stem=subpath(output[0], strip_suffix=".csv"),
-        scale=CONFIG.scale,
-        published=PUBLISHED,
-        seed=CONFIG.seed,
+        decides=decides("vbench_table"),
     message:
         "Compare the refiners in results/{wildcards.scope}/{wildcards.table}.csv"
     shell:
-        "python scripts/vbench_table.py {params.kind} --arms {params.arms:q} --bootstrap {params.bootstrap:q} "
-        "--paper {input.paper} --scale {params.scale} --published {params.published:q} --seed {params.seed} --stem {params.stem} --log {log}"
+        "python scripts/vbench_table.py {wildcards.scope} {wildcards.table} --log {log}"

@@ -5,47 +5,43 @@ rule vbench_prompts:
     input:
         CONFIG.vbench.subset,
     output:
-        all="resources/vbench/vbench.jsonl",
-        chosen="resources/vbench/vbench100.jsonl",
+        LAYOUT.vbench_rows,
+        LAYOUT.vbench_ablation,
     log:
-        "logs/vbench/prompts.log",
+        LAYOUT.log("vbench_prompts"),
     benchmark:
-        "benchmarks/vbench/prompts.tsv"
+        LAYOUT.benchmark("vbench_prompts")
     conda:
         "../envs/workflow.yaml"
     params:
-        version=CONFIG.vbench.version,
-        sha256=CONFIG.vbench.sha256,
+        decides=decides("vbench_prompts"),
     message:
         "Read VBench's prompts out of its wheel"
     shell:
-        "python scripts/vbench_prompts.py --version {params.version:q} --sha256 {params.sha256} --subset {input:q} "
-        "--all {output.all} --chosen {output.chosen} --log {log}"
+        "python scripts/vbench_prompts.py --log {log}"
 
 
 rule vbench_checkpoint:
     output:
-        "resources/vbench/checkpoints/{checkpoint}.json",
+        LAYOUT.checkpoint("{checkpoint}"),
     log:
-        "logs/vbench/checkpoints/{checkpoint}.log",
+        LAYOUT.log("vbench_checkpoint", "{checkpoint}"),
     benchmark:
-        "benchmarks/vbench/checkpoints/{checkpoint}.tsv"
+        LAYOUT.benchmark("vbench_checkpoint", "{checkpoint}")
     wildcard_constraints:
-        checkpoint="|".join(VBENCH.checkpoints),
+        checkpoint=pattern(VBENCH.checkpoints),
     conda:
         "../envs/workflow.yaml"
     params:
-        entry=lambda wildcards: VBENCH.entry(wildcards.checkpoint),
-        told=lambda wildcards: VBENCH.describe(wildcards.checkpoint),
-        cache=VBENCH.cache,
+        decides=decides("vbench_checkpoint"),
+        described=lambda wildcards, output: VBENCH.describe(wildcards.checkpoint),
     message:
-        "Fetch VBench's {params.told}"
+        "Fetch VBench's {params.described}"
     shell:
-        "python scripts/vbench_checkpoint.py {wildcards.checkpoint} --entry {params.entry:q} --cache {params.cache} "
-        "--output {output} --log {log}"
+        "python scripts/vbench_checkpoint.py {wildcards.checkpoint} --log {log}"
 
 
 # `snakemake vbench_checkpoints -n` lists what is missing for all sets of the configuration.
 rule vbench_checkpoints:
     input:
-        VBENCH.records(VBENCH.checkpoints_needed()),
+        VBENCH.checkpoints_needed(),

@@ -9,21 +9,21 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import yaml
-from pydantic import TypeAdapter
 
-from promptavideo import cli
+from promptavideo import cli, registry
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.load import Chain
 from promptavideo.config import Config, check
 from promptavideo.dtypes import resolve
-from promptavideo.generators import load_generator
-from promptavideo.judges import Judge, JudgeConfig, load_judges
+from promptavideo.judges import Judge, load_judges
 from promptavideo.judges.neural import NeuralJudge
+from promptavideo.metrics import PAPER
 from promptavideo.miniature.acceptance import measure
-from promptavideo.models import fetch, requires
+from promptavideo.models import fetch
 from promptavideo.prompts import load_prompt_set
 from promptavideo.shots import Shot
 from promptavideo.video import Clip
@@ -69,7 +69,7 @@ def _filming(config: Config, prompts: list[str]) -> list[Row]:
     folders = [Path("resources/models", model) for model in entry.models]
     rates = []
     for batch_size in (1, entry.batch_size):
-        generator = load_generator(entry.model_copy(update={"batch_size": batch_size}), folders)
+        generator = entry.model_copy(update={"batch_size": batch_size}).load("benchmark", folders, None)
         shots = [Shot(prompt, None, seed) for seed, prompt in enumerate(prompts)]
         generator.film(shots[:batch_size])
 
@@ -98,7 +98,7 @@ def _filming_dtypes(config: Config, prompts: list[str]) -> list[Row]:
     rates = []
     for dtype in _dtypes():
         settings = entry.model_copy(update={"batch_size": len(prompts), "dtype": dtype, "device": "cpu"})
-        generator = load_generator(settings, [Path("resources/models", model) for model in entry.models])
+        generator = settings.load("benchmark", [Path("resources/models", model) for model in entry.models], None)
 
         def film(generator=generator) -> int:  # type: ignore[no-untyped-def]
             return len(list(generator.film([Shot(prompt, None, seed) for seed, prompt in enumerate(prompts)])))
@@ -149,7 +149,7 @@ def _student(config: Config, prompts: int) -> list[Row]:
         for name in ("mini-t2v-teacher", "mini-t2v"):
             entry = config.generators[name]
             (model,) = entry.models
-            generator = load_generator(entry, [_fetched(config, model, Path(folder))])
+            generator = entry.load("benchmark", [_fetched(config, model, Path(folder))], None)
             spent = [0, 0.0]
 
             def film(  # type: ignore[no-untyped-def]
@@ -176,7 +176,7 @@ def _fetched(config: Config, model: str, folder: Path) -> Path:
     if ready.exists():
         return ready
     entry = config.models[model]
-    others = {name: Path("resources/models", name) for name in requires(entry)}
+    others = {name: Path("resources/models", name) for name in entry.models}
     fetch(model, entry, folder / model, others)
     return folder / model
 
@@ -274,8 +274,8 @@ class _Scoring:
             "aesthetic": {"kind": "aesthetic", "model": "clip-l", "head": "head", **shared},
             "mps": {"kind": "mps", "model": "mps", "base": "clip-h", **shared},
         }
-        adapter: TypeAdapter[dict[str, JudgeConfig]] = TypeAdapter(dict[str, JudgeConfig])
-        rewards = load_judges(adapter.validate_python(entries), models)
+        kinds: Any = registry.kinds("judges")
+        rewards = load_judges({name: kinds[one["kind"]].model_validate(one) for name, one in entries.items()}, models)
         for reward in rewards.values():  # loads and warms up
             reward.score(self.clips[:1], self.prompts[:1])
         return rewards
@@ -322,7 +322,7 @@ class _Scoring:
 
         self.turn += 1  # under another identity, no score is found in the cache
         rewards = {f"{identity} {self.turn}": reward for identity, reward in self.batched.items()}
-        return len(score_shard(self.rows, [self.manifest], rewards, self.store, "score"))
+        return len(score_shard(self.rows, [self.manifest], rewards, PAPER, self.store, "score"))
 
 
 def _best(works: Sequence[Callable[[], int]], turns: int = 5) -> list[float]:

@@ -1,21 +1,16 @@
 """Put one model of the registry on disk, verified."""
 
 from argparse import Namespace
-from pathlib import Path
 
 from promptavideo import cli
-from promptavideo.models import ModelEntry, fetch, requires
+from promptavideo.steps import inputs
 
-parser = cli.parser(__doc__)
-parser.add_argument("name")
-parser.add_argument("--entry", type=cli.settings(ModelEntry), required=True)
-parser.add_argument("--models", type=Path, required=True, help="folder of all models")
+parser = cli.parser(__doc__, "model")
 
 
 def main(options: Namespace) -> None:
-    """Fetch the model into its folder."""
-    needed = {name: options.models / name for name in requires(options.entry)}
-    fetch(options.name, options.entry, options.models / options.name, needed)
+    """Do the step of the run's configuration."""
+    inputs.fetch_model(cli.study(options), options.model)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,16 @@
-"""Fetch one of VBench's checkpoints to where VBench looks for it."""
+"""Put one of VBench's checkpoints on disk, verified."""
 
 from argparse import Namespace
-from pathlib import Path
 
 from promptavideo import cli
-from promptavideo.vbench.checkpoints import Checkpoint, stage
+from promptavideo.steps import vbench
 
-parser = cli.parser(__doc__)
-parser.add_argument("name")
-parser.add_argument("--entry", type=cli.settings(Checkpoint), required=True)
-parser.add_argument("--cache", type=Path, required=True, help="folder of all checkpoints")
-parser.add_argument("--output", type=Path, required=True)
+parser = cli.parser(__doc__, "checkpoint")
 
 
 def main(options: Namespace) -> None:
-    """Fetch, verify, record."""
-    stage(options.name, options.entry, options.cache, options.output)
+    """Do the step of the run's configuration."""
+    vbench.fetch_checkpoint(cli.study(options), options.checkpoint)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,13 @@ from promptavideo import shots as shots_module
 from promptavideo.errors import InputError
 from promptavideo.generators.base import Generator, Lost, Made, RefusedError
 from promptavideo.judges.base import Judge
+from promptavideo.metrics import PAPER
 from promptavideo.miniature.world import random_scene, render
-from promptavideo.schemas import DIMENSIONS
 from promptavideo.seeds import derive
 from promptavideo.shots import Refined, Shot
 from promptavideo.video import Clip
+
+METRICS = tuple(metric.name for metric in PAPER)
 
 
 class Painter(Generator):
@@ -69,8 +71,8 @@ class Painter(Generator):
 class Critic(Judge):
     """Scores a clip by its brightness and its prompt's length; the first `nans` scores are not numbers."""
 
-    def __init__(self, dimensions: tuple[str, ...] = DIMENSIONS, nans: float = 0) -> None:
-        self.dimensions, self.nans = dimensions, nans  # type: ignore[misc]
+    def __init__(self, metrics: tuple[str, ...] = METRICS, nans: float = 0) -> None:
+        self.metrics, self.nans = metrics, nans  # type: ignore[misc]
         self.prompts: list[str] = []
 
     def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
@@ -78,9 +80,9 @@ class Critic(Judge):
         scores = []
         for clip, prompt in zip(clips, prompts, strict=True):
             value = float(clip.frames.mean()) + len(prompt)
-            scores.append({name: value + place for place, name in enumerate(self.dimensions)})
+            scores.append({name: value + place for place, name in enumerate(self.metrics)})
         if len(self.prompts) <= self.nans:
-            scores[0][self.dimensions[-1]] = math.nan
+            scores[0][self.metrics[-1]] = math.nan
         return scores
 
 

@@ -12,16 +12,16 @@ from pydantic import TypeAdapter
 from tiny import tiny_llama
 from tiny_pipelines import LTX_SAMPLING
 
+from promptavideo import metrics, registry, schemas
 from promptavideo.boosters.config import DpoSettings, LoraSettings, TrainSettings
 from promptavideo.boosters.training import Run
 from promptavideo.config import check
 from promptavideo.errors import InputError
 from promptavideo.generators.diffusers_config import DiffusersConfig
-from promptavideo.judges import JudgeConfig, load_judges
+from promptavideo.judges import load_judges
 from promptavideo.judges.neural import NeuralJudge
-from promptavideo.schemas import DIMENSIONS, SCORES, TO_FIVE
+from promptavideo.resampling import BootstrapConfig
 from promptavideo.store import read_manifest
-from promptavideo.tables import BootstrapConfig
 from promptavideo.video import Clip
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +30,10 @@ PAPER = ROOT / "resources" / "paper"
 FAST = BootstrapConfig(resamples=499)
 GONE = object()
 LINKED = ("Snakefile", "config.yaml", "envs", "profiles", "promptavideo", "rules", "scripts", "templates")
-JUDGE: TypeAdapter[Any] = TypeAdapter(JudgeConfig)
+JUDGE: TypeAdapter[Any] = TypeAdapter(registry.union("judges"))
+TO_FIVE = {metric.name: metric.to_five for metric in metrics.PAPER}
+METRICS = tuple(TO_FIVE)
+SCORES = schemas.scores(metrics.PAPER)
 JUDGES: dict[str, dict[str, Any]] = {
     "videoscore": {"model": "videoscore", "dtype": "float32"},
     "aesthetic": {"model": "clip-l", "head": "head"},
@@ -108,16 +111,18 @@ def make_scores(values: dict[tuple[str, int], dict[str, float]]) -> pd.DataFrame
     for (prompt_id, replicate), raw in values.items():
         row = {"prompt_id": prompt_id, "prompt": f"prompt {prompt_id}", "candidate": 0, "refined": "text"}
         row |= {"negative": None, "replicate": replicate, "seed": 7, "key": f"{prompt_id}-{replicate}"}
-        row |= {d: float(raw[d]) for d in DIMENSIONS}
-        row |= {f"{d}_5": raw[d] * TO_FIVE[d] for d in DIMENSIONS}
+        row |= {d: float(raw[d]) for d in METRICS}
+        row |= {f"{d}_5": raw[d] * TO_FIVE[d] for d in METRICS}
         rows.append(row)
     return SCORES.validate(pd.DataFrame(rows))
 
 
 def flat_scores(averages: list[float]) -> pd.DataFrame:
-    """One video a prompt whose dimensions all have the same value on the 0-5 scale."""
+    """One video a prompt whose metrics all have the same value on the 0-5 scale."""
     ids = [f"p{i:03}" for i in range(len(averages))]
-    columns = {"prompt_id": ids, "candidate": 0, "replicate": 0} | {f"{d}_5": averages for d in DIMENSIONS}
+    columns = {"prompt_id": ids, "candidate": 0, "replicate": 0, "refined": "text"} | {
+        f"{d}_5": averages for d in METRICS
+    }
     return pd.DataFrame(columns)
 
 

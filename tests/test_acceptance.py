@@ -5,6 +5,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from makers import METRICS
 
 from promptavideo.errors import InputError
 from promptavideo.figures import contact_sheet
@@ -20,7 +21,6 @@ from promptavideo.miniature.world import (
     random_scene,
     render,
 )
-from promptavideo.schemas import DIMENSIONS
 from promptavideo.shots import Shot
 from promptavideo.video import Clip
 
@@ -75,7 +75,7 @@ def test_a_true_generator_is_accepted():
     assert report.accepted, report.criteria
     assert report.detected.loc["colour"].min() == 1
     assert report.good_beats_short >= 0.95
-    assert list(report.rewards.index) == list(DIMENSIONS)
+    assert list(report.rewards.index) == list(METRICS)
     quality = report.rewards.drop(index="TVA")
     assert (quality["effect"] > 4).all()
     assert (quality["good"] > quality["short"]).all()

@@ -419,6 +419,24 @@ class TestTraining:
         assert not any("resuming" in line for line in caplog.messages)
         assert len(list(run.checkpoints.iterdir())) == len(cases)
 
+    def test_a_finished_training_is_found_whatever_its_booster_is_called_and_a_damaged_one_is_not(
+        self, llama: Path, instruction: Instruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        chain = Chain(llama, ())
+        first, again = make_run(tmp_path, "sft"), make_run(tmp_path, "universal")
+        train_sft(PAIRS, chain, instruction, SFT, first)
+        with monkeypatch.context() as patch:
+            kill_after(1, patch)  # would stop a training that is not found
+            train_sft(PAIRS, chain, instruction, SFT, again)
+            for file in ("adapter/adapter_model.safetensors", "log.csv", CARD):
+                assert (first.output / file).read_bytes() == (again.output / file).read_bytes()
+            (kept,) = first.finished.glob("*/adapter/adapter_model.safetensors")
+            kept.write_bytes(kept.read_bytes()[:-1])
+            with pytest.raises(KilledError):
+                train_sft(PAIRS, chain, instruction, SFT, again)
+        train_sft(PAIRS, chain, instruction, SFT, again)
+        assert same(first.output, again.output)
+
     @pytest.mark.parametrize("damage", ["missing", "truncated", "folder only"])
     def test_a_half_written_checkpoint_is_skipped(self, tmp_path: Path, damage: str) -> None:
         for step, state in ((9, '{"global_step": 9}'), (10, '{"global_st')):

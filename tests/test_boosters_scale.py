@@ -18,13 +18,13 @@ import pandas as pd
 import psutil
 import pytest
 import torch
-from makers import DPO, PAIRS, SFT, TRIPLES, make_run
+from makers import DPO, PAIRS, SFT, TRIPLES, changed, make_run
 from peft import PeftModel
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, modeling_utils
 
-from promptavideo import devices
+from promptavideo import devices, runfile
 from promptavideo.boosters import launch, vllm
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import BoosterConfig, DpoSettings, SamplingSettings, TrainSettings, accumulation
@@ -35,6 +35,7 @@ from promptavideo.boosters.vllm import VllmSampler
 from promptavideo.dtypes import processor_has_bfloat16
 from promptavideo.errors import InputError
 from promptavideo.hardware import processor
+from promptavideo.layout import Layout
 from promptavideo.refiners.booster import BoosterRefiner
 from promptavideo.schemas import PAIRS as PAIRS_SCHEMA
 from promptavideo.schemas import TRIPLES as TRIPLES_SCHEMA
@@ -42,6 +43,8 @@ from promptavideo.schemas import write_table
 
 ROOT = Path(__file__).parents[1]
 STEADY = SFT.model_copy(update={"lora": SFT.lora.model_copy(update={"dropout": 0.0})})
+
+CHECKPOINTS = Layout().checkpoints("mini-t2v")
 
 
 def configured(**settings: Any) -> BoosterConfig:
@@ -78,10 +81,10 @@ class TestBatches:
             )
 
 
-def kill_once(command: list[str], environment: dict[str, str], checkpoints: Path) -> None:
+def kill_once(command: list[str], started: dict[str, Any], checkpoints: Path) -> None:
     """Start a training, and kill its process group as soon as a checkpoint is whole; none of its processes stays."""
     run = subprocess.Popen(
-        command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **started
     )
     deadline = time.monotonic() + 300
     while not list(checkpoints.glob("*/checkpoint-*/trainer_state.json")):
@@ -98,32 +101,36 @@ def kill_once(command: list[str], environment: dict[str, str], checkpoints: Path
 @pytest.fixture(scope="module")
 def together(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Boosters `sft`, whose training was killed on the way, and `dpo-1` that two processes trained."""
-    folder = tmp_path_factory.mktemp("processes")
-    write_table(PAIRS, folder / "pairs.parquet", PAIRS_SCHEMA)
-    write_table(TRIPLES, folder / "triples.parquet", TRIPLES_SCHEMA)
+    folder, layout = tmp_path_factory.mktemp("processes"), Layout()
+    write_table(PAIRS, folder / layout.pairs("mini-t2v"), PAIRS_SCHEMA)
+    write_table(TRIPLES, folder / layout.batch("mini-t2v", "dpo-1").triples, TRIPLES_SCHEMA)
+    (folder / layout.models).mkdir(parents=True)
+    (folder / layout.model("tiny")).symlink_to(llama)
     (folder / "instruction.txt").write_text("Rewrite: $prompt")
     settings = configured(
-        instruction=str(folder / "instruction.txt"),
+        base="tiny",
+        instruction="instruction.txt",
         device="cpu",
         devices=2,
         threads=1,
         sft=STEADY.model_dump() | {"micro_batch_size": 1},
         dpo=DPO.model_dump() | {"micro_batch_size": 1, "lora": STEADY.lora.model_dump()},
     )
-    for method, data, name, more in (
-        ("sft", "pairs", "sft", []),
-        ("dpo", "triples", "dpo-1", ["--previous", str(folder / "sft")]),
-    ):
-        command = [sys.executable, str(ROOT / "scripts/train_booster.py"), method]
-        command += ["--data", str(folder / f"{data}.parquet"), "--settings", settings.model_dump_json()]
-        command += ["--base", str(llama), "--checkpoints", str(folder / "checkpoints"), "--seed", "5"]
-        command += ["--output", str(folder / name), "--log", str(folder / f"{name}.log"), *more]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        if method == "sft":
-            kill_once(command, environment, folder / "checkpoints")
-        run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    raw = changed("booster", settings.model_dump(mode="json")) | {"seed": 5}
+    raw["models"]["tiny"] = {"kind": "local", "path": "tiny"}
+    resolved = runfile.write(raw, folder)
+    boosters = (folder / layout.booster("mini-t2v", "sft").folder).parent
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", runfile.VARIABLE: str(resolved)}
+    started: dict[str, Any] = {"env": environment, "cwd": folder}
+    for name in ("sft", "dpo-1"):
+        command = [sys.executable, str(ROOT / "scripts/train_booster.py"), "mini-t2v", name]
+        command += ["--log", str(boosters / f"{name}.log")]
+        if name == "sft":
+            boosters.mkdir()
+            kill_once(command, started, folder / CHECKPOINTS)
+        run = subprocess.run(command, capture_output=True, text=True, timeout=600, **started)
         assert run.returncode == 0, run.stderr[-5000:]
-    return folder
+    return boosters
 
 
 class TestProcesses:
@@ -148,8 +155,8 @@ class TestProcesses:
         assert log["rewards/margins"].iloc[0] == pytest.approx(0, abs=1e-6)
         card = json.loads((together / "dpo-1" / CARD).read_text())
         assert (card["devices"], card["steps"], card["previous"]) == (2, 4, "../sft")
-        assert list((together / "checkpoints").iterdir()) == []
-        assert f"resuming from {together / 'checkpoints'}" in (together / "sft.log").read_text()
+        assert list((together.parents[2] / CHECKPOINTS).iterdir()) == []
+        assert f"resuming from {CHECKPOINTS}" in (together / "sft.log").read_text()
         assert "train dpo-1: 4/4 steps" in (together / "dpo-1.log").read_text()
         assert (together / "dpo-1.rank-1.log").read_text().count("steps") == 0
 
@@ -157,12 +164,12 @@ class TestProcesses:
         started: list[list[str]] = []
         monkeypatch.setenv(launch.LAUNCHER, "")  # so that it is put back afterwards
         monkeypatch.setattr(os, "execv", lambda path, arguments: started.append([path, *arguments]))
-        launch.relaunch(4, ["scripts/train_booster.py", "sft", "--settings", '{"a": "b c"}'])
+        launch.relaunch(4, ["scripts/train_booster.py", "mini-t2v", "sft", "--log", "a b.log"])
         path, *arguments = started[0]
         assert path == arguments[0] == sys.executable
         assert arguments[1:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"]
         assert arguments[5] == "--"
-        assert arguments[6:] == ["scripts/train_booster.py", "sft", "--settings", '{"a": "b c"}']
+        assert arguments[6:] == ["scripts/train_booster.py", "mini-t2v", "sft", "--log", "a b.log"]
 
     @pytest.mark.parametrize(("ending", "status"), [("", 0), ("sys.exit(1)", 1), ("sys.exit('no data')", 1)])
     def test_one_of_several_leaves_without_tearing_down(self, ending: str, status: int) -> None:

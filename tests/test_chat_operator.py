@@ -1,5 +1,4 @@
 import email.utils
-import importlib.util
 import json
 import logging
 import multiprocessing
@@ -19,30 +18,28 @@ import pandas as pd
 import pytest
 import yaml
 from chat_server import Answer, Asked, ChatServer, fails, says
+from makers import METRICS, TO_FIVE
 from pydantic import TypeAdapter, ValidationError
 
+from promptavideo import registry, runfile
 from promptavideo.config import check
 from promptavideo.errors import InputError, OperatorError
 from promptavideo.evolution import EvolutionConfig, first_round, next_round
 from promptavideo.hosted import NoAnswerError, Retries
-from promptavideo.operators import (
-    OperatorConfig,
-    RecombineConfig,
-    RecombineOperator,
-    check_operator,
-    load_operator,
-    pace,
-)
+from promptavideo.layout import Layout
+from promptavideo.metrics import PAPER
+from promptavideo.operators import pace
 from promptavideo.operators.asking import ask_variants
 from promptavideo.operators.base import Answer as Said
 from promptavideo.operators.base import Key, Operator, Request, TextLimits, parse_variants
 from promptavideo.operators.chat import ChatConfig, ChatOperator
 from promptavideo.operators.ledger import Budget, Ledger, Prices, Spent
-from promptavideo.plan import Plan
-from promptavideo.refiners import LlmRefinerConfig, load_refiner
+from promptavideo.operators.recombine import RecombineConfig, RecombineOperator
 from promptavideo.refiners.examples import read_examples
-from promptavideo.refiners.llm import LlmRefiner
-from promptavideo.schemas import DIMENSIONS, PROMPT_SET, PROMPTS, TO_FIVE, read_table, write_table
+from promptavideo.refiners.llm import LlmRefiner, LlmRefinerConfig
+from promptavideo.schemas import PROMPT_SET, PROMPTS, read_table, write_table
+from promptavideo.steps import batches
+from promptavideo.study import Study
 
 ROOT = Path(__file__).parent.parent
 KEY = "sk-test-0123456789abcdef"
@@ -312,7 +309,7 @@ def test_a_killed_job_asks_only_what_is_missing(serve: Any, tmp_path: Path) -> N
     """The real script under kill -9, while an answer is under way."""
     prompts = [f"a ball number {number}" for number in range(5)]
     table = pd.DataFrame({"prompt_id": [f"p{number}" for number in range(5)], "prompt": prompts}, dtype="str")
-    write_table(table, tmp_path / "set.parquet", PROMPT_SET)
+    write_table(table, tmp_path / Layout.prompt_set("heldout"), PROMPT_SET)
     (tmp_path / "refine.txt").write_text("$prompt")
     release = False
 
@@ -321,15 +318,15 @@ def test_a_killed_job_asks_only_what_is_missing(serve: Any, tmp_path: Path) -> N
         return says(f"<PROMPT>Refined: {asked.message}.</PROMPT>", delay_s=30 if stuck else 0)
 
     server = serve(script)
-    entry = {"kind": "llm", "operator": NAME, "template": str(tmp_path / "refine.txt")}
+    settings = raw(**config(server, concurrency=1).model_dump(mode="json")) | {"store": str(tmp_path / "store")}
+    settings["refiners"]["llm"] |= {"operator": NAME, "template": str(tmp_path / "refine.txt")}
+    settings["evaluation"]["sets"]["heldout"]["replicates"] = 1
     command = [
-        sys.executable, str(ROOT / "scripts/refine.py"), "--prompt-set", str(tmp_path / "set.parquet"),
-        "--refiner", "llm", "--entry", json.dumps(entry), "--operator", config(server, concurrency=1).model_dump_json(),
-        "--store", str(tmp_path / "store"), "--replicates", "1", "--seed", "1",
-        "--output", str(tmp_path / "prompts.parquet"), "--timing", str(tmp_path / "timing.json"),
-        "--log", str(tmp_path / "refine.log"),
+        sys.executable, str(ROOT / "scripts/refine.py"), "mini-t2v", "evaluation/heldout/llm",
+        "--config", str(runfile.write(settings, tmp_path)), "--log", str(tmp_path / "refine.log"),
     ]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    started: dict[str, Any] = {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "cwd": tmp_path}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, **started)
     deadline = time.monotonic() + 60
     while len(server.asked) < 4:
         assert process.poll() is None, process.stderr and process.stderr.read()
@@ -339,10 +336,11 @@ def test_a_killed_job_asks_only_what_is_missing(serve: Any, tmp_path: Path) -> N
     process.wait()
     assert server.messages == prompts[:4] and len(kept(tmp_path / "store")) == 3
     release = True
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    done = subprocess.run(command, capture_output=True, text=True, **started)
     assert done.returncode == 0, done.stderr
     assert server.messages[4:] == prompts[3:]
-    refined = read_table(tmp_path / "prompts.parquet", PROMPTS)["refined"].tolist()
+    files = Layout().batch("mini-t2v", "evaluation/heldout/llm")
+    refined = read_table(tmp_path / files.prompts, PROMPTS)["refined"].tolist()
     assert refined == [f"Refined: {prompt}." for prompt in prompts]
     assert "HTTP Request" not in done.stderr and KEY not in done.stderr
     # The killed request may have been charged: it counts with its estimate.
@@ -642,37 +640,34 @@ def test_a_missing_key_is_found_before_anything_is_asked(
         monkeypatch.setenv(VARIABLE, value)
     server = serve(echo)
     for load in (
-        lambda: check_operator(config(server), NAME),
-        lambda: load_operator(config(server), NAME, tmp_path),
+        lambda: config(server).ready(f"operators.{NAME}"),
+        lambda: config(server).load(NAME, tmp_path),
     ):
         with pytest.raises(InputError, match=message) as error:
             load()
         assert f"operators.{NAME}.key_variable" in str(error.value)
         assert not value or value.strip() not in str(error.value)
-    check_operator(config(server, key_variable=None), NAME)
-    check_operator(RecombineConfig(kind="recombine"), "recombine")
+    config(server, key_variable=None).ready(f"operators.{NAME}")
+    RecombineConfig(kind="recombine").ready("operators.recombine")
 
 
-def test_round_0_wants_neither_key_nor_operator(tmp_path: Path) -> None:
+def test_round_0_wants_neither_key_nor_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = raw(key_variable="NOT_SET")
+    settings["evolution"]["operator"] = NAME
+    study = Study(check(settings, ROOT), ROOT)
+    monkeypatch.chdir(tmp_path)
     table = pd.DataFrame({"prompt_id": ["p0"], "prompt": ["a ball"]}, dtype="str")
-    write_table(table, tmp_path / "set.parquet", PROMPT_SET)
-    spec = importlib.util.spec_from_file_location("propose", ROOT / "scripts/propose.py")
-    assert spec and spec.loader
-    propose = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(propose)
-    arguments = [
-        "--prompt-set", str(tmp_path / "set.parquet"), "--round", "0", "--generator", "g", "--settings", "{}",
-        "--store", str(tmp_path), "--seed", "1", "--output", str(tmp_path / "prompts.parquet"),
-    ]  # fmt: skip
-    propose.main(propose.parser.parse_args(arguments))
-    assert read_table(tmp_path / "prompts.parquet", PROMPTS)["refined"].tolist() == ["a ball"]
+    write_table(table, Path(study.layout.prompt_set("evolution")), PROMPT_SET)
+    batches.propose(study, "mini-t2v", "evolution/round-0")
+    written = study.files(study.rounds("mini-t2v")[0]).prompts
+    assert read_table(Path(written), PROMPTS)["refined"].tolist() == ["a ball"]
 
 
 def test_the_key_that_stands_for_none_is_accepted(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """vLLM's documentation has it; a text that holds the word stays as it is."""
     monkeypatch.setenv(VARIABLE, "EMPTY")
     server = serve(lambda asked: says("an EMPTY room"))
-    check_operator(config(server), NAME)
+    config(server).ready(f"operators.{NAME}")
     assert operator(server, tmp_path).answer(Request("question", ("g",))) == "an EMPTY room"
     assert server.asked[0].headers["authorization"] == "Bearer EMPTY"
 
@@ -748,7 +743,7 @@ def test_azures_dialect_needs_no_secret_in_a_file(
     server = serve(lambda asked: says(f"your key is {secret}") if asked.attempt else fails(500, f"bad {secret}"))
     monkeypatch.delenv("AZURE_KEY", raising=False)
     with pytest.raises(InputError, match="the environment variable AZURE_KEY is not set"):
-        check_operator(config(server, **dialect), NAME)
+        config(server, **dialect).ready(f"operators.{NAME}")
     monkeypatch.setenv("AZURE_KEY", secret)
     assert operator(server, tmp_path, **dialect).answer(Request("question", ("g",))) == "your key is ***"
     assert server.asked[0].path.endswith("/chat/completions?api-version=2024-10-21")
@@ -829,16 +824,16 @@ PROMPT_SET_TABLE = pd.DataFrame({"prompt_id": ["p1", "p2"], "prompt": ["a red ba
 
 def scores(prompts: pd.DataFrame) -> pd.DataFrame:
     table = prompts.assign(key=[f"k{place}" for place in range(len(prompts))])
-    for dimension in DIMENSIONS:
-        table[dimension] = 2.0 / TO_FIVE[dimension]
-        table[f"{dimension}_5"] = 2.0
+    for name in METRICS:
+        table[name] = 2.0 / TO_FIVE[name]
+        table[f"{name}_5"] = 2.0
     return table
 
 
 def evolve(asking: Operator, **changed: Any) -> Any:
     settings = EvolutionConfig(prompts="x", operator=NAME, **changed)
     first = scores(first_round(PROMPT_SET_TABLE, settings, 1))
-    return next_round(1, PROMPT_SET_TABLE, [first], asking, "$history\nexactly $variants", settings, "g", 1)
+    return next_round(1, PROMPT_SET_TABLE, [first], asking, "$history\nexactly $variants", settings, PAPER, "g", 1)
 
 
 def test_evolution_asks_again_and_then_takes_what_is_usable(serve: Any, tmp_path: Path) -> None:
@@ -995,11 +990,10 @@ def test_a_chat_operator_is_an_entry() -> None:
     checked = check(raw(budget={"money": 5}, prices={"prompt": 1.5, "completion": 2}), ROOT)
     entry = checked.operators[NAME]
     assert isinstance(entry, ChatConfig) and entry.budget.money == 5
-    plan = Plan(checked, ROOT)
-    assert TypeAdapter(OperatorConfig).validate_json(plan.section(f"operators.{NAME}")) == entry
-    cheaper = Plan(check(raw(budget={"money": 1}, prices={"prompt": 1, "completion": 1}, concurrency=2), ROOT), ROOT)
-    assert plan.answers(NAME) == cheaper.answers(NAME)
-    assert plan.answers(NAME) != Plan(check(raw(temperature=0.5), ROOT), ROOT).answers(NAME)
+    assert TypeAdapter(registry.union("operators")).validate_json(entry.model_dump_json()) == entry
+    cheaper = check(raw(budget={"money": 1}, prices={"prompt": 1, "completion": 1}, concurrency=2), ROOT)
+    assert entry.decides() == cheaper.operators[NAME].decides()
+    assert entry.decides() != check(raw(temperature=0.5), ROOT).operators[NAME].decides()
 
 
 @pytest.mark.parametrize(
@@ -1055,7 +1049,8 @@ def test_a_refiner_shows_its_examples_and_asks_again(serve: Any, tmp_path: Path)
     template.write_text("Examples:\n$examples\nNow: $prompt")
     server = serve(lambda asked: says("no" if asked.attempt == 0 else "<PROMPT>A vivid ball.</PROMPT>"))
     settings = LlmRefinerConfig(kind="llm", operator=NAME, template=str(template), examples=str(examples), attempts=2)
-    refiner = load_refiner(settings, seed=7, operator=config(server), store=tmp_path)
+    study = Study(check(raw(**config(server).model_dump(mode="json")) | {"seed": 7, "store": str(tmp_path)}, ROOT))
+    refiner = settings.load("mine", "mini-t2v", study)
     assert refiner.refine(["p1"], ["a red ball"]) == ["A vivid ball."]
     assert (
         server.messages

@@ -14,13 +14,14 @@ import pytest
 import yaml
 from fakes import prompts_table
 
-from promptavideo import cli, hardware, provenance
+from promptavideo import cli, hardware, provenance, runfile
 from promptavideo.captions import LocalSource, read_source
-from promptavideo.config import check
+from promptavideo.config import check, resolve
 from promptavideo.errors import InputError, ScoreError, require
 from promptavideo.models import LocalModel, fetch
 from promptavideo.prompts import PromptSet
 from promptavideo.store import Entry
+from promptavideo.study import Study
 from promptavideo.timing import Timing
 
 ROOT = Path(__file__).parents[1]
@@ -152,6 +153,25 @@ def test_a_process_that_becomes_several_keeps_its_terminal(tmp_path: Path) -> No
     assert "printed by a library" in (tmp_path / "x.log").read_text()
 
 
+def test_a_step_is_named_in_order_and_reads_a_runs_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(runfile.VARIABLE, raising=False)
+    parser = cli.parser("Test.", "track", "batch")
+    options = parser.parse_args(["mini-t2v", "evolution/round-0", "--log", "x.log"])
+    assert (options.track, options.batch, options.log) == ("mini-t2v", "evolution/round-0", Path("x.log"))
+    with pytest.raises(InputError, match=r"started\.json.*start a run first"):
+        cli.study(options)
+    raw = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    written = {seed: runfile.write(resolve(raw | {"seed": seed}, ROOT)) for seed in (1, 2, 3)}
+    runfile.keep(written[1], runfile.STARTED)
+    assert cli.study(options).config.seed == 1
+    monkeypatch.setenv(runfile.VARIABLE, str(written[2]))
+    assert cli.study(options).config.seed == 2
+    assert cli.study(parser.parse_args(["a", "b", "--config", str(written[3])])).config.seed == 3
+
+
 def test_settings_are_read_from_json_and_checked() -> None:
     read = cli.settings(dict[str, PromptSet])
     assert read('{"a": {"file": "x.txt"}}')["a"].count is None
@@ -204,7 +224,14 @@ def test_a_row_tells_where_its_number_comes_from(tmp_path: Path) -> None:
     scorings = [Timing(3, device="GPU A"), Timing(0, device="GPU C")]
     drawn = {"dtype": "bfloat16", "engine": "vllm 0.11.0", "packages": {"vllm": "0.11.0"}}
     writings = [Timing(2, device="GPU A", circumstances=drawn), Timing(2, device="GPU A")]
-    origin = {"models": [provenance.model(tmp_path / "tiny")], **provenance.videos(scores, entries, scorings, writings)}
+    origin = {
+        "models": [provenance.model(tmp_path / "tiny")],
+        "videos": len(scores),
+        "prompts": int(scores["prompt_id"].nunique()),
+        "scored_on": provenance.scored_on(scorings),
+        **provenance.filmed(entries),
+        **provenance.written(writings),
+    }
     row = provenance.row(arm, scores, origin, tmp_path / "sft")
     assert row.items() >= {**arm, "booster": card}.items()
     assert row["scores"]["videos"] == 4 and row["scores"]["prompts"] == 2
@@ -262,10 +289,13 @@ def test_the_texts_of_a_batch_are_told_by_what_wrote_them() -> None:
     raw["evolution"]["operators"] = {"mini-t2v": "paid"}
     raw["models"]["gpt2"] = {"kind": "hub", "repo_id": "openai-community/gpt2", "revision": "607a30d7"}
     raw["refiners"] |= {"p": {"kind": "promptist", "model": "gpt2"}, "asked": {"kind": "llm", "operator": "paid"}}
-    config = check(raw, ROOT)
+    study = Study(check(raw, ROOT), ROOT)
 
     def texts(batch: str) -> dict[str, Any]:
-        return provenance.texts(config, "mini-t2v", batch)
+        return provenance.texts(study, study.batch("mini-t2v", batch))
+
+    def others(batch: str) -> dict[str, str]:
+        return provenance.others(study, study.batch("mini-t2v", batch), ["pixels"], [])
 
     assert texts("pilot") == texts("evolution/round-0") == {}
     evolved = texts("evolution/round-2")
@@ -275,17 +305,22 @@ def test_the_texts_of_a_batch_are_told_by_what_wrote_them() -> None:
     assert texts("evaluation/heldout/original") == {"refiner": {"kind": "original"}}
     asked = texts("evaluation/heldout/asked")
     assert asked["refiner"]["kind"] == "llm" and asked["operator"] == evolved["operator"]
-    assert texts("evaluation/heldout/sft")["booster"]["sampling"]["top_k"] == 50
-    assert texts("evaluation/heldout/p")["models"]["gpt2"]["revision"] == "607a30d7"
+    sft = texts("evaluation/heldout/sft")["booster"]
+    assert sft["sampling"]["top_k"] == 50 and sft["name"] == "mini-t2v/sft"
+    assert texts("evaluation/heldout/p")["refiner"]["model"] == "gpt2"
+    assert others("evaluation/heldout/sft") == {"pixels": "no model"}
+    assert others("evaluation/heldout/p") == {"pixels": "no model", "gpt2": "openai-community/gpt2"}
+    assert others("evaluation/heldout/asked") == {"pixels": "no model", "paid": "gpt-x at http://localhost"}
 
 
 def test_what_the_records_call_for_is_said_in_notes() -> None:
     counted = {"texts": 9, "fallbacks": 2, "dropped": {"a refusal": 2}}
     seen = {"stand_ins": counted, "filmed_on": {"A": 1}, "videos": 9, "nothing": {"frozen": 3}}
     seen |= {"cut_by_encoder": {"count": 4, "texts": 9, "limit": 226}}
+    model = {"name": "m", "kind": "hub", "source": "lab/tiny"}
     rows = [
         {"generator": "big", "set": "own", "refiner": "llm", "scores": seen},
-        {"generator": "big", "scores": {"filmed_on": {"B": 1}, "models": [{"name": "m", "source": "lab/tiny"}]}},
+        {"generator": "big", "scores": {"filmed_on": {"B": 1}, "models": [model]}},
     ]
     stand_ins, cut, nothing, hardware = provenance.remarks(rows)
     assert "4 of 9 texts of llm for big on own are longer than the 226 tokens that the encoder reads" in cut

@@ -8,9 +8,11 @@ import pytest
 import yaml
 from makers import GONE, RAW, ROOT, changed, message
 
+from promptavideo.boosters.trainers import DpoConfig, SftConfig
 from promptavideo.config import Config, check
 from promptavideo.errors import InputError
-from promptavideo.generators import check_generator, source
+from promptavideo.generators import source
+from promptavideo.generators.diffusers_config import DiffusersConfig
 from promptavideo.prompts import prompt_id
 from promptavideo.settings import lay
 
@@ -38,7 +40,7 @@ def test_the_repositorys_own_configuration_passes_without_torch() -> None:
     [
         ("shards", 3, "shards: there is no such key (found 3)"),
         ("evolution/round", 3, "evolution.round: there is no such key (found 3)"),
-        ("evolution/weights", {"XX": 1.0}, "evolution.weights.XX: there is no such key (found 1.0)"),
+        ("evolution/weights", {"XX": 1.0}, "evolution.weights.XX: is not in the objective (VQ, TC, DD, TVA, FC, AES, "),
         ("booster/dpo/lora/rank", 8, "booster.dpo.lora.rank: there is no such key (found 8)"),
         ("models/smollm2-135m/url", "x", "models.smollm2-135m.url: there is no such key (found 'x')"),
         ("refiners/llm/llm", "x", "refiners.llm.llm: there is no such key (found 'x')"),
@@ -98,11 +100,11 @@ def test_what_is_no_configuration_is_refused(raw: Any) -> None:
         ("preference/prompts", "nothing", "evolution, preference, heldout"),
         ("booster/base", "nothing", "smollm2-135m, minilm-l6"),
         ("booster/base", "mini-t2v", "smollm2-135m, minilm-l6"),
-        ("generators/mini-t2v/model", "nothing", "smollm2-135m, minilm-l6, mini-t2v"),
+        ("generators/mini-t2v/model", "nothing", "smollm2-135m, minilm-l6, witness, mini-t2v"),
         ("models/mini-t2v/text_encoder", "nothing", "smollm2-135m, minilm-l6"),
         ("models/mini-t2v/text_encoder", "mini-t2v", "smollm2-135m, minilm-l6"),
         ("refiners/llm/operator", "nothing", "recombine"),
-        ("refiners/dpo-2/stage", "dpo-3", "sft, dpo-1, dpo-2"),
+        ("refiners/dpo-2/booster", "dpo-3", "sft, dpo-1, dpo-2"),
         ("evaluation/sets/heldout/prompts", "nothing", "evolution, preference, heldout"),
     ],
 )
@@ -127,9 +129,9 @@ def test_the_refiners_of_an_evaluation_are_declared_and_hold_the_original_once()
     assert "refiners.original.kind: must be 'original'" in message(changed("refiners/original", fake))
 
 
-def test_each_dimension_is_filled_by_one_reward() -> None:
+def test_each_metric_is_filled_by_one_reward() -> None:
     text = message(changed("judges/again", {"kind": "pixels"}))
-    assert "judges: VQ must be filled once, but is filled by judges.pixels and rewards.again" in text
+    assert "judges: VQ must be filled once, but is filled by judges.pixels and judges.again" in text
     assert text.count("must be filled once") == 7
     assert "judges: Dictionary should have at least 1 item" in message(changed("judges", {}))
 
@@ -224,7 +226,8 @@ def test_an_unknown_pipeline_or_argument_is_refused() -> None:
 def test_the_pipelines_of_the_pinned_diffusers_are_found(pipeline: str, setting: str) -> None:
     raw = changed("generators/mini-t2v/pipeline", pipeline)
     raw["generators"]["mini-t2v"]["sampling"] = {setting: 1}
-    assert check(raw, ROOT).generators["mini-t2v"].pipeline == pipeline
+    entry = check(raw, ROOT).generators["mini-t2v"]
+    assert isinstance(entry, DiffusersConfig) and entry.pipeline == pipeline
 
 
 def test_each_file_of_diffusers_is_parsed_once() -> None:
@@ -232,7 +235,7 @@ def test_each_file_of_diffusers_is_parsed_once() -> None:
     config: Config = check(RAW, ROOT)
     parsed = source._parse.cache_info().misses
     for _ in range(10):
-        check_generator("mini-t2v", config.generators["mini-t2v"])
+        config.generators["mini-t2v"].check("generators.mini-t2v", config, ROOT)
     assert 0 < source._parse.cache_info().misses == parsed < 20
 
 
@@ -276,6 +279,173 @@ def test_yaml_reads_a_number_without_a_dot_as_text() -> None:
     assert yaml.safe_load("5e-2") == "5e-2" and yaml.safe_load("5.0e-2") == 0.05
 
 
+class TestMetrics:
+    """What is measured, and what of it selects and trains."""
+
+    def test_the_objective_is_what_the_rewards_fill(self) -> None:
+        config = check(RAW, ROOT)
+        assert [metric.name for metric in config.objectives] == ["VQ", "TC", "DD", "TVA", "FC", "AES", "MPS"]
+        assert (list(config.rewards), list(config.reporters)) == (["pixels"], ["witness", "fidelity"])
+
+    def test_a_judge_may_fill_a_part_of_what_it_can(self) -> None:
+        raw = changed("judges/pixels/metrics", ["TC", "VQ"]) | {"objective": ["TC", "VQ"]}
+        raw["evaluation"]["average"] = ["VQ"]
+        config = check(raw, ROOT)
+        assert [metric.name for metric in config.objectives] == ["TC", "VQ"], "in the objective's order"
+        assert "judges.pixels.metrics: " not in message(raw | {"seed": "x"})
+        text = message(changed("judges/pixels/metrics", ["VQ", "BEAUTY"]))
+        assert "judges.pixels: metrics: there is no 'BEAUTY'; known are VQ, TC, DD, TVA, FC, AES, MPS" in text
+
+    @pytest.mark.parametrize(
+        ("path", "value", "told"),
+        [
+            ("objective", ["VQ", "KIND"], "judges: KIND must be filled once, but is filled by none"),
+            ("objective", ["VQ"], "judges.pixels: fills TC, DD, TVA, FC, AES, MPS, which the objective does not name"),
+            ("objective", ["VQ", "VQ"], "objective: 'VQ' is listed more than once"),
+            ("objective", [], "objective: List should have at least 1 item"),
+            ("judges/fidelity/role", "reward", "judges.fidelity: fills KEEP, SENSE, which the objective does not name"),
+            ("judges/pixels/role", "report", "judges: VQ must be filled once, but is filled by none"),
+            ("judges/again", {"kind": "pixels", "role": "report"}, "judges: TVA is filled more than once; name the"),
+            ("judges/witness/on", ["held"], "judges.witness.on: there is no 'held'; known are heldout"),
+            ("judges/pixels/on", ["heldout"], "judges.pixels: on: belongs to judges of `role: report`"),
+            ("judges/pixels/role", "judge", "judges.pixels.role: Input should be 'reward' or 'report'"),
+            ("evaluation/average", ["KEEP"], "evaluation.average: 'KEEP' is not in the objective"),
+            ("evolution/weights", {"KEEP": 1.0}, "evolution.weights.KEEP: is not in the objective"),
+            ("evolution/thresholds", {"NONE": 1.0}, "evolution.thresholds.NONE: no judge fills it; known are VQ, TC"),
+            (
+                "preference/best_worst",
+                {"thresholds": {"NONE": 1.0}},
+                "preference.best_worst.thresholds.NONE: no judge fills it",
+            ),
+            (
+                "evolution/weights",
+                dict.fromkeys(["VQ", "TC", "DD", "TVA", "FC", "AES", "MPS"], 0.0),
+                "evolution.weights: all weights are 0: every total would be the same",
+            ),
+        ],
+    )
+    def test_what_cannot_be_measured_is_named(self, path: str, value: object, told: str) -> None:
+        assert f"\n  {told}" in message(changed(path, value))
+
+    def test_two_judges_that_report_share_no_metric_unless_each_names_its_own(self) -> None:
+        raw = changed("judges/other", RAW["judges"]["fidelity"] | {"metrics": ["KEEP"]})
+        assert "\n  judges: KEEP is filled more than once" in message(raw)
+        raw["judges"]["fidelity"] = RAW["judges"]["fidelity"] | {"metrics": ["SENSE"]}
+        assert list(check(raw, ROOT).reporters) == ["witness", "fidelity", "other"]
+
+    def test_a_threshold_may_be_of_a_judge_that_only_reports(self) -> None:
+        assert not check(RAW, ROOT).thresholds_outside()
+        assert check(changed("evolution/thresholds", {"KEEP": 0.5}), ROOT).thresholds_outside() == ["fidelity"]
+        best_worst = {"thresholds": {"AGREE": 0.5, "VQ": 2.0}}
+        assert check(changed("preference/best_worst", best_worst), ROOT).thresholds_outside() == ["witness"]
+
+    def test_the_authors_rule_is_held_against_the_objective_only_where_it_is_used(self) -> None:
+        raw = changed("judges/pixels/metrics", ["VQ"]) | {"objective": ["VQ"]}
+        raw["evaluation"]["average"] = ["VQ"]
+        assert check(raw, ROOT)
+        raw["preference"] = RAW["preference"] | {"rule": "authors"}
+        text = message(raw)
+        assert "preference.authors.weights.DD: is not in the objective (VQ)" in text
+        assert "preference.authors.thresholds.AES: no judge fills it" in text
+
+
+class TestBoosters:
+    """Boosters are entries over the paper's chain."""
+
+    def test_the_papers_chain_needs_no_lines(self) -> None:
+        chain = check(changed("preference/rounds", 3), ROOT).boosters
+        assert {name: (type(entry), entry.start) for name, entry in chain.items()} == {
+            "sft": (SftConfig, None),
+            "dpo-1": (DpoConfig, "sft"),
+            "dpo-2": (DpoConfig, "dpo-1"),
+            "dpo-3": (DpoConfig, "dpo-2"),
+        }
+
+    def test_entries_are_laid_over_it(self) -> None:
+        config = check(changed("boosters", {"dpo-2": {"from": "sft", "settings": {"beta": 0.5}}}), ROOT)
+        entry = config.boosters["dpo-2"]
+        assert entry.start == "sft" and entry.settled(config.booster) == config.booster.dpo.model_copy(
+            update={"beta": 0.5}
+        )
+        assert "dpo-2" not in check(changed("boosters", {"dpo-2": None}) | WITHOUT_DPO_2, ROOT).boosters
+
+    @pytest.mark.parametrize(
+        ("boosters", "told"),
+        [
+            ({"mine": {"trainer": "ppo"}}, "boosters.mine: Input tag 'ppo' found using 'trainer' does not match any"),
+            ({"mine": {}}, "boosters.mine: Unable to extract tag using discriminator 'trainer'"),
+            ({"mine": {"trainer": "sft", "form": "sft"}}, "boosters.mine.form: there is no such key"),
+            ({"dpo-2": {"from": "dpo-9"}}, "boosters.dpo-2.from: there is no 'dpo-9'; known are sft, dpo-1, dpo-2"),
+            (
+                {"dpo-2": {"data": {"draw": "dpo-9"}}},
+                "boosters.dpo-2.data.draw: there is no 'dpo-9'; known are sft, dpo-1, dpo-2",
+            ),
+            (
+                {"dpo-2": {"data": {"prompts": "none"}}},
+                "boosters.dpo-2.data.prompts: there is no 'none'; known are evolution, preference, heldout",
+            ),
+            ({"mine": {"trainer": "dpo"}}, "boosters.mine.data.draw: a booster must draw its candidates; give `draw`"),
+            ({"dpo-2": {"from": "b/sft"}}, "boosters.dpo-2.from: there is no track 'b'; known are mini-t2v"),
+            (
+                {"all": {"trainer": "sft", "tracks": ["mini-t2v", "b"]}},
+                "boosters.all.tracks: there is no 'b'; known are mini-t2v",
+            ),
+            (
+                {"all": {"trainer": "sft", "tracks": ["mini-t2v"], "from": "sft"}},
+                "boosters.all: it is shared by tracks, and sft is not; write TRACK/sft",
+            ),
+            (
+                {"all": {"trainer": "sft", "tracks": ["mini-t2v"]}, "dpo-1": {"from": "mini-t2v/all"}},
+                "boosters.dpo-1.from: all is shared by tracks; write all",
+            ),
+            ({"sft": {"from": "dpo-2"}}, "boosters.sft: needs itself, by way of dpo-2, dpo-1, sft; change a `from`"),
+            ({"sft": {"from": "mini-t2v/sft"}}, "boosters.sft: needs itself, by way of sft; change a `from` or `draw`"),
+            ({"dpo-1": {"data": {"draw": "dpo-2"}}}, "boosters.dpo-1: needs itself, by way of sft, dpo-2, dpo-1;"),
+            (
+                {"sft": {"settings": {"batch_size": 6}}},
+                "boosters.sft.settings.batch_size 6 is no multiple of micro_batch_size 4 x 1 devices",
+            ),
+            (
+                {"dpo-2": {"data": {"prompts": "heldout"}}},
+                "evaluation.sets.heldout.prompts: boosters learn from 'heldout' (boosters.dpo-2.data.prompts)",
+            ),
+            ({"sft": {"settings": {"beta": 0.5}}}, "boosters.sft.settings.beta: there is no such key (found 0.5)"),
+            ({"dpo-1": {"settings": {"beta": 0.0}}}, "boosters.dpo-1.settings.beta: Input should be greater than 0"),
+            ({"evolution": {"trainer": "sft"}}, "boosters.evolution: results/ holds something else of that name"),
+            ({"boosters": {"trainer": "sft"}}, "boosters.boosters: results/ holds something else of that name"),
+        ],
+    )
+    def test_what_cannot_be_trained_is_named(self, boosters: dict[str, Any], told: str) -> None:
+        assert f"\n  {told}" in message(changed("boosters", boosters))
+
+
+WITHOUT_DPO_2 = {
+    "refiners": {name: entry for name, entry in RAW["refiners"].items() if name != "dpo-2"},
+    "evaluation": RAW["evaluation"] | {"refiners": ["original", "llm", "sft", "dpo-1"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [
+        ("generators", "shared"),
+        ("generators", "tables"),
+        ("judges", "rewards"),
+        ("judges", "vbench"),
+        ("judges", "videos"),
+    ],
+)
+def test_names_of_other_folders_are_refused(section: str, name: str) -> None:
+    text = message(changed(f"{section}/{name}", next(iter(RAW[section].values()))))
+    assert f"\n  {section}.{name}: results/ holds something else of that name; take another" in text
+
+
+def test_a_refiner_names_a_booster_that_there_is() -> None:
+    assert check(changed("refiners/sft/booster", "mini-t2v/sft"), ROOT)
+    text = message(changed("refiners/sft/booster", "b/sft"))
+    assert "\n  refiners.sft.booster: there is no track 'b'; known are mini-t2v" in text
+
+
 class TestLayers:
     """Settings over settings."""
 
@@ -304,7 +474,9 @@ class TestLayers:
         raw["booster"]["sampling"]["top_k"] = None
         raw["evolution"]["min_gain"] = None
         config = check(raw, ROOT)
-        sampling = config.generators["mini-t2v"].sampling
+        entry = config.generators["mini-t2v"]
+        assert isinstance(entry, DiffusersConfig)
+        sampling = entry.sampling
         assert "clean_caption" not in sampling and sampling["height"] == 32
         assert config.booster.sampling.top_k == 50  # the default
         assert config.evolution.min_gain is None
@@ -328,9 +500,9 @@ class TestLayers:
 
     def test_a_cluster_with_its_models_on_disk_names_them_and_renames_no_entry(self) -> None:
         names = [name for name, entry in PAPER["models"].items() if entry and entry["kind"] in ("hub", "url")]
-        assert len(names) == 9
+        assert len(names) == 12
         on_disk = {name: {"kind": "local", "path": f"/models/{name}"} for name in names}
         raw, origins = lay({"config.yaml": RAW, "paper.yaml": PAPER, "mine.yaml": {"models": on_disk}})
         config = check(raw, ROOT, origins)
         assert {entry.kind for entry in config.models.values()} == {"local"}
-        assert list(config.models) == names
+        assert set(config.models) == set(names), "minilm-l6 of a package gives way"

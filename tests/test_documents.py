@@ -30,9 +30,10 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from promptavideo.config import Config, check
-from promptavideo.plan import Plan
 from promptavideo.prompts import load_prompt_set
+from promptavideo.registry import KINDS
 from promptavideo.settings import Section, lay
+from promptavideo.study import Study
 from promptavideo.vbench.plan import VBenchPlan
 
 pytestmark = pytest.mark.workflow
@@ -61,6 +62,8 @@ ALTERED = {
     "pytest": "takes minutes: only what it would run is collected, of one file where none is named",
     "python scripts/check_pins.py": "asks the package index: --help, which must name the options",
     "python scripts/headline.py": "wants a finished run: --help, which must name the options",
+    "python scripts/compare.py": "wants two finished runs: --help, which must name the options",
+    "python scripts/film.py": "wants a run that was started: --help, which must name the options",
     "conda": "is not in .venv: a stand-in answers Snakemake, and of a file asks only that it is there",
     "apt": "needs root and an index: is left out",
     ".": "activates the environment that the tests run in: is left out",
@@ -263,7 +266,7 @@ def test_a_yaml_block_is_accepted(block: Block, clone: Path) -> None:
     file, _ = block.header
     if file == "mine.yaml":
         raw, origins = lay(layers_of(block))
-        VBenchPlan(Plan(check(raw, clone, origins), clone))
+        VBenchPlan(Study(check(raw, clone, origins), clone))
         return
     before = (clone / file).read_text()
     (clone / file).write_text(text_of({file: yaml.safe_load(before), "block": yaml.safe_load(block.text)}))
@@ -287,23 +290,15 @@ def test_settings_in_a_sentence_are_accepted(scale: str) -> None:
 
 
 @pytest.mark.parametrize("block", **named(block for block in BLOCKS if block.language == "python"))
-def test_a_python_block_is_a_reward_once_it_is_joined_as_the_document_says(block: Block, clone: Path) -> None:
+def test_a_python_block_is_a_judge_once_it_is_registered_as_the_document_says(block: Block, clone: Path) -> None:
     file, _ = block.header
     (clone / file).write_text(block.text)
-    join = clone / "promptavideo/judges/__init__.py"
-    before = text = join.read_text()
-    for place, added in {
-        "JudgeConfig = ": "from promptavideo.judges import brightness\n\nJudgeConfig = ",
-        "Annotated[PixelsConfig": "Annotated[brightness.BrightnessConfig | PixelsConfig",
-        "DIMENSIONS_OF = {": "DIMENSIONS_OF = {'brightness': ('AES',),",
-        "match config:": "match config:\n"
-        "        case brightness.BrightnessConfig():\n"
-        "            return brightness.VERSION, brightness.Brightness",
-    }.items():
-        assert text.count(place) == 1
-        text = text.replace(place, added)
-    join.write_text(text)
-    (clone / "mine.yaml").write_text("rewards: {aesthetic: null, brightness: {kind: brightness}}\n")
+    (line,) = (one.content for document, one in python_lines() if document == block.place.document)
+    registry = clone / "promptavideo/registry.py"
+    before = registry.read_text()
+    assert before.count('"judges": {\n') == 1
+    registry.write_text(before.replace('"judges": {\n', f'"judges": {{\n{line},\n'))
+    (clone / "mine.yaml").write_text("judges: {aesthetic: null, brightness: {kind: brightness}}\n")
     judged = """
 import numpy, pathlib, yaml
 from promptavideo.config import check
@@ -312,12 +307,20 @@ from promptavideo.settings import lay
 from promptavideo.video import Clip
 files = ["config.yaml", "paper.yaml", "mine.yaml"]
 config = check(lay({file: yaml.safe_load(pathlib.Path(file).read_text()) for file in files})[0], pathlib.Path())
-(reward,) = load_judges({"brightness": config.judges["brightness"]}).values()
+(judge,) = load_judges({"brightness": config.judges["brightness"]}).values()
 clips = [Clip(numpy.full((2, 4, 4, 3), value, numpy.uint8), 8.0) for value in (0, 255)]
-assert reward.score(clips, ["dark", "bright"]) == [{"AES": 0.0}, {"AES": 10.0}]
+assert judge.score(clips, ["dark", "bright"]) == [{"AES": 0.0}, {"AES": 10.0}]
 """
     succeeds(clone, ["python", "-c", judged])
-    join.write_text(before)
+    registry.write_text(before)
+
+
+def python_lines() -> Iterator[tuple[str, Token]]:
+    """Inline code that is a line of `registry.KINDS`."""
+    for document in DOCUMENTS:
+        for _, token in tokens(document):
+            if token.type == "code_inline" and re.fullmatch(r'"[\w-]+": "promptavideo\.[\w.]+:\w+"', token.content):
+                yield document, token
 
 
 def test_every_block_is_tried() -> None:
@@ -422,7 +425,7 @@ def test_the_scale_of_the_tests_has_its_model_by_the_command_before_it(clone: Pa
     succeeds(clone, words, **variables)
     assert COMMANDS[COMMANDS.index(command) + 1].text.startswith("snakemake --configfile tests/smoke.yaml ")
     models = yaml.safe_load((clone / "tests/smoke.yaml").read_text())["models"]
-    assert all((clone / model["path"] / "config.json").is_file() for model in models.values())
+    assert all((clone / model["path"] / "config.json").is_file() for model in models.values() if model)
 
 
 def test_what_is_altered_is_in_the_documents() -> None:
@@ -453,7 +456,7 @@ FOREIGN = {
     **dict.fromkeys(("tmux", ".snakemake/slurm_logs", "OUT_OF_MEMORY", "Could", "establish"), "Slurm's, or of its use"),
     "cu126": "a build of torch",
     **dict.fromkeys(("srun", "conda"), "messages"),
-    **dict.fromkeys(("gpu", "slurm-status-command"), "keys of slurm/config.yaml"),
+    **dict.fromkeys(("gpu", "rerun-triggers", "slurm-status-command"), "keys of profiles"),
     "finish_reason": "an endpoint's",
     "scripts/inference.py": "Open-Sora's",
 }
@@ -469,7 +472,7 @@ def sections(section: type[Section] = Section) -> Iterator[type[Section]]:
         yield from sections(below)
 
 
-FIELDS = {name for section in sections() for name in section.model_fields}
+FIELDS = {field.alias or name for section in sections() for name, field in section.model_fields.items()} | {"like"}
 
 
 def is_link(document: str, address: str) -> bool:
@@ -499,6 +502,8 @@ def is_file(path: str) -> bool:
 
 def is_key(dotted: str) -> bool:
     """Whether a section has such a key, or the library such a name."""
+    if dotted in {f"promptavideo.{group}" for group in KINDS}:  # where another package registers its kinds
+        return True
     first, *rest = dotted.split(".")
     found = {section.model_fields[first].annotation for section in sections() if first in section.model_fields}
     for name in rest:

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +22,8 @@ from packaging.utils import canonicalize_name
 from rattler import MatchSpec
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import OutputSettings, Quietness, ResourceSettings
+
+from promptavideo.registry import KINDS
 
 ROOT = Path(__file__).parents[1]
 FILES = {path.stem: path for path in sorted((ROOT / "envs").glob("*.yaml"))}
@@ -74,6 +76,18 @@ BY_NAME: dict[Unit, dict[str, str]] = {
     ("promptavideo.boosters.training", ""): {"accelerate": "the trainers run on it"},
 }
 """Distributions that a part of the library needs although it does not import them, and what for."""
+
+LOADS: dict[Unit, str] = {
+    ("promptavideo.models", "fetch"): "models",
+    ("promptavideo.steps.batches", "film"): "generators",
+    ("promptavideo.steps.inputs", "measure_card"): "generators",
+    ("promptavideo.judges", "load_judges"): "judges",
+    ("promptavideo.steps.batches", "propose"): "operators",
+    ("promptavideo.refiners.llm", "LlmRefinerConfig"): "operators",
+    ("promptavideo.steps.batches", "refine"): "refiners",
+    ("promptavideo.steps.learning", "train"): "trainers",
+}
+"""The parts of the library that load entries of whatever kind, and of which group."""
 
 SOURCE_ONLY: dict[str, list[str]] = {
     "colossalai": [
@@ -182,7 +196,10 @@ def distributions() -> Mapping[str, list[str]]:
 
 def needs(source: str, name: str, root: Path = ROOT) -> dict[str, str]:
     """The distributions that running a file needs, each with the place that needs it."""
-    reach = Reach(root, "promptavideo").run(source, name)
+    reach, done = Reach(root, "promptavideo").run(source, name), ""
+    while (text := of_kinds(reach.units)) != done:
+        reach.run(text, f"the registry, {len(text)}")
+        done = text
     found = {}
     for module, unit in reach.found.items():
         if module not in OPTIONAL:
@@ -191,6 +208,20 @@ def needs(source: str, name: str, root: Path = ROOT) -> dict[str, str]:
     for unit in reach.units & BY_NAME.keys():
         found |= {package: f"{'.'.join(unit)}: {why}" for package, why in BY_NAME[unit].items()}
     return found
+
+
+def of_kinds(units: Set[Unit]) -> str:
+    """A program that does what some code does by the registry: import the modules of all kinds, and use their classes.
+
+    Names there are texts, which `Reach` does not follow.
+    """
+    known = KINDS if ("promptavideo.registry", "kinds") in units else {}
+    loaded = {LOADS[unit] for unit in units & LOADS.keys()}
+    lines = []
+    for group, places in known.items():
+        for module, name in (place.split(":") for place in places.values()):
+            lines += [f"import {module}", *([f"from {module} import {name}", f"use({name})"] * (group in loaded))]
+    return "\n".join(lines)
 
 
 def missing(used: Mapping[str, str], there: Env, user: str) -> list[str]:
@@ -206,7 +237,7 @@ def planning() -> str:
     """A program that uses everything the Snakefile and the rules import from the library."""
     texts = [path.read_text(encoding="utf-8") for path in [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]]
     imports = [line for text in texts for line in re.findall(r"^(?:from|import) promptavideo.*$", text, re.MULTILINE)]
-    names = [name.strip() for line in imports for name in line.split(" import ")[1].split(",")]
+    names = [name.split()[-1] for line in imports for name in line.split(" import ")[1].split(",")]
     return "\n".join([*imports, f"use({', '.join(names)})"])
 
 
@@ -336,8 +367,9 @@ def test_every_rule_finds_what_its_script_imports() -> None:
 
 
 def test_what_is_needed_by_name_belongs_to_code_that_exists() -> None:
-    for module, name in BY_NAME:
-        source = ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+    for module, name in BY_NAME.keys() | LOADS.keys():
+        path = ROOT.joinpath(*module.split("."))
+        source = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
         assert not name or re.search(rf"^(?:def|class) {name}\b", source, re.MULTILINE), f"{module} has no {name}"
 
 

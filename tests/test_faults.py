@@ -21,6 +21,7 @@ from promptavideo.devices import enough_memory, ran_out
 from promptavideo.errors import InputError
 from promptavideo.filming import film_shard
 from promptavideo.generators.diffusers import DiffusersGenerator
+from promptavideo.metrics import PAPER
 from promptavideo.models import LocalModel, fetch
 from promptavideo.scoring import score_shard
 from promptavideo.shots import Shot
@@ -95,13 +96,13 @@ def test_a_full_disk_stops_scoring_with_one_message_and_the_next_run_goes_on(
     first, second = Critic(), Critic()
     disk.leave(kilobytes=40)
     with pytest.raises(SystemExit):
-        cli.run(Namespace(log=None), lambda _: score_shard(ROWS, [manifest], {"judge": first}, store, "score"))
+        cli.run(Namespace(log=None), lambda _: score_shard(ROWS, [manifest], {"judge": first}, PAPER, store, "score"))
     said = capsys.readouterr().err
     assert "the disk is full" in said and "Traceback" not in said
     kept = list(store.folder.glob("scores/*/*.json"))
     assert 0 < len(kept) < len(ROWS)
     disk.resize(64 * 1024)
-    table = score_shard(ROWS, [manifest], {"judge": second}, store, "score")
+    table = score_shard(ROWS, [manifest], {"judge": second}, PAPER, store, "score")
     assert len(table) == len(ROWS) and len(second.prompts) == len(ROWS) - len(kept)
 
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from promptavideo.errors import InputError
 from promptavideo.figures import SheetRow, _by_round, contact_sheet, evolution_curve, stage_scores, training_curves
-from promptavideo.tables import COLUMNS, BootstrapConfig
+from promptavideo.resampling import BootstrapConfig
+from promptavideo.tables import PAPER_COLUMNS
 from promptavideo.video import Clip
 
 FAST = BootstrapConfig(resamples=99)
@@ -43,7 +44,7 @@ ROUNDS = {
 
 
 def make_table(refiners: list[str], name: str = "test") -> pd.DataFrame:
-    table = pd.DataFrame({"refiner": refiners}).reindex(columns=list(COLUMNS))
+    table = pd.DataFrame({"refiner": refiners}).reindex(columns=list(PAPER_COLUMNS.all))
     averages = 2.5 + 0.1 * np.arange(len(refiners))
     gain = np.where(np.arange(len(refiners)) > 0, averages - 2.5, np.nan)
     return table.assign(

@@ -21,11 +21,12 @@ from promptavideo.errors import InputError, ScoreError
 from promptavideo.files import sha256
 from promptavideo.filming import film_shard
 from promptavideo.generators.base import Made
+from promptavideo.metrics import PAPER
 from promptavideo.progress import Progress
 from promptavideo.provenance import filmed, filming
 from promptavideo.schemas import PROMPTS, read_table, write_table
 from promptavideo.scoring import score_shard
-from promptavideo.shards import shard_count, shard_rows
+from promptavideo.shards import part, shard_count, shard_names, shard_rows
 from promptavideo.shots import Shot, shots_of
 from promptavideo.store import Store, read_manifest, write_manifest
 from promptavideo.video import Clip, nothing, read_video, write_video
@@ -72,8 +73,8 @@ def test_shard_size_row_order_and_batch_size_change_no_video(tmp_path: Path) -> 
     stores = []
     for size, batch_size, table in ((5, 4, rows), (2, 3, rows.iloc[::-1]), (1, 1, rows.sample(frac=1, random_state=0))):
         store = Store(tmp_path / str(size), "painter")
-        for shard in range(shard_count(len(TEXTS), size)):
-            part = shard_rows(table, shard, size)
+        for shard in shard_names(shard_count(len(TEXTS), size)):
+            part = shard_rows(table, shard)
             film_shard(part, Painter(batch_size), store, tmp_path / f"{size}-{shard}.jsonl", "film")
         stores.append(contents(store))
     assert len(stores[0]) == len(rows)
@@ -83,9 +84,28 @@ def test_shard_size_row_order_and_batch_size_change_no_video(tmp_path: Path) -> 
 def test_shards_part_the_prompts_and_keep_each_whole() -> None:
     rows = prompts_table(TEXTS)
     assert [shard_count(prompts, 2) for prompts in (0, 1, 2, 3, 4)] == [1, 1, 1, 2, 2]
-    parts = [shard_rows(rows, shard, 2) for shard in range(4)]
-    assert [sorted(set(part["prompt_id"])) for part in parts] == [["pa", "pb"], ["pc", "pd"], ["pe"], []]
-    assert [len(part) for part in parts] == [4, 4, 2, 0]
+    assert shard_names(3) == ["0001-of-0003", "0002-of-0003", "0003-of-0003"]
+    parts = [shard_rows(rows, shard) for shard in shard_names(3)]
+    assert [sorted(set(part["prompt_id"])) for part in parts] == [["pa"], ["pb", "pc"], ["pd", "pe"]]
+    assert [len(part) for part in parts] == [2, 4, 4]
+    for count in range(1, 9):
+        held = [len(set(shard_rows(rows, shard)["prompt_id"])) for shard in shard_names(count)]
+        assert sum(held) == 5 and max(held) - min(held) <= 1
+
+
+def test_parts_of_more_shards_lie_within_those_of_a_divisor() -> None:
+    for items in range(20):
+        for few, many in ((1, 4), (2, 6), (3, 12)):
+            finer = [part(range(items), shard) for shard in shard_names(many)]
+            for place, shard in enumerate(shard_names(few)):
+                inside = finer[place * many // few : (place + 1) * many // few]
+                assert [item for piece in inside for item in piece] == list(part(range(items), shard))
+
+
+@pytest.mark.parametrize("shard", ["0003", "0000-of-0003", "0004-of-0003", "one-of-two", "-1-of-0003", ""])
+def test_a_name_that_is_no_shard_is_refused(shard: str) -> None:
+    with pytest.raises(InputError, match="is no shard; write the third of twelve as 0003-of-0012"):
+        shard_rows(prompts_table(TEXTS), shard)
 
 
 def test_a_killed_job_goes_on_with_what_is_missing(tmp_path: Path) -> None:
@@ -176,12 +196,12 @@ def test_a_video_changed_after_filming_is_filmed_again_alone(tmp_path: Path) -> 
     victim = read_manifest(manifest)[3]
     store.video(victim.key).write_bytes(store.video(victim.key).read_bytes()[:-100])
     with pytest.raises(ScoreError, match=victim.key):
-        score_shard(rows, [manifest], {"judge": Critic()}, store, "score")
+        score_shard(rows, [manifest], {"judge": Critic()}, PAPER, store, "score")
     again = Painter()
     film_shard(rows, again, store, manifest, "film")
     assert [again.key(shot) for shot in again.filmed] == [victim.key]
     assert contents(store) == filmed
-    assert len(score_shard(rows, [manifest], {"judge": Critic()}, store, "score")) == len(rows)
+    assert len(score_shard(rows, [manifest], {"judge": Critic()}, PAPER, store, "score")) == len(rows)
 
 
 def test_a_table_read_from_disk_gives_the_same_keys(tmp_path: Path) -> None:
@@ -196,7 +216,7 @@ def test_a_table_read_from_disk_gives_the_same_keys(tmp_path: Path) -> None:
 
 
 def test_an_empty_shard_films_nothing(tmp_path: Path) -> None:
-    rows: pd.DataFrame = shard_rows(prompts_table(TEXTS), 9, 5)
+    rows: pd.DataFrame = shard_rows(prompts_table(TEXTS), "0001-of-0009")
     painter = Painter()
     film_shard(rows, painter, Store(tmp_path, "painter"), tmp_path / "0009.jsonl", "film")
     assert not painter.filmed
@@ -316,7 +336,7 @@ def test_a_black_video_that_is_stored_already_is_refused_too(tmp_path: Path) -> 
     write_video(Clip(np.zeros((8, 32, 32, 3), np.uint8), 8.0), store.video(dark.key))
     write_manifest([replace(dark, sha256=sha256(store.video(dark.key))), moving], manifest)
     with pytest.raises(ScoreError, match=r"wholly black.* prompt pa, candidate 0"):
-        score_shard(rows, [manifest], {"judge": Critic()}, store, "score")
+        score_shard(rows, [manifest], {"judge": Critic()}, PAPER, store, "score")
     assert not manifest.exists()
     write_video(Clip(np.zeros((8, 32, 32, 3), np.uint8), 8.0), store.video(dark.key))
     with pytest.raises(InputError, match=r"prompt pa, candidate 0: the video is wholly black: .*try another"):

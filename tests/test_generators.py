@@ -9,7 +9,6 @@ import torch
 from pydantic import ValidationError
 
 from promptavideo.errors import InputError
-from promptavideo.generators import load_generator
 from promptavideo.generators.diffusers import DiffusersGenerator
 from promptavideo.generators.diffusers_config import DiffusersConfig
 from promptavideo.models import LocalModel, fetch
@@ -179,7 +178,7 @@ class TestKey:
 
 class TestLoad:
     def test_the_registry_gives_a_generator(self, miniature: Path) -> None:
-        generator = load_generator(configure(), [miniature])
+        generator = configure().load("mini", [miniature], None)
         assert (generator.batch_size, generator.crf, generator.pixel_format) == (4, 12, "yuv420p")
 
     def test_another_pipeline_than_configured_is_refused(self, miniature: Path) -> None:

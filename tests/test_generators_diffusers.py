@@ -391,7 +391,7 @@ class TestLoras:
 
     def test_a_component_that_is_not_there_is_refused_before_the_run(self) -> None:
         with pytest.raises(InputError, match=r"loras\.0\.component\.transformer_3: WanPipeline takes no such setting"):
-            check_pipeline("mine", configure(**WAN, loras=[{"model": "x", "component": "transformer_3"}]))
+            check_pipeline("generators.mine", configure(**WAN, loras=[{"model": "x", "component": "transformer_3"}]))
 
 
 class TestCheck:
@@ -416,7 +416,7 @@ class TestCheck:
     )  # fmt: skip
     def test_settings_are_checked_against_the_source(self, fields: dict[str, Any], words: str) -> None:
         with pytest.raises(InputError, match=rf"generators\.mine\.{words}"):
-            check_pipeline("mine", configure(**LTX, **fields))
+            check_pipeline("generators.mine", configure(**LTX, **fields))
 
     @pytest.mark.parametrize(
         ("pipeline", "words"),
@@ -431,7 +431,7 @@ class TestCheck:
     )
     def test_a_pipeline_that_makes_no_videos_of_texts_is_refused(self, pipeline: str, words: str) -> None:
         with pytest.raises(InputError, match=rf"generators\.mine\.pipeline: {pipeline} {words}"):
-            check_pipeline("mine", configure(pipeline=pipeline))
+            check_pipeline("generators.mine", configure(pipeline=pipeline))
 
     @pytest.mark.parametrize(
         ("fields", "words"),
@@ -455,12 +455,12 @@ class TestCheck:
     )  # fmt: skip
     def test_values_of_another_type_are_refused(self, fields: dict[str, Any], words: str) -> None:
         with pytest.raises(InputError, match=rf"generators\.mine\.{words}"):
-            check_pipeline("mine", configure(**LTX | fields))
+            check_pipeline("generators.mine", configure(**LTX | fields))
 
     def test_values_of_the_annotated_types_are_taken(self) -> None:
         sampling = {"guidance_scale": 3, "timesteps": [999, 499.5], "num_frames": 9, "decode_timestep": [0.05]}
-        check_pipeline("mine", configure(pipeline="LTXPipeline", sampling=sampling))
-        check_pipeline("mine", configure(pipeline="LTXConditionPipeline", sampling={"num_frames": 9}))
+        check_pipeline("generators.mine", configure(pipeline="LTXPipeline", sampling=sampling))
+        check_pipeline("generators.mine", configure(pipeline="LTXConditionPipeline", sampling={"num_frames": 9}))
 
     @pytest.mark.parametrize(
         ("pipeline", "good", "bad", "instead"),
@@ -476,22 +476,26 @@ class TestCheck:
         self, pipeline: str, good: tuple[int, ...], bad: tuple[int, ...], instead: tuple[int, ...]
     ) -> None:
         for frames in good:
-            check_pipeline("mine", configure(pipeline=pipeline, sampling={"num_frames": frames}))
+            check_pipeline("generators.mine", configure(pipeline=pipeline, sampling={"num_frames": frames}))
         for frames, other in zip(bad, instead, strict=True):
             message = (
                 rf"generators\.mine\.sampling\.num_frames: {pipeline} cannot film {frames} frames.*; {other} would do"
             )
             with pytest.raises(InputError, match=message):
-                check_pipeline("mine", configure(pipeline=pipeline, sampling={"num_frames": frames}))
+                check_pipeline("generators.mine", configure(pipeline=pipeline, sampling={"num_frames": frames}))
 
     def test_every_rule_is_of_a_pipeline_that_takes_a_number_of_frames(self) -> None:
         for pipeline in FRAME_RULES:
-            check_pipeline("mine", configure(pipeline=pipeline, sampling={"num_frames": 25}))
+            check_pipeline("generators.mine", configure(pipeline=pipeline, sampling={"num_frames": 25}))
 
     def test_a_checkpoint_trained_on_more_frames_may_film_them(self) -> None:
-        check_pipeline("mine", configure(pipeline="CogVideoXPipeline", sampling={"num_frames": 81}, max_frames=81))
+        check_pipeline(
+            "generators.mine", configure(pipeline="CogVideoXPipeline", sampling={"num_frames": 81}, max_frames=81)
+        )
         with pytest.raises(InputError, match="81 would do"):
-            check_pipeline("mine", configure(pipeline="CogVideoXPipeline", sampling={"num_frames": 89}, max_frames=81))
+            check_pipeline(
+                "generators.mine", configure(pipeline="CogVideoXPipeline", sampling={"num_frames": 89}, max_frames=81)
+            )
 
     def test_code_that_comes_with_a_model_is_never_run(self, ltx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         import diffusers

@@ -8,9 +8,10 @@ import torch
 import yaml
 from pydantic import TypeAdapter
 
+from promptavideo import registry
 from promptavideo.config import Config, check
 from promptavideo.errors import InputError
-from promptavideo.generators import GeneratorConfig, check_ready, source
+from promptavideo.generators import source
 from promptavideo.generators.diffusers_config import FRAME_RULES, DiffusersConfig
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +32,7 @@ def config() -> Config:
 def test_is_accepted_by_the_workflow_and_by_the_script_that_films(config: Config, name: str) -> None:
     entry = config.generators[name]
     assert set(entry.models) <= set(RAW["models"])
-    assert TypeAdapter(GeneratorConfig).validate_json(entry.model_dump_json()) == entry
+    assert TypeAdapter(registry.union("generators")).validate_json(entry.model_dump_json()) == entry
 
 
 def test_every_model_is_used_by_an_entry(config: Config) -> None:
@@ -113,9 +114,9 @@ def test_what_is_missing_here_is_said_before_filming(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match=r"generators\.open-sora-1\.2\.command: there is no program conda"):
-        check_ready("open-sora-1.2", config.generators["open-sora-1.2"])
+        config.generators["open-sora-1.2"].ready("generators.open-sora-1.2")
     (tmp_path / "conda").touch(mode=0o755)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"generators\.open-sora-1\.2\.checkout: external/Open-Sora is not a folder"):
-        check_ready("open-sora-1.2", config.generators["open-sora-1.2"])
-    check_ready("wan-2.1-1.3b", config.generators["wan-2.1-1.3b"])
+        config.generators["open-sora-1.2"].ready("generators.open-sora-1.2")
+    config.generators["wan-2.1-1.3b"].ready("generators.wan-2.1-1.3b")

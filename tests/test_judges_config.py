@@ -36,9 +36,10 @@ def raw(**changed: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_papers_rewards_are_a_configuration() -> None:
     config = check(raw(), ROOT)
-    assert config.judges["mps"].models == {"model": "mps", "base": "clip-h"}
-    assert config.judges["videoscore"].files == {"template": "templates/videoscore.txt"}
-    assert config.judges["aes"].files == {}
+    assert config.judges["mps"].models == ["mps", "clip-h"]
+    assert config.judges["videoscore"].files == ["templates/videoscore.txt"]
+    assert config.judges["aes"].files == []
+    assert {one.key: one.value for one in config.judges["mps"].marked()} == {"model": "mps", "base": "clip-h"}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_what_cannot_be_meant_is_named(changed: dict[str, Any], line: str) -> No
     assert f"\n  {line}" in str(caught.value)
 
 
-def test_each_dimension_is_filled_once() -> None:
+def test_each_metric_is_filled_once() -> None:
     config = raw()
     del config["judges"]["mps"]
     with pytest.raises(InputError, match="judges: MPS must be filled once, but is filled by none"):
@@ -119,15 +120,17 @@ def test_a_query_that_cannot_be_used_is_named(tmp_path: Path, text: str | None, 
 def test_models_are_fetched_before_anything_is_scored(tmp_path: Path) -> None:
     folder = workspace(tmp_path / "run")
     (folder / "mine.yaml").write_text(yaml.safe_dump({"models": MODELS, "judges": REWARDS}))
-    target = "results/mini-t2v/evaluation/heldout/original/rewards/0000.parquet"
+    name = "evaluation/heldout/original"
+    target = f"results/mini-t2v/{name}/rewards/0001-of-0003.parquet"
+
+    command = ["snakemake", "-n", "-p", "--quiet", "host", "--cores", "4", target]
     answer = subprocess.run(
-        ["snakemake", "-n", "-p", "--cores", "4", target, "--configfile", "config.yaml", "mine.yaml"],
+        [*command, "--configfile", "config.yaml", "mine.yaml"],
         cwd=folder, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr[-3000:]
     for model in MODELS:
         assert f"Fetch model {model}\n" in answer.stdout
-    (score,) = (job for job in answer.stdout.split("\n\n") if "Score mini-t2v" in job)
+    (score,) = (job for job in answer.stdout.split("\n\n") if f"Judge mini-t2v {name} by rewards, shard" in job)
     assert all(f"resources/models/{model}/manifest.json" in score for model in MODELS)
-    assert "templates/videoscore.txt" in score
-    assert "--models resources/models " in score
+    assert f"python scripts/score.py mini-t2v {name} rewards 0001-of-0003 " in score

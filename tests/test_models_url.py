@@ -16,10 +16,11 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file, save_file
 
+from promptavideo import registry
 from promptavideo.errors import InputError
-from promptavideo.models import ModelEntry, check_model, fetch
+from promptavideo.models import check_model, fetch
 
-ENTRY: TypeAdapter[Any] = TypeAdapter(ModelEntry)
+ENTRY: TypeAdapter[Any] = TypeAdapter(registry.union("models"))
 HEAD = {"weight": torch.arange(8.0).reshape(1, 8), "bias": torch.tensor([0.5])}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from makers import METRICS
 from pydantic import ValidationError
 
 from promptavideo.errors import InputError
@@ -24,7 +25,6 @@ from promptavideo.operators.base import (
     render_instruction,
 )
 from promptavideo.operators.recombine import NEUTRAL_PHRASES, TOPICS, RecombineConfig, RecombineOperator
-from promptavideo.schemas import DIMENSIONS
 from promptavideo.text import clean, text_key
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -35,7 +35,7 @@ BAD = {phrase for _, bad in QUALITY_WORDS.values() for phrase in bad}
 
 
 def scored(prompt: str, value: float = 2.5, **changed: float) -> Scored:
-    return Scored(prompt, dict.fromkeys(DIMENSIONS, value) | changed)
+    return Scored(prompt, dict.fromkeys(METRICS, value) | changed)
 
 
 def tagged(*texts: str) -> str:
@@ -121,7 +121,7 @@ def test_shipped_templates_carry_what_they_must() -> None:
     assert "Prompt 0: " + ORIGINAL in text.splitlines()
     assert "exactly 3 paraphrases" in text
     assert "$" not in text
-    for needed in (*DIMENSIONS, "six sentences", "English", "<PROMPT>", "</PROMPT>", "Index 0", "every object"):
+    for needed in (*METRICS, "six sentences", "English", "<PROMPT>", "</PROMPT>", "Index 0", "every object"):
         assert needed in text
     refine = render_instruction(read_template(TEMPLATES / "refine.txt", REFINE_PLACEHOLDERS), ORIGINAL)
     assert f"Original prompt: {ORIGINAL}" in refine.splitlines()

@@ -20,9 +20,9 @@ from pydantic import TypeAdapter, ValidationError
 from promptavideo.captions import HubSource, LocalSource, PromptSource, read_source
 from promptavideo.config import Config, check
 from promptavideo.errors import InputError
-from promptavideo.plan import Plan
 from promptavideo.prompts import PromptSet, check_slices, count_prompts, load_prompt_set, prompt_id
 from promptavideo.schemas import PROMPT_SET, read_table
+from promptavideo.study import Study
 
 ROOT = Path(__file__).parents[1]
 CAPTIONS = [f"A {animal} {verb}" for animal in ("dog", "cat", "heron", "yak") for verb in ("runs", "sleeps", "eats")]
@@ -397,15 +397,15 @@ class TestConfiguration:
 
     def test_shards_are_planned_before_the_download(self) -> None:
         heldout = {"source": "webvid", "first": 5000, "count": 130}
-        plan = Plan(configured(shard_size=50, evolution=self.EVOLUTION, heldout=heldout), ROOT)
-        assert len(plan.shards("mini-t2v", "evolution/round-0")) == 60
-        assert len(plan.shards("mini-t2v", "evaluation/heldout/original")) == 3
+        study = Study(configured(shard_size=50, evolution=self.EVOLUTION, heldout=heldout), ROOT)
+        assert len(study.shards(study.batch("mini-t2v", "evolution/round-0"))) == 60
+        assert len(study.shards(study.batch("mini-t2v", "evaluation/heldout/original"))) == 3
 
     def test_sets_that_planning_cannot_compare_are_compared_when_they_are_read(self) -> None:
-        plan = Plan(configured(evolution=self.EVOLUTION), ROOT)
-        assert plan.apart("heldout") == ["evolution"]
-        assert plan.apart("evolution") == plan.apart("preference") == []
-        assert Plan(configured(), ROOT).apart("heldout") == []
+        study = Study(configured(evolution=self.EVOLUTION), ROOT)
+        assert study.apart("heldout") == ["evolution"]
+        assert study.apart("evolution") == study.apart("preference") == []
+        assert Study(configured(), ROOT).apart("heldout") == []
 
     def test_unknown_sources_and_overlaps_are_refused(self) -> None:
         with pytest.raises(

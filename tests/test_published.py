@@ -1,5 +1,6 @@
 """Stand-ins under the paper's names are told at the paper's scale."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import yaml
 
 from promptavideo.config import check
 from promptavideo.models import LocalModel, fetch
-from promptavideo.provenance import model, texts
+from promptavideo.provenance import model
+from promptavideo.provenance import others as strangers
 from promptavideo.published import others, sources
 from promptavideo.settings import lay
+from promptavideo.study import Study
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,11 +36,18 @@ def fetched(name: str, source: str, kind: str = "hub") -> dict[str, Any]:
     return {"name": name, "kind": kind, "source": source, "revision": "c0ffee", "digest": "d"}
 
 
-def refined(refiner: str, *overlays: str, generator: str = "cogvideox-5b", **changes: Any) -> dict[str, Any]:
-    """The record of a refiner's texts at the paper's scale, under some changes."""
-    layers = {name: read(name) for name in ("config.yaml", "paper.yaml", *overlays)}
-    config = check(lay({**layers, "changes": changes})[0], ROOT)
-    return row(generator, texts=texts(config, generator, f"evaluation/webvid-test/{refiner}"))
+def refined(
+    refiner: str,
+    generator: str = "cogvideox-5b",
+    judges: tuple[str, ...] = (),
+    filming: Sequence[dict[str, Any]] = (),
+    changes: Mapping[str, Any] = {},
+) -> dict[str, Any]:
+    """The record of an evaluation at the paper's scale, under some changes."""
+    layers = {name: read(name) for name in ("config.yaml", "paper.yaml")}
+    study = Study(check(lay({**layers, "changes": changes})[0], ROOT), ROOT)
+    batch = study.batch(generator, f"evaluation/webvid-test/{refiner}")
+    return row(generator, others=strangers(study, batch, judges, filming))
 
 
 def test_the_papers_own_models_judges_and_endpoints_need_no_word(paper: list[str]) -> None:
@@ -53,6 +63,7 @@ def test_the_papers_own_models_judges_and_endpoints_need_no_word(paper: list[str
 
 
 def test_a_folder_or_file_of_this_machine_may_hold_anything(paper: list[str], tmp_path: Path) -> None:
+    gpt2 = {"kind": "local", "path": "stand-ins/gpt2", "weights": False}
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny/model.safetensors").write_bytes(b"weights")
     fetch("cogvideox-5b", LocalModel(kind="local", path=str(tmp_path / "tiny")), tmp_path / "cogvideox-5b", {})
@@ -62,15 +73,17 @@ def test_a_folder_or_file_of_this_machine_may_hold_anything(paper: list[str], tm
         row(checkpoints=[{"name": "clip-vit-l-14", "source": "file:///data/clip.pt"}]),
         {**row(), "booster": {"base_model": fetched("llama-3-8b-instruct", "/data/llama", "local")}},
         {**row(), "rewards": {"models": [fetched("videoscore", "/data/judge", "local")]}},
-        refined("promptist", models={"gpt2": {"kind": "local", "path": "stand-ins/gpt2", "weights": False}}),
+        {**row(), "reported": {"videoreward": {"models": [fetched("videoreward", "/data/judge", "local")]}}},
+        refined("promptist", changes={"models": {"gpt2": gpt2}}),
     ]
-    names = ["cogvideox-5b", "laion-aesthetic", "clip-vit-l-14", "llama-3-8b-instruct", "videoscore", "gpt2"]
+    names = ["cogvideox-5b", "laion-aesthetic", "clip-vit-l-14", "llama-3-8b-instruct", "videoscore"]
+    names += ["videoreward", "gpt2"]
     assert others(rows * 2, paper) == [f"{name} (from this machine)" for name in names]
 
 
 def test_another_repository_or_endpoint_under_the_papers_name_is_told(paper: list[str]) -> None:
     local = {"operators": {"glm-4-refiner": {"base_url": "http://localhost:8000/v1", "model": "small"}}}
-    rows = [row(models=[fetched("cogvideox-5b", "lab/tiny-random-cogvideox")]), refined("glm-4", **local)]
+    rows = [row(models=[fetched("cogvideox-5b", "lab/tiny-random-cogvideox")]), refined("glm-4", changes=local)]
     assert others(rows, paper) == [
         "cogvideox-5b (lab/tiny-random-cogvideox)",
         "glm-4-refiner (small at http://localhost:8000/v1)",
@@ -78,22 +91,33 @@ def test_another_repository_or_endpoint_under_the_papers_name_is_told(paper: lis
 
 
 def test_a_command_that_reports_no_weights_may_film_with_any(paper: list[str]) -> None:
-    said = {"generator": {"kind": "command", "model": None}}
-    known = [{"weights": {"hpcai-tech/OpenSora-STDiT-v3": "a" * 40}}]
-    assert others([row("open-sora-1.2", filming=known, **said)], paper) == []
-    for filming in ([{}], [{"weights": {}}], [*known, {}]):
-        told = others([row("open-sora-1.2", filming=filming, **said)], paper)
+    known = {"weights": {"hpcai-tech/OpenSora-STDiT-v3": "a" * 40}}
+    assert others([refined("original", "open-sora-1.2", filming=(known,))], paper) == []
+    silent: list[list[dict[str, Any]]] = [[{}], [{"weights": {}}], [known, {}]]
+    for filming in silent:
+        told = others([refined("original", "open-sora-1.2", filming=filming)], paper)
         assert told == ["open-sora-1.2 (whose command reports no weights)"]
-    registered = {"generator": {"kind": "command", "model": "own"}, "models": [fetched("own", "lab/own")]}
-    assert others([row("own", filming=[{}], **registered)], paper) == ["own (lab/own)"]
+    models = {"own": {"kind": "hub", "repo_id": "lab/own", "revision": "v1"}}
+    registered = {"models": models, "generators": {"open-sora-1.2": {"model": "own"}}}
+    record = refined("original", "open-sora-1.2", filming=[{}], changes=registered)
+    record["scores"]["models"] = [fetched("own", "lab/own")]
+    assert others([record], paper) == ["own (lab/own)"]
 
 
 def test_measurements_are_no_judges_and_recombined_words_no_operators(paper: list[str]) -> None:
-    judges = {"videoscore": {"kind": "videoscore", "model": "videoscore"}, "pixels": {"kind": "pixels"}}
-    recombined = {"refiner": {"kind": "llm", "operator": "words"}, "operator": {"kind": "recombine"}}
-    assert others([row(rewards=judges, texts=recombined)], paper) == ["words (no model)", "pixels (no model)"]
+    changes = {
+        "operators": {"words": {"kind": "recombine"}},
+        "refiners": {"gpt-4o": {"operator": "words"}},
+        "judges": {"videoscore": None, "aesthetic": None, "mps": None, "pixels": {"kind": "pixels"}},
+    }
+    record = refined("gpt-4o", "open-sora-1.2", judges=("pixels", "videoreward"), changes=changes)
+    assert others([record], paper) == ["words (no model)", "pixels (no model)"]
 
 
 def test_a_hosted_generator_is_told_by_its_endpoint(paper: list[str]) -> None:
-    hosted = {"kind": "openai-video", "model": "sora-2", "base_url": "https://api.openai.com/v1"}
-    assert others([row("sora", generator=hosted)], paper) == ["sora (sora-2 at https://api.openai.com/v1)"]
+    hosted = {
+        "kind": "openai-video", "model": "sora-2", "base_url": "https://api.openai.com/v1", "size": "1280x720",
+        "seconds": 4, "seconds_per_video": 90.0,
+    }  # fmt: skip
+    record = refined("original", "sora", changes={"generators": {"sora": hosted}})
+    assert others([record], paper) == ["sora (sora-2 at https://api.openai.com/v1)"]

@@ -4,17 +4,19 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from makers import changed
 
+from promptavideo.config import check
 from promptavideo.errors import InputError
-from promptavideo.operators import RecombineConfig
 from promptavideo.operators.base import Key, Operator, Request, TextLimits
-from promptavideo.refiners import LlmRefinerConfig, OriginalConfig, load_refiner
 from promptavideo.refiners.base import Refiner, Tally
-from promptavideo.refiners.llm import LlmRefiner
+from promptavideo.refiners.llm import LlmRefiner, LlmRefinerConfig
+from promptavideo.refiners.original import Original
 from promptavideo.refiners.table import evaluation_table
 from promptavideo.schemas import PROMPTS, write_table
 from promptavideo.seeds import video_seed
 from promptavideo.shots import prompts_table
+from promptavideo.study import Study
 
 ROOT = Path(__file__).parent.parent
 PROMPT_SET = pd.DataFrame({"prompt_id": ["p2", "p1"], "prompt": ["a $dollar {box}", "a red ball"]}, dtype="str")
@@ -46,7 +48,7 @@ def test_an_evaluation_films_every_refined_text_with_paired_seeds(tmp_path: Path
     assert table["refined"].tolist() == ["p1: a red ball"] * 2 + ["p2: a $dollar {box}"] * 2
     assert table["replicate"].tolist() == [0, 1, 0, 1] and set(table["candidate"]) == {0}
     assert table["seed"].nunique() == 4
-    original = evaluation_table(PROMPT_SET.iloc[::-1], load_refiner(OriginalConfig(kind="original"), seed=7), 2, 7)
+    original = evaluation_table(PROMPT_SET.iloc[::-1], Original(), 2, 7)
     assert original["seed"].tolist() == table["seed"].tolist()
     assert original["refined"].tolist() == original["prompt"].tolist()
     assert evaluation_table(PROMPT_SET, Echo(), 2, run_seed=8)["seed"].tolist() != table["seed"].tolist()
@@ -129,14 +131,10 @@ def test_a_template_without_the_prompt_is_refused(tmp_path: Path) -> None:
 def test_the_offline_operator_refines_each_prompt_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     config = LlmRefinerConfig(kind="llm", operator="recombine")
-    refiner = load_refiner(config, seed=7, operator=RecombineConfig(kind="recombine"))
+    study = Study(check(changed("seed", 7), ROOT), ROOT)
+    refiner = config.load("llm", "mini-t2v", study)
     ids, prompts = ["p1", "p2", "p3"], ["a red ball moving up", "a blue box falling", "a green cone drifting left"]
     together = refiner.refine(ids, prompts)
     assert together == [refiner.refine([one], [text])[0] for one, text in zip(ids, prompts, strict=True)]
     assert all(text != prompt for text, prompt in zip(together, prompts, strict=True))
-    assert load_refiner(config, seed=7, operator=RecombineConfig(kind="recombine")).refine(ids, prompts) == together
-
-
-def test_an_llm_refiner_without_its_operator_is_refused() -> None:
-    with pytest.raises(InputError, match="an llm refiner needs an operator"):
-        load_refiner(LlmRefinerConfig(kind="llm", operator="recombine"), seed=1)
+    assert config.load("llm", "mini-t2v", study).refine(ids, prompts) == together

@@ -13,11 +13,11 @@ from promptavideo import schemas
 from promptavideo.config import check
 from promptavideo.errors import InputError
 from promptavideo.prompts import PromptSet, load_prompt_set, prompt_id
-from promptavideo.refiners import FileRefinerConfig, load_refiner
-from promptavideo.refiners.file import FileRefiner
+from promptavideo.refiners.file import FileRefiner, FileRefinerConfig
 from promptavideo.refiners.table import evaluation_table
 from promptavideo.schemas import read_table, write_table
 from promptavideo.shots import Refined, shots_of
+from promptavideo.study import Study
 
 ROOT = Path(__file__).parents[1]
 PROMPTS = ["a red ball", "A $dollar {box}", "naïve 東京 <b>, with a comma"]
@@ -225,7 +225,8 @@ def test_the_section_refuses_what_it_cannot_mean() -> None:
 def test_the_entry_loads_as_a_refiner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(tmp_path, "csv", {"prompt": PROMPTS, "refined": REFINED})
     monkeypatch.chdir(tmp_path)
-    texts = load_refiner(FileRefinerConfig(kind="file", file=file), seed=1, name="pae")
+    study = Study(check(yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8")), ROOT))
+    texts = FileRefinerConfig(kind="file", file=file).load("pae", "mini-t2v", study)
     assert texts_of(texts.refine(IDS[:1], PROMPTS[:1])) == REFINED[:1]
 
 

@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from makers import ROOT, changed
 from safetensors.torch import load_file, save_file
 from tiny import tiny_gpt2
 from transformers import GPT2LMHeadModel, GPT2TokenizerFast
 
+from promptavideo.config import check
 from promptavideo.errors import InputError
 from promptavideo.hardware import processor
 from promptavideo.models import LocalModel, fetch
-from promptavideo.refiners import PromptistConfig, load_refiner
-from promptavideo.refiners.promptist import Promptist
+from promptavideo.refiners.promptist import Promptist, PromptistConfig
+from promptavideo.study import Study
 
 PROMPTS = [
     "a red ball",
@@ -126,16 +128,18 @@ def test_weights_and_tokenizer_may_be_published_apart(load: Load, gpt2: Path, tm
     assert apart == load().refine(ids(PROMPTS), PROMPTS)
 
 
-def test_the_entry_loads_from_the_model_registry(gpt2: Path, tmp_path: Path, load: Load) -> None:
-    fetch("promptist", LocalModel(kind="local", path=str(gpt2)), tmp_path / "promptist", {})
+def test_the_entry_loads_from_the_model_registry(
+    gpt2: Path, tmp_path: Path, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study(check(changed("seed", 1), ROOT), ROOT)
+    monkeypatch.chdir(tmp_path)
+    fetch("promptist", LocalModel(kind="local", path=str(gpt2)), Path(study.layout.model("promptist")), {})
     config = PromptistConfig(
         kind="promptist", model="promptist", device="cpu", max_prompt_tokens=48, max_new_tokens=12, batch_size=4
     )
     assert config.models == ["promptist"]
-    refiner = load_refiner(config, seed=1, name="promptist", model=tmp_path / "promptist")
+    refiner = config.load("promptist", "mini-t2v", study)
     assert refiner.refine(ids(PROMPTS), PROMPTS) == load().refine(ids(PROMPTS), PROMPTS)
-    with pytest.raises(InputError, match="a promptist refiner needs the model's folder"):
-        load_refiner(config, seed=1)
 
 
 def test_what_cannot_work_is_refused(load: Load, gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,20 +13,21 @@ from makers import ROOT, workspace
 from promptavideo.config import check
 from promptavideo.estimate import Estimate
 from promptavideo.settings import lay
+from promptavideo.study import Study
 
 PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
 SOURCE = "\n".join(path.read_text() for path in [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))])
 
 
 def test_every_rule_runs_beside_snakemake_or_says_what_it_takes() -> None:
-    pieces = re.split(r"^(?:rule|use rule \w+ as) (\w+)\b", SOURCE, flags=re.MULTILINE)
+    pieces = re.split(r"^rule (\w+)\b", SOURCE, flags=re.MULTILINE)
     commands = {name for name, text in zip(pieces[1::2], pieces[2::2], strict=True) if "    shell:" in text}
-    assert {"film", "score", "gather", "sft"} <= commands
+    assert {"film", "score", "gather", "train"} <= commands
     local = set(re.findall(r"\w+", re.search(r"^localrules:((?:\n    \w+,)+)", SOURCE, re.MULTILINE).group(1)))
     named = set(PROFILE["set-resources"])
     assert local <= commands
     assert not local & named
-    assert commands <= local | named
+    assert commands <= local | named | {"unknown"}  # which is there to be refused
 
 
 @pytest.mark.parametrize("rule", PROFILE["set-resources"])
@@ -101,11 +102,11 @@ def test_the_papers_scale_is_planned_in_seconds_and_few_jobs(tmp_path: Path, gen
     assert 800 < counted["total"] <= 2000
     planned = Counter[str]()
     layers = {name: yaml.safe_load((ROOT / name).read_text()) for name in ("config.yaml", "paper.yaml")}
-    for row in Estimate(check(lay(layers)[0], ROOT), ROOT).rows(generator):
+    for row in Estimate(Study(check(lay(layers)[0], ROOT), ROOT), ROOT).rows(generator):
         batch, work = row.stage.split()[:2]
         planned["refine" if batch.startswith("evaluation/") and work in ("ask", "sample", "copy") else work] += row.jobs
     assert planned["film"] == counted["film"] and planned["score"] == counted["score"]
-    assert planned["train"] == counted["sft"] + counted["dpo"]
+    assert planned["train"] == counted["train"]
     assert planned["vbench"] == counted["vbench_dimension"] > 0
     assert planned["refine"] == counted["refine"] and planned["sample"] == counted["candidates"]
     assert not planned["ask"]  # proposals for the evolution are made beside Snakemake

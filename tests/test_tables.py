@@ -7,20 +7,19 @@ from statistics import fmean
 import numpy as np
 import pandas as pd
 import pytest
-from makers import FAST, PAPER, flat_scores, make_scores
+from makers import FAST, METRICS, PAPER, TO_FIVE, flat_scores, make_scores
 from scipy import stats
 
 from promptavideo.errors import InputError, ScoreError
-from promptavideo.schemas import DIMENSIONS, TO_FIVE
+from promptavideo.metrics import Metric
+from promptavideo.resampling import BootstrapConfig, bootstrap_interval, paired_p_value
 from promptavideo.tables import (
-    COLUMNS,
     LAPTOP_NOTE,
+    PAPER_COLUMNS,
     PAPER_NOTE,
     Arm,
-    BootstrapConfig,
-    bootstrap_interval,
+    Columns,
     footnotes,
-    paired_p_value,
     read,
     read_videoscore_table,
     videoscore_table,
@@ -29,6 +28,7 @@ from promptavideo.tables import (
     write_provenance,
 )
 
+COLUMNS = PAPER_COLUMNS.all
 FIRST_FIVE = ("VQ", "TC", "DD", "TVA", "FC")
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -46,7 +46,7 @@ def random_scores(seed: int, prompts: int = 12, replicates: int = 2, shift: floa
     rng = np.random.default_rng(seed)
     return make_scores(
         {
-            (f"p{i:03}", k): {d: rng.normal(2.5 + shift, 0.3) / TO_FIVE[d] for d in DIMENSIONS}
+            (f"p{i:03}", k): {d: rng.normal(2.5 + shift, 0.3) / TO_FIVE[d] for d in METRICS}
             for i in range(prompts)
             for k in range(replicates)
         }
@@ -63,13 +63,13 @@ def test_cells_match_plain_sums() -> None:
     assert list(table.columns) == list(COLUMNS)
     assert ",".join(table.columns) == (
         "generator,set,refiner,videos,VQ,TC,DD,TVA,FC,avg,AES,MPS,"
-        "avg_ci_low,avg_ci_high,gain,gain_ci_low,gain_ci_high,p_value"
+        "avg_ci_low,avg_ci_high,gain,gain_ci_low,gain_ci_high,p_value,words"
     )
     averages = []
     for scores, row in zip((original, boosted), table.to_dict("records"), strict=True):
         assert row["videos"] == 24
-        for dimension in FIRST_FIVE:
-            assert row[dimension] == pytest.approx(fmean(scores[dimension]))
+        for name in FIRST_FIVE:
+            assert row[name] == pytest.approx(fmean(scores[name]))
         assert row["AES"] == pytest.approx(fmean(scores["AES"]) * 5 / 8)
         assert row["MPS"] == pytest.approx(fmean(scores["MPS"]) / 4)
         averages.append(fmean(fmean(scores[d]) for d in FIRST_FIVE))
@@ -80,8 +80,8 @@ def test_cells_match_plain_sums() -> None:
 
 
 def test_every_prompt_counts_once_whatever_its_replicates() -> None:
-    level = dict.fromkeys(DIMENSIONS, 1.0)
-    scores = make_scores({("a", 0): level, ("a", 1): level, ("a", 2): level, ("b", 0): dict.fromkeys(DIMENSIONS, 3.0)})
+    level = dict.fromkeys(METRICS, 1.0)
+    scores = make_scores({("a", 0): level, ("a", 1): level, ("a", 2): level, ("b", 0): dict.fromkeys(METRICS, 3.0)})
     row = videoscore_table([Arm("g", "s", "original", scores)], FAST).iloc[0]
     assert (row["videos"], row["avg"]) == (4, 2.0)
 
@@ -249,7 +249,7 @@ def test_files_carry_the_numbers(tmp_path: Path) -> None:
     paper_cells = [cell.strip() for cell in lines[6].strip("|").split("|")]
     assert (
         paper_cells
-        == ["Open-Sora 1.2", "paper", "dpo-2", "", "3.254", "3.286", "3.411", "3.358", "3.282", "3.318"] + [""] * 8
+        == ["Open-Sora 1.2", "paper", "dpo-2", "", "3.254", "3.286", "3.411", "3.358", "3.282", "3.318"] + [""] * 9
     )
 
     write(table, tmp_path / "video.score", "A title", ["a note"], ["generator", "videos", "avg"])
@@ -272,11 +272,80 @@ def test_a_written_table_is_read_back_with_its_types(tmp_path: Path) -> None:
     write(table, tmp_path / "t", "t", [])
     pd.testing.assert_frame_equal(read_videoscore_table(tmp_path / "t.csv"), table)
     (tmp_path / "t.csv").write_text("generator,set\na,b\n")
-    with pytest.raises(InputError, match=r"t\.csv.*its columns are generator, set"):
+    with pytest.raises(InputError, match=r"t\.csv.*it lacks avg, avg_ci_high, .*, refiner, videos"):
         read_videoscore_table(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text(",".join(COLUMNS) + "\n" + "x," * 17 + "x\n")
     with pytest.raises(InputError, match="is no VideoScore table"):
         read_videoscore_table(tmp_path / "t.csv")
+
+
+KEEP, CLIP = Metric("KEEP", 0, 1, medium="text"), Metric("CLIP", -1, 1, 5.0)
+REPORTED = Columns(PAPER_COLUMNS.objective, PAPER_COLUMNS.average, [KEEP, CLIP])
+
+
+def reported_arms() -> list[Arm]:
+    """Twelve prompts with two replicates: what is kept falls by 0.5 - 0.02 a prompt, and CLIP rises by 0.1."""
+    original, boosted = random_scores(1), random_scores(2, shift=0.2)
+    place = original["prompt_id"].str[1:].astype(int)
+    spread = original["replicate"] * 0.2  # both have it, so it is in no gain
+    first = original.assign(KEEP=1.0, CLIP=0.1 * place / 12 + spread)
+    return two_arms(first, boosted.assign(KEEP=0.5 + 0.02 * place, CLIP=first["CLIP"] + 0.1))
+
+
+def test_reported_metrics_stand_raw_behind_the_others_with_gains_and_intervals() -> None:
+    arms = reported_arms()
+    table = videoscore_table(arms, FAST, REPORTED)
+    assert ",".join(table.columns) == (
+        "generator,set,refiner,videos,VQ,TC,DD,TVA,FC,avg,AES,MPS,"
+        "avg_ci_low,avg_ci_high,gain,gain_ci_low,gain_ci_high,p_value,"
+        "KEEP,KEEP_gain,KEEP_gain_ci_low,KEEP_gain_ci_high,CLIP,CLIP_gain,CLIP_gain_ci_low,CLIP_gain_ci_high,words"
+    )
+    pd.testing.assert_frame_equal(table[list(COLUMNS)], videoscore_table(arms, FAST), check_exact=True)
+    original, boosted = table.to_dict("records")
+    assert all(np.isnan(original[name]) for name in table if "_gain" in str(name))
+    assert (original["KEEP"], original["CLIP"]) == pytest.approx((1.0, 0.1 * 5.5 / 12 + 0.1))
+    assert (boosted["KEEP"], boosted["KEEP_gain"]) == pytest.approx((0.61, -0.39))
+    assert boosted["CLIP_gain"] == pytest.approx(0.1)
+    gains = np.array([-0.5 + 0.02 * place for place in range(12)])
+    interval = (boosted["KEEP_gain_ci_low"], boosted["KEEP_gain_ci_high"])
+    assert interval == pytest.approx(bootstrap_interval(gains, FAST, "test"))
+    t = stats.t.interval(0.95, 11, gains.mean(), stats.sem(gains))
+    assert interval == pytest.approx(t, abs=0.015) and interval[0] < -0.39 < interval[1]
+    assert np.isnan(boosted["CLIP_gain_ci_low"]), "every prompt gains the same, so there is no interval"
+
+
+def test_reported_metrics_are_written_and_read_back(tmp_path: Path) -> None:
+    table = with_paper_rows(videoscore_table(reported_arms(), FAST, REPORTED), PAPER)
+    assert table.loc[2:, list(REPORTED.gains)].isna().all(axis=None), "nobody printed them"
+    write(table, tmp_path / "t", "A title", footnotes(table, "laptop", columns=REPORTED))
+    pd.testing.assert_frame_equal(read_videoscore_table(tmp_path / "t.csv"), table, rtol=1e-9)
+    cells = pd.read_csv(tmp_path / "t.csv", dtype=str).loc[1]
+    assert cells["KEEP"] == "0.61" and float(cells["KEEP_gain"]) == pytest.approx(-0.39)
+    rows = [line for line in (tmp_path / "t.md").read_text().splitlines() if line.startswith("|")]
+    assert [cell.strip() for cell in rows[3].strip("|").split("|")][18:20] == ["0.610", "-0.390"]
+    note = "Nobody selected by or trained on KEEP (0 to 1) and CLIP (-1 to 1), each in its own range"
+    assert note in (tmp_path / "t.md").read_text()
+    assert not any("Nobody selected" in line for line in footnotes(table, "laptop"))
+
+
+def test_a_reported_metric_that_is_not_finite_is_refused() -> None:
+    original, boosted = reported_arms()
+    broken = boosted.scores.assign(KEEP=boosted.scores["KEEP"].mask(boosted.scores["prompt_id"] == "p003"))
+    with pytest.raises(ScoreError, match=r"mini/test/dpo-2.*p003"):
+        videoscore_table([original, Arm("mini", "test", "dpo-2", broken)], FAST, REPORTED)
+
+
+def test_another_objective_has_its_own_columns_and_average() -> None:
+    columns = Columns([Metric("A"), Metric("B", 0, 10, 0.5), Metric("C")], ["C", "B"])
+    scores = pd.DataFrame(
+        {"prompt_id": ["p", "q"], "candidate": 0, "replicate": 0, "refined": ["one", "two words, red"]}
+    )
+    scores = scores.assign(A_5=[1.0, 3.0], B_5=[2.0, 4.0], C_5=[5.0, 1.0])
+    row = videoscore_table([Arm("g", "s", "original", scores)], FAST, columns).iloc[0]
+    assert list(row.index[3:8]) == ["videos", "C", "B", "avg", "A"]
+    assert row[["C", "B", "avg", "A", "words"]].tolist() == [3.0, 3.0, 3.0, 2.0, 2.0]
+    table = videoscore_table([Arm("g", "s", "original", scores)], FAST, columns)
+    assert "avg is the mean of C and B." in footnotes(table, "paper", columns=columns)[0]
 
 
 def unescape_markdown(text: str) -> str:

@@ -80,7 +80,7 @@ def test_a_checkpoint_is_told_in_one_line() -> None:
     entry = UrlCheckpoint(
         url="https://x/y.pt", sha256="a" * 64, megabytes=354.0, files={"y.pt": "."}, dimensions=["color", "scene"]
     )
-    assert describe("clip", entry) == f"clip: 354 MB from https://x/y.pt ({'a' * 64}), for color, scene"
+    assert describe("clip", entry) == f"clip: 354 MB from https://x/y.pt ({'a' * 12}), for color, scene"
     hub = HubCheckpoint(
         kind="hub", repo_id="lab/demo", revision=COMMIT, allow_patterns=["*"], megabytes=0.5, dimensions=["scene"]
     )

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from makers import make_scores
+from makers import METRICS, TO_FIVE, make_scores
 
-from promptavideo import schemas
 from promptavideo.errors import InputError, ScoreError
-from promptavideo.schemas import TO_FIVE, VBENCH_SCORES, read_table, write_table
-from promptavideo.tables import LAPTOP_NOTE, Arm, BootstrapConfig, videoscore_table, write
+from promptavideo.metrics import Metric
+from promptavideo.resampling import BootstrapConfig
+from promptavideo.schemas import VBENCH_SCORES, read_table, write_table
+from promptavideo.tables import LAPTOP_NOTE, Arm, Columns, videoscore_table, write
 from promptavideo.vbench import evaluate
 from promptavideo.vbench.dimensions import DIMENSIONS, TOTALS, totals
 from promptavideo.vbench.listing import Listing, Video
 from promptavideo.vbench.scores import join
 from promptavideo.vbench.table import (
-    ABLATION_COLUMNS,
     COLUMNS,
     CUSTOM_NOTE,
     INTERVALS,
@@ -30,6 +30,7 @@ from promptavideo.vbench.table import (
     NUMBERS,
     PAPER_NOTE,
     Judged,
+    ablation_shown,
     ablation_table,
     notes,
     part,
@@ -335,7 +336,7 @@ def test_every_file_of_the_table_marks_whose_numbers_they_are(tmp_path: Path) ->
 def reward_arm(refiner: str = "original", level: float = 2.0) -> Arm:
     """Rewards of prompts p000 to p003, two videos each; VideoScore's five are equal."""
     values = {
-        (f"p{row:03}", k): {name: (level + row / 10 + k) / TO_FIVE[name] for name in schemas.DIMENSIONS}
+        (f"p{row:03}", k): {name: (level + row / 10 + k) / TO_FIVE[name] for name in METRICS}
         for row in range(4)
         for k in range(2)
     }
@@ -354,11 +355,7 @@ def ablation_cells() -> list[Cell]:
 
 def test_the_ablations_show_videoscore_beside_two_of_vbenchs() -> None:
     row = ablation_table([judged(ablation_cells())], [reward_arm()], FAST).iloc[0]
-    assert tuple(row.index) == ABLATION_COLUMNS
-    assert (
-        ",".join(ABLATION_COLUMNS[:11])
-        == "generator,refiner,videos,VQ,TC,DD,TVA,FC,avg,aesthetic_quality,imaging_quality"
-    )
+    assert ",".join(row.index[:11]) == "generator,refiner,videos,VQ,TC,DD,TVA,FC,avg,aesthetic_quality,imaging_quality"
     assert (row["generator"], row["refiner"], row["videos"]) == ("mini", "original", 8)
     assert row[["VQ", "TC", "DD", "TVA", "FC", "avg"]].tolist() == pytest.approx([2.65] * 6)
     assert row["aesthetic_quality"] == pytest.approx(55.5) and row["imaging_quality"] == pytest.approx(25.5)
@@ -371,6 +368,19 @@ def test_the_ablations_draw_the_prompts_that_the_rewards_table_draws() -> None:
     row, theirs = ablation_table([judged(ablation_cells())], [arm], FAST).iloc[0], videoscore_table([arm], FAST).iloc[0]
     ends = ["avg_ci_low", "avg_ci_high"]
     assert row[ends].tolist() == theirs[ends].tolist()
+
+
+def test_ablations_of_another_objective_show_its_average() -> None:
+    columns = Columns([Metric("LIGHT"), Metric("SHARP"), Metric("AES")], ["SHARP", "LIGHT"])
+    scores = reward_arm().scores
+    scores = scores[["prompt_id", "candidate", "replicate", "key", "AES_5"]].assign(LIGHT_5=2.0, SHARP_5=4.0)
+    arm = Arm("mini", "ablation", "original", scores)
+    table = ablation_table([judged(ablation_cells())], [arm], FAST, columns)
+    shown = ["generator", "refiner", "videos", "SHARP", "LIGHT", "avg", "aesthetic_quality", "imaging_quality"]
+    assert ablation_shown(columns) == list(table.columns)[:8] == shown
+    assert table.loc[0, ["SHARP", "LIGHT", "avg"]].tolist() == [4.0, 2.0, 3.0]
+    told = notes("ablation", [judged(ablation_cells())], "two", "paper", columns=columns)
+    assert told[0].startswith("SHARP, LIGHT and their mean avg are on a 0-5 scale")
 
 
 def test_an_ablation_that_lacks_a_dimension_leaves_it_empty() -> None:

@@ -15,7 +15,7 @@ from fakes import prompts_table
 
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.prompts import prompt_id
-from promptavideo.shards import shard_count
+from promptavideo.shards import shard_count, shard_names
 from promptavideo.store import Entry, Store, read_manifest, write_manifest
 from promptavideo.vbench.config import VBenchSet
 from promptavideo.vbench.listing import (
@@ -105,7 +105,7 @@ def test_every_row_of_a_filmed_prompt_is_listed_under_its_own_spelling(batch: Ba
     assert [video.dimensions for video in listing.videos[::2]] == [
         ("temporal_flickering",),
         ("color",),
-        ("overall_consistency",),  # imaging_quality was not asked for
+        ("imaging_quality", "overall_consistency"),  # whether or not the first was asked for
         ("overall_consistency",),
     ]
     assert [video.auxiliary_info for video in listing.videos[::2]] == [None, {"color": {"color": "blue"}}, None, None]
@@ -161,7 +161,7 @@ def test_other_prompts_are_named_by_their_ids_whatever_they_hold(tmp_path: Path)
     assert [video.row for video in listing.videos] == list(range(len(HOSTILE)))
     for video in listing.videos:
         assert re.fullmatch(r"p[0-9a-f]{12}-0\.mp4", video.file) and video.file.startswith(prompt_id(video.prompt))
-        assert video.dimensions == ("temporal_flickering", "imaging_quality") and video.auxiliary_info is None
+        assert list(video.dimensions) == VBenchSet(dimensions="all").names and video.auxiliary_info is None
         assert video.key == batch.entry(video.prompt)[1].key
     assert sorted(path.name for path in folder.iterdir()) == sorted(video.file for video in listing.videos)
     assert not {path.name for path in tmp_path.iterdir()} - {"store", "videos", "links"}
@@ -341,12 +341,11 @@ def test_shards_hold_every_video_once_and_replicates_together(size: int, replica
     rows = [3, 5, 8, 9, 20, 21, 40]  # a dimension's rows have gaps
     videos = [video(row, replicate) for row in rows for replicate in range(replicates)]
     count = shard_count(len(rows), max(1, size // replicates))  # as the workflow plans
-    parts = [shard(videos, number, size) for number in range(count)]
+    parts = [shard(videos, name) for name in shard_names(count)]
     assert [one for part in parts for one in part] == videos
     assert all(0 < len(part) <= max(size, replicates) and len(part) % replicates == 0 for part in parts)
-    assert shard(videos, count, size) == []
 
 
 def test_shards_of_fewer_videos_than_planned_are_empty() -> None:
-    assert shard([], 0, 10) == []
-    assert shard([video(4)], 1, 1) == []
+    assert [shard([], name) for name in shard_names(2)] == [[], []]
+    assert [shard([video(4)], name) for name in shard_names(2)] == [[], [video(4)]]

@@ -20,8 +20,9 @@ from makers import ROOT, shas, workspace
 from tiny_pipelines import LTX_SAMPLING, WAN_SAMPLING, tiny_ltx, tiny_wan
 
 from promptavideo import timing
+from promptavideo.metrics import PAPER
 from promptavideo.provenance import ARITHMETIC
-from promptavideo.schemas import SCORES
+from promptavideo.schemas import scores as scores_of
 from promptavideo.store import read_manifest
 
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -58,8 +59,8 @@ def test_the_run_ends_in_tables_figures_and_report(finished: Path) -> None:
     table = pd.read_csv(finished / "results/tables/videoscore.csv")
     ours = table[table["set"] == "heldout"].set_index("refiner")
     assert list(ours.index) == ["original", "llm", "sft", "dpo-1", "dpo-2"]
-    scores = pd.read_parquet(finished / "results/mini-t2v/evaluation/heldout/dpo-2/scores.parquet")
-    SCORES.validate(scores)
+    scores = pd.read_parquet(finished / "results/mini-t2v/evaluation/heldout/dpo-2/rewards/scores.parquet")
+    scores_of(PAPER).validate(scores)
     assert ours.loc["dpo-2", "videos"] == len(scores) == 6
     five = ["VQ_5", "TC_5", "DD_5", "TVA_5", "FC_5"]
     assert ours.loc["dpo-2", "avg"] == pytest.approx(scores[five].to_numpy().mean(), abs=1e-6)
@@ -81,11 +82,11 @@ def test_the_run_was_estimated_and_every_job_told_how_far_it_is(finished: Path) 
         r"  mini-t2v: evolution .+, sft .+, dpo-1 .+, dpo-2 .+, evaluation .+\n",
         said,
     )
-    assert re.search(r"film evolution/round-0 shard 0000: 3/3 videos, 0:00 left, run \d+:\d\d left", said)
+    assert re.search(r"film evolution/round-0 shard 0001-of-0001: 3/3 videos, 0:00 left, run \d+:\d\d left", said)
     assert "Loading weights" not in said and "it/s" not in said
     record = finished / ".snakemake/promptavideo/run.json"
     jobs = json.loads(record.read_text())["jobs"]
-    trainings = [job for job in jobs if job["name"].startswith("logs/boosters/mini-t2v/")]
+    trainings = [job for job in jobs if job["name"].startswith("logs/train/mini-t2v/")]
     assert len(trainings) == 3 and all(job["after"] and job["seconds"] > 5 for job in trainings)
     journal = [json.loads(line) for line in (record.parent / "run/journal.jsonl").read_text().splitlines()]
     ended = {line["job"] for line in journal if line["ended"]}
@@ -133,7 +134,7 @@ def test_every_row_of_a_table_leads_back_to_what_made_it(finished: Path) -> None
         scores = row["scores"]
         assert row["code"] == scores["code"] != "" and row["run_seed"] == scores["run_seed"] == 1
         assert scores["generator"]["sampling"]["height"] == CONFIG["generators"]["mini-t2v"]["sampling"]["height"]
-        assert scores["rewards"] == {"pixels": {"kind": "pixels"}}
+        assert scores["judges"] == {"pixels": {"kind": "pixels"}}
         assert [(model["name"], len(model["digest"])) for model in scores["models"]] == [("mini-t2v", 64)]
         assert (scores["videos"], scores["prompts"], len(row["video_seeds"])) == (6, 3, 6)
         assert sum(scores["filmed_on"].values()) == 6 and len(scores["prompt_set"]["sha256"]) == 64
@@ -197,7 +198,7 @@ def test_a_pilot_replaces_what_the_plan_expects(finished: Path, tmp_path: Path) 
     (folder / "scripts").unlink()
     shutil.copytree(ROOT / "scripts", folder / "scripts")
     (folder / "scripts/probe.py").write_text("raise SystemExit('no torch')")
-    first = probed(folder, "--cores", "2", "results/mini-t2v/evolution/round-0/videos/0000.jsonl")
+    first = probed(folder, "--cores", "2", "results/mini-t2v/evolution/round-0/videos/0001-of-0001.jsonl")
     assert first.returncode == 0, first.stderr[-3000:]
     assert "no estimate of this run's time: the probe of this machine failed: no torch" in first.stderr
     assert filmed == {path: path.stat().st_mtime_ns for path in folder.glob("store/mini-t2v/videos/*/*.mp4")}
@@ -227,10 +228,8 @@ def test_other_shards_one_core_and_kills_give_the_same(finished: Path, tmp_path:
     assert filmed
     assert filmed == {path: path.stat().st_mtime_ns for path in filmed}, "a finished video was filmed again"
     assert_same_results(folder, finished, arms)
-    shards = {
-        kind: sorted((folder / f"results/mini-t2v/dpo-1/{kind}").glob("????.*")) for kind in ("videos", "rewards")
-    }
-    counted = {kind: len({path.name[:4] for path in paths}) for kind, paths in shards.items()}
+    batch = folder / "results/mini-t2v/dpo-1"
+    counted = {kind: len([*(batch / kind).glob("*-of-*.timing.json")]) for kind in ("videos", "rewards")}
     assert counted == {"videos": 2, "rewards": 1}, "two shards are scored in one job"
 
 
@@ -275,14 +274,14 @@ def kill_at(moment: Callable[[], bool], folder: Path, *arguments: str, more: str
 
 def assert_same_results(one: Path, other: Path, arms: list[str]) -> None:
     """The same prompts, the same videos byte for byte, the same scores and table; evaluated arms: `arms` in `one`."""
-    batches = [path.parent for path in sorted((one / "results/mini-t2v").rglob("scores.parquet"))]
+    batches = [path.parents[1] for path in sorted((one / "results/mini-t2v").rglob("rewards/scores.parquet"))]
     assert len(batches) == 5 + len(arms)
     for batch in batches:
         mirror = other / batch.relative_to(one)
         ours, theirs = (pd.read_parquet(folder / "prompts.parquet") for folder in (batch, mirror))
         pd.testing.assert_frame_equal(ours, theirs)
         assert shas(batch) == shas(mirror), batch
-        ours, theirs = (pd.read_parquet(folder / "scores.parquet") for folder in (batch, mirror))
+        ours, theirs = (pd.read_parquet(folder / "rewards/scores.parquet") for folder in (batch, mirror))
         pd.testing.assert_frame_equal(ours, theirs, rtol=0, atol=1e-6)
     tables = [pd.read_csv(folder / "results/tables/videoscore.csv") for folder in (one, other)]
     rows = [table[(table["set"] == "paper") | table["refiner"].isin(arms)].reset_index(drop=True) for table in tables]
@@ -299,7 +298,7 @@ def test_a_damaged_video_is_named_and_filmed_again_by_the_next_run(finished: Pat
     video.write_bytes(whole[: len(whole) // 2])
     rewards = manifest.parents[1] / "rewards" / f"{manifest.stem}.parquet"
     before = pd.read_parquet(rewards)
-    target = "results/mini-t2v/evaluation/heldout/original/scores.parquet"
+    target = "results/mini-t2v/evaluation/heldout/original/rewards/scores.parquet"
     for path in (rewards, finished / target):
         path.unlink()
     broken = snakemake(finished, "--cores", "2", target)
@@ -327,9 +326,10 @@ def test_a_copied_folder_has_nothing_to_do_and_whatever_is_damaged_in_it_is_name
     entries = [entry for path in sorted(batch.glob("videos/*.jsonl")) for entry in read_manifest(path)]
     shown = min((entry for entry in entries if entry.replicate == 0), key=lambda entry: entry.prompt_id)
     video = folder / "store/mini-t2v/videos" / shown.key[:2] / f"{shown.key}.mp4"
-    scores, rewards = batch / "scores.parquet", batch / "rewards/0000.parquet"
+    scores, rewards = batch / "rewards/scores.parquet", batch / "rewards/0001-of-0001.parquet"
     llm, manifest = mini / "evaluation/heldout/llm/prompts.parquet", next(batch.glob("videos/*.jsonl"))
-    drawn, filmed = mini / "evaluation/heldout/sft/prompts.parquet", mini / "evolution/round-0/videos/0000.jsonl"
+    drawn = mini / "evaluation/heldout/sft/prompts.parquet"
+    filmed = mini / "evolution/round-0/videos/0001-of-0001.jsonl"
     last = mini / "evaluation/heldout/dpo-2/prompts.parquet"
     # What is damaged, by what of it, what asks for it then, and what the message names beside the file.
     cases: list[tuple[Path, Callable[[Path], object], Path, str]] = [
@@ -337,7 +337,7 @@ def test_a_copied_folder_has_nothing_to_do_and_whatever_is_damaged_in_it_is_name
         (rewards, halve, scores, "parquet table"),
         (rewards, not_a_number, scores, shown.prompt_id),
         (manifest, halve, scores, str(manifest.relative_to(folder))),
-        (llm, halve, llm.with_name("scores.parquet"), "parquet table"),
+        (llm, halve, llm.with_name("rewards") / "scores.parquet", "parquet table"),
         (mini / "boosters/sft/adapter/adapter_model.safetensors", halve, drawn, "adapter"),
         (folder / "resources/models/mini-t2v/manifest.json", halve, filmed, "manifest of a model"),
         (mini / "boosters/dpo-1/booster.json", halve, last, "card of a booster"),

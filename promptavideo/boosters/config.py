@@ -1,12 +1,12 @@
 """Settings of boosters: the base model, sampling, and the two trainings."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from promptavideo.devices import Device
 from promptavideo.errors import InputError
-from promptavideo.settings import Section
+from promptavideo.settings import File, Planning, Ref, Section
 
 Dtype = Literal["auto", "float32", "bfloat16"]
 
@@ -35,9 +35,9 @@ class TrainSettings(Section):
     """Passes over the data."""
     batch_size: int = Field(ge=1)
     """Examples a step, over all devices."""
-    micro_batch_size: int = Field(ge=1)
+    micro_batch_size: Annotated[int, Planning()] = Field(ge=1)
     """Examples a forward pass of one device; the rest is accumulated."""
-    gradient_checkpointing: bool | None = None
+    gradient_checkpointing: Annotated[bool | None, Planning()] = None
     """Compute activations twice rather than keep them: less memory, a third more time. When absent: on a GPU only."""
     learning_rate: float = Field(gt=0)
     """The highest, after the warm-up."""
@@ -47,7 +47,7 @@ class TrainSettings(Section):
     """How the learning rate falls after the warm-up; the paper does not say, the authors' DPO has it linear."""
     max_length: int = Field(1024, ge=8)
     """Tokens of instruction and answer together."""
-    checkpoint_steps: int = Field(10, ge=1)
+    checkpoint_steps: Annotated[int, Planning()] = Field(10, ge=1)
     """Steps between two checkpoints, from which a killed training goes on."""
     lora: LoraSettings = LoraSettings()
     """Size of the adapter that is trained."""
@@ -81,20 +81,20 @@ class SamplingSettings(Section):
     """`vllm` is several times faster on a GPU and must be installed; its texts are others than those of `generate`
     (transformers). `auto` takes it where it is installed and there is a GPU, so that texts depend on the machine; the
     record of the texts names what drew them."""
-    gpu_memory: float = Field(0.9, gt=0, le=1)
+    gpu_memory: Annotated[float, Planning()] = Field(0.9, gt=0, le=1)
     """Share of the GPU's memory that engine vllm takes."""
 
 
 class BoosterConfig(Section):
     """A booster: an instruct model, its instruction text, and how it is trained and sampled."""
 
-    base: str
+    base: Annotated[str, Ref("models")]
     """Name in the model registry."""
-    instruction: str = "templates/booster.txt"
+    instruction: Annotated[str, File()] = "templates/booster.txt"
     """The instruction's text, relative to the repository root; the same in training and in use."""
-    device: Device = "auto"
+    device: Annotated[Device, Planning()] = "auto"
     """`auto`: a GPU when there is one; `cuda`: a GPU or an error."""
-    devices: int = Field(1, ge=1)
+    devices: Annotated[int, Planning()] = Field(1, ge=1)
     """GPUs (processes, on a CPU) of a training; the effective batch stays `batch_size`. Sampling takes one."""
     dtype: Dtype = "auto"
     """Of the base model's weights, in training and sampling. bfloat16 trains under autocast; adapters are float32

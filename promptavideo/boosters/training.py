@@ -32,6 +32,9 @@ from promptavideo.progress import Progress
 
 log = logging.getLogger(__name__)
 
+WEIGHTS = "adapter_model.safetensors"
+"""An adapter's file, as peft writes it."""
+
 SESSIONS = "sessions.json"
 """Beside the checkpoints: which machines made them."""
 
@@ -58,6 +61,11 @@ class Run:
     """Processes that train together, one a device; `launch` starts them."""
     dtype: Dtype = "auto"
     """Of the base model's weights, see `BoosterConfig`."""
+
+    @property
+    def finished(self) -> Path:
+        """Folder of all finished trainings, in which one that was done before is found."""
+        return self.checkpoints.with_name("boosters")
 
 
 def train_sft(pairs: pd.DataFrame, chain: Chain, instruction: Instruction, settings: TrainSettings, run: Run) -> None:
@@ -160,16 +168,11 @@ def _train(
     # Of several processes each sees all GPUs of the job and takes its own.
     on_gpu = choose_device(run.device, "booster.device", run.devices) == "cuda"
     dtype = resolve(run.dtype, "cuda" if on_gpu else "cpu", "booster")
-    model, tokenizer = load_chain(chain, dtype)
-    turn_ends(chain.base, tokenizer)
-    check_prefix(chain.base, tokenizer, instruction)
-    check_targets(chain.base, settings.lora, f"booster.{stage}.lora")
-    _check_lengths(examples, tokenizer, settings.max_length)
     base = check_model(chain.base)
     identity = {
         "stage": stage,
         "base": base.digest,
-        "adapters": [sha256(adapter / "adapter_model.safetensors") for adapter in chain.adapters],
+        "adapters": [sha256(adapter / WEIGHTS) for adapter in chain.adapters],
         "data": hashlib.sha256(table.to_csv(index=False).encode()).hexdigest(),
         "examples": len(table),
         "instruction": instruction.template.template,
@@ -180,7 +183,15 @@ def _train(
         "dtype": dtype,
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    checkpoints = run.checkpoints / f"{run.output.name}-{digest}"
+    checkpoints, finished = run.checkpoints / f"{run.output.name}-{digest}", run.finished / digest
+    if _found(finished, run):
+        log.info("this training is finished already: %s", finished)
+        return
+    model, tokenizer = load_chain(chain, dtype)
+    turn_ends(chain.base, tokenizer)
+    check_prefix(chain.base, tokenizer, instruction)
+    check_targets(chain.base, settings.lora, f"booster.{stage}.lora")
+    _check_lengths(examples, tokenizer, settings.max_length)
     arguments = _arguments(settings, run, checkpoints, len(table), accumulated, on_gpu, dtype == "bfloat16")
     with enough_memory(
         f"lower booster.{stage}.micro_batch_size, which is {settings.micro_batch_size} (batch_size stays: the rest is "
@@ -204,6 +215,7 @@ def _train(
         origin = {"name": base.name, "kind": base.kind, "source": base.source, "revision": base.revision}
         trained_on = json.loads((checkpoints / SESSIONS).read_text(encoding="utf-8"))
         _write(trainer, run, {**identity, "base_model": origin, "trained_on": trained_on})
+        _keep(run.output, finished)
     if run.devices > 1:
         trainer.accelerator.wait_for_everyone()
     if launch.rank() == 0:
@@ -321,7 +333,8 @@ def _write(trainer: SFTTrainer | DPOTrainer, run: Run, card: dict[str, Any]) -> 
     steps = pd.DataFrame([entry for entry in trainer.state.log_history if "loss" in entry])
     with atomic_path(run.output / "log.csv") as partial:
         steps[["step", *(column for column in steps if column != "step")]].to_csv(partial, index=False)
-    card = {**card, "previous": run.previous, "steps": trainer.state.global_step}
+    card |= {"previous": run.previous, "steps": trainer.state.global_step}
+    card |= {"adapter": sha256(run.output / "adapter" / WEIGHTS)}
     write_readme(
         run.output / "adapter",
         run.output.name,
@@ -330,6 +343,31 @@ def _write(trainer: SFTTrainer | DPOTrainer, run: Run, card: dict[str, Any]) -> 
     )
     with atomic_path(run.output / CARD) as partial:
         partial.write_text(json.dumps(card, indent=2) + "\n")
+
+
+def _keep(folder: Path, finished: Path) -> None:
+    """Keep a finished booster, whole or not at all, so that a run that lost or forgot it finds it again."""
+    partial = finished.with_name(f".{finished.name}")
+    for place in (partial, finished):
+        shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(folder, partial)
+    partial.rename(finished)
+
+
+def _found(finished: Path, run: Run) -> bool:
+    """Whether a training is finished; then the booster is put where it belongs."""
+    try:
+        card = json.loads((finished / CARD).read_text(encoding="utf-8"))
+        whole = sha256(finished / "adapter" / WEIGHTS) == card["adapter"]
+    except (OSError, ValueError, KeyError):
+        return False
+    if whole and launch.rank() == 0:
+        run.output.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(finished / "adapter", run.output / "adapter", dirs_exist_ok=True)
+        shutil.copyfile(finished / "log.csv", run.output / "log.csv")
+        with atomic_path(run.output / CARD) as partial:
+            partial.write_text(json.dumps(card | {"previous": run.previous}, indent=2) + "\n", encoding="utf-8")
+    return whole
 
 
 def _save_adapter(model: Any, folder: Path) -> None:

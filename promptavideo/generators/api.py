@@ -2,19 +2,28 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from promptavideo.errors import InputError, PromptAVideoError
+from promptavideo.errors import InputError, PromptAVideoError, require
 from promptavideo.files import atomic_path
-from promptavideo.generators.base import Generator, Lost, Made, RefusedError
+from promptavideo.generators.base import Generator, GeneratorEntry, Lost, Made, RefusedError
 from promptavideo.generators.orders import Orders, VideoBudget
-from promptavideo.hosted import Endpoint, FilteredError, NoAnswerError, Retries, check_endpoint, is_filtered, read_key
-from promptavideo.settings import Section
+from promptavideo.hosted import (
+    Endpoint,
+    FilteredError,
+    NoAnswerError,
+    Retries,
+    check_endpoint,
+    hosted_model,
+    is_filtered,
+    read_key,
+)
+from promptavideo.settings import Planning
 from promptavideo.shots import Shot
 from promptavideo.store import VideoFile
 
@@ -26,7 +35,7 @@ ORDERED_TWICE = 2
 """How often a video is ordered in all whose making fails."""
 
 
-class OpenAIVideoConfig(Section):
+class OpenAIVideoConfig(GeneratorEntry):
     """A generator behind OpenAI's video endpoint."""
 
     kind: Literal["openai-video"]
@@ -34,42 +43,52 @@ class OpenAIVideoConfig(Section):
     """The endpoint's address without `/videos`."""
     model: str = Field(min_length=1)
     """Its name there; a dated one keeps its meaning."""
-    key_variable: str | None = "OPENAI_API_KEY"
+    key_variable: Annotated[str | None, Planning()] = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key, never the key itself; null: the endpoint wants none."""
     size: str = Field(pattern=r"^[1-9]\d{1,3}x[1-9]\d{1,3}$")
     """Width x height, one of those that the model offers."""
     seconds: int = Field(ge=1)
     """Length of a video, one of those that the model offers."""
-    batch_size: int = Field(4, ge=1)
+    batch_size: Annotated[int, Planning()] = Field(4, ge=1)
     """Videos being made at a time, for each job; changes no video."""
-    poll_s: float = Field(10.0, gt=0)
+    poll_s: Annotated[float, Planning()] = Field(10.0, gt=0)
     """Between two questions whether a video is done."""
-    timeout_s: float = Field(1800.0, gt=0)
+    timeout_s: Annotated[float, Planning()] = Field(1800.0, gt=0)
     """How long to wait for one video."""
-    request_timeout_s: float = Field(120.0, gt=0)
+    request_timeout_s: Annotated[float, Planning()] = Field(120.0, gt=0)
     """Limit of one request."""
-    retries: Retries = Retries()
-    price_per_second: float | None = Field(None, ge=0)
+    retries: Annotated[Retries, Planning()] = Retries()
+    price_per_second: Annotated[float | None, Planning()] = Field(None, ge=0)
     """Of video; for `budget.money` and estimates."""
-    budget: VideoBudget = VideoBudget()
-    threads: int = Field(1, ge=1)
+    budget: Annotated[VideoBudget, Planning()] = VideoBudget()
+    threads: Annotated[int, Planning()] = Field(1, ge=1)
     """Cores of one job."""
     crf: int = Field(12, ge=0, le=51)
     """Of videos that do not come as H.264."""
-    seconds_per_video: float = Field(gt=0)
+    seconds_per_video: Annotated[float, Planning()] = Field(gt=0)
     """Expected time of one video with `batch_size` at a time; plans shards and estimates, never results."""
 
     negative_prompt: ClassVar[str | None] = None
     takes_negative: ClassVar[bool] = False
+    films_here: ClassVar[bool] = False
 
     @property
-    def models(self) -> list[str]:
-        """Names in the model registry: none."""
-        return []
+    def price(self) -> float:
+        """Of one video."""
+        return self.seconds * (self.price_per_second or 0.0)
 
-    def decides(self) -> dict[str, Any]:
-        """What decides which videos come out."""
-        return self.model_dump(mode="json", include=set(DECIDING))
+    def ready(self, where: str) -> None:
+        """Check that its key is there."""
+        read_key(self.key_variable, self.base_url, where)
+
+    def strangers(self, filming: Sequence[Mapping[str, Any]]) -> str:
+        """The hosted model."""
+        return hosted_model(self.model, self.base_url)
+
+    def load(self, name: str, folders: Sequence[Path], work: Path | None) -> Generator:
+        """Prepare, without asking anything."""
+        where = f"generators.{name}"
+        return OpenAIVideoGenerator(self, where, require(work, f"{where}: needs a folder to work in"))
 
     # On the whole section, since messages show the value of a field that is wrong.
     @model_validator(mode="after")
@@ -78,10 +97,6 @@ class OpenAIVideoConfig(Section):
         if self.budget.money is not None and self.price_per_second is None:
             raise ValueError("budget.money needs price_per_second")
         return self
-
-
-DECIDING = ("kind", "base_url", "model", "size", "seconds", "crf")
-"""Settings that are part of a video's key."""
 
 
 class OpenAIVideoGenerator(Generator):
@@ -113,7 +128,7 @@ class OpenAIVideoGenerator(Generator):
 
     def identity(self) -> dict[str, Any]:
         """Address, model, size and length."""
-        return self.config.model_dump(include=set(DECIDING))
+        return self.config.decides()
 
     def circumstances(self) -> dict[str, Any]:
         """Where the model is."""

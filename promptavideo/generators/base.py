@@ -3,15 +3,73 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from promptavideo.errors import InputError, PromptAVideoError
 from promptavideo.hardware import environment
+from promptavideo.probe import Work
+from promptavideo.settings import Entry
 from promptavideo.shots import Shot
 from promptavideo.store import VideoFile
 from promptavideo.video import Clip
+
+
+class GeneratorEntry(Entry):
+    """The configuration of any generator. What it decides makes the identity."""
+
+    if TYPE_CHECKING:  # fields here would come before those of each kind
+        batch_size: int
+        threads: int
+        seconds_per_video: float
+
+        @property
+        def takes_negative(self) -> bool:
+            """Whether it can film away from what a shot itself says."""
+
+        @property
+        def negative_prompt(self) -> str | None:
+            """What it films away from where a shot does not say."""
+
+    films_here: ClassVar[bool] = True
+    """Whether the machine that runs the job computes its videos, and is paid for by the hour."""
+
+    @property
+    def price(self) -> float:
+        """Of one video, where each is paid for."""
+        return 0.0
+
+    @property
+    def work(self) -> Work | None:
+        """In what it films, for the probe of a machine; None where a probe would not show how fast."""
+        return None
+
+    def settings(self) -> dict[str, Any]:
+        """The part of `identity` that the entry holds: all that decides but the models, which count by their digest."""
+        return {name: value for name, value in self.decides().items() if name != "model"}
+
+    def strangers(self, filming: Sequence[Mapping[str, Any]]) -> str | None:
+        """What films if it is no model of the registry, for comparing with the paper's; None if models say it.
+
+        Args:
+            filming: The records of the jobs that filmed.
+        """
+        return None
+
+    @abstractmethod
+    def load(self, name: str, folders: Sequence[Path], work: Path | None) -> "Generator":
+        """Load the generator.
+
+        Args:
+            name: Its name, for messages.
+            folders: The folders of its `models`, in their order.
+            work: Folder for what commands and endpoints make and for what was ordered of them, the same in each job.
+
+        Raises:
+            InputError: It cannot be loaded, or cannot film from here.
+        """
 
 
 class RefusedError(InputError):

@@ -11,19 +11,19 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from promptavideo.errors import InputError, ScoreError
+from promptavideo.errors import InputError, ScoreError, require
 from promptavideo.files import hold
-from promptavideo.generators.base import Generator, Lost, Made
+from promptavideo.generators.base import Generator, GeneratorEntry, Lost, Made
 from promptavideo.hardware import accelerator
 from promptavideo.models import check_model
-from promptavideo.settings import Section
+from promptavideo.settings import Planning, Ref
 from promptavideo.shots import Shot
 from promptavideo.store import VideoFile
 from promptavideo.video import read_video
@@ -59,7 +59,7 @@ ASK_S = 300.0
 """What an interpreter has to answer."""
 
 
-class CommandConfig(Section):
+class CommandConfig(GeneratorEntry):
     """A generator that is an external command."""
 
     kind: Literal["command"]
@@ -70,25 +70,25 @@ class CommandConfig(Section):
     version: str = Field(min_length=1)
     """Of the code that films; part of a video's key. If the checkout is a git repository, the tag or commit that must
     be checked out."""
-    checkout: str | None = None
+    checkout: Annotated[str | None, Planning()] = None
     """Folder of that code, in which the command runs; absolute, or relative to where the workflow runs."""
-    model: str | None = None
+    model: Annotated[str | None, Ref("models")] = None
     """Name in the model registry, if the weights are there."""
     prompts: Literal["jsonl", "lines"] = "jsonl"
     """`jsonl`: the file has a line {"text", "seed", "output"} for each video, and the command names each video as its
     `output` says. `lines`: one text and one video a call, with the seed `{seed}`."""
-    takes_negative: bool = False
+    takes_negative: Annotated[bool, Planning()] = False
     """Whether the command films away from the `negative` that a line of the file has where a text has a negative prompt
     of its own (prompts: jsonl)."""
-    output: str = "sample_0000.mp4"
+    output: Annotated[str, Planning()] = "sample_0000.mp4"
     """Name that the command gives to its video (prompts: lines)."""
     environment: dict[str, str] = Field(default_factory=dict)
     """Variables to set; part of a video's key."""
-    pass_environment: list[str] = Field(default_factory=list)
+    pass_environment: Annotated[list[str], Planning()] = Field(default_factory=list)
     """Further variables to hand on if they are set, such as HF_TOKEN or HF_HOME."""
-    batch_size: int = Field(1, ge=1)
+    batch_size: Annotated[int, Planning()] = Field(1, ge=1)
     """Videos a call, since each call loads the model once. Changes no video."""
-    timeout_s: float = Field(gt=0)
+    timeout_s: Annotated[float, Planning()] = Field(gt=0)
     """Limit of one call."""
     width: int = Field(ge=1)
     """Pixels that the command films; another size is an error."""
@@ -98,23 +98,28 @@ class CommandConfig(Section):
     """Frames that the command films; another number is an error."""
     fps: float = Field(gt=0)
     """Frames a second that the command writes; another rate is an error."""
-    threads: int = Field(1, ge=1)
+    threads: Annotated[int, Planning()] = Field(1, ge=1)
     """Cores of one job."""
     crf: int = Field(12, ge=0, le=51)
     """Of videos that the command does not write as H.264."""
-    seconds_per_video: float = Field(gt=0)
+    seconds_per_video: Annotated[float, Planning()] = Field(gt=0)
     """Expected time of one video on one worker; plans shards and estimates, never results."""
 
     negative_prompt: ClassVar[str | None] = None
 
-    @property
-    def models(self) -> list[str]:
-        """Names in the model registry."""
-        return [self.model] if self.model else []
+    def ready(self, where: str) -> None:
+        """Check that the command is there, with its code in the version that the entry names."""
+        check_command(self, where)
 
-    def decides(self) -> dict[str, Any]:
-        """What decides which videos come out, the model by its name."""
-        return self.model_dump(mode="json", include={*DECIDING, "model"})
+    def strangers(self, filming: Sequence[Mapping[str, Any]]) -> str | None:
+        """A command that has no model of the registry must report its weights."""
+        return None if self.model or all(job.get("weights") for job in filming) else "whose command reports no weights"
+
+    def load(self, name: str, folders: Sequence[Path], work: Path | None) -> Generator:
+        """Look whether the command can be called."""
+        where = f"generators.{name}"
+        folder = require(work, f"{where}: needs a folder to work in")
+        return CommandGenerator(self, where, next(iter(folders), None), folder)
 
     @model_validator(mode="after")
     def _can_be_called(self) -> Self:
@@ -141,10 +146,6 @@ class CommandConfig(Section):
         if Path(self.output).name != self.output or not self.output:
             raise ValueError("output must be a file name")
         return self
-
-
-DECIDING = ("kind", "command", "version", "prompts", "environment", "width", "height", "frames", "fps", "crf")
-"""Settings that are part of a video's key; the model counts with its files' digest."""
 
 
 class CommandGenerator(Generator):
@@ -174,7 +175,7 @@ class CommandGenerator(Generator):
 
     def identity(self) -> dict[str, Any]:
         """The command, its version and the model's digest; not how many videos a call makes."""
-        return {"model": self._digest, **self.config.model_dump(include=set(DECIDING))}
+        return {"model": self._digest, **self.config.settings()}
 
     def circumstances(self) -> dict[str, Any]:
         """The hardware of this machine."""

@@ -15,7 +15,7 @@ from promptavideo.devices import choose_device, ran_out
 from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 from promptavideo.generators.base import Generator
-from promptavideo.generators.diffusers_config import ADDED, PLANNING, TEXT_LIMITS, DiffusersConfig
+from promptavideo.generators.diffusers_config import TEXT_LIMITS, DiffusersConfig
 from promptavideo.hardware import processor
 from promptavideo.models import check_model
 from promptavideo.shots import Shot
@@ -75,9 +75,7 @@ class DiffusersGenerator(Generator):
 
     def identity(self) -> dict[str, Any]:
         """Model digest and every setting but the ones that only plan the work."""
-        settings = self.config.model_dump(exclude=set(PLANNING))
-        told = self.config.model_dump(exclude_defaults=True)
-        kept = {key: settings[key] for key in settings if key not in ADDED or key in told}
+        kept = self.config.settings()
         if "loras" in kept:
             pairs = zip(kept["loras"], self._loras, strict=True)
             kept["loras"] = [lora | {"model": digest} for lora, (_, digest) in pairs]

@@ -2,14 +2,17 @@
 
 import ast
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from promptavideo.devices import Device
 from promptavideo.dtypes import Dtype
 from promptavideo.errors import InputError
+from promptavideo.generators.base import Generator, GeneratorEntry
 from promptavideo.generators.source import (
     Source,
     arguments,
@@ -20,7 +23,11 @@ from promptavideo.generators.source import (
     required,
     returned,
 )
-from promptavideo.settings import Section, Value
+from promptavideo.probe import Work
+from promptavideo.settings import Added, Planning, Ref, Section, Value
+
+if TYPE_CHECKING:
+    from promptavideo.config import Config
 
 PASSED = ("prompt", "negative_prompt", "generator", "output_type")
 """What `film` itself gives to a pipeline's call."""
@@ -97,7 +104,7 @@ class CacheHook(Section):
 class Lora(Section):
     """A low-rank adapter of the denoiser, such as one that lets it film in 4 steps."""
 
-    model: str
+    model: Annotated[str, Ref("models")]
     """Name in the model registry; of the hub's files, `allow_patterns` chooses the one."""
     weight: float = 1.0
     """Factor of what it adds."""
@@ -105,21 +112,21 @@ class Lora(Section):
     """Of the pipeline: Wan 2.2 has a `transformer_2` beside its `transformer`, with an adapter of its own."""
 
 
-class DiffusersConfig(Section):
+class DiffusersConfig(GeneratorEntry):
     """A generator that is a diffusers pipeline."""
 
     kind: Literal["diffusers"]
     pipeline: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9]*Pipeline$")
     """Pipeline class of the pinned diffusers, e.g. `CogVideoXPipeline`."""
-    model: str
+    model: Annotated[str, Ref("models")]
     """Name in the model registry."""
     dtype: Dtype = "auto"
     """`auto` counts in a key as what it becomes where the video is filmed."""
-    component_dtypes: dict[str, Dtype] = Field(default_factory=dict)
+    component_dtypes: Annotated[dict[str, Dtype], Added()] = Field(default_factory=dict)
     """Of components that need another one: `{vae: float32}` for Wan."""
-    device: Device = "auto"
+    device: Annotated[Device, Planning()] = "auto"
     """`auto`: a GPU when there is one; `cuda`: a GPU or an error."""
-    offload: Literal["none", "model", "sequential"] = "none"
+    offload: Annotated[Literal["none", "model", "sequential"], Planning()] = "none"
     """Keep weights in main memory and bring the running `model`, or each of its layers, to the GPU."""
     threads: int = Field(1, ge=1)
     """Torch threads of one job. Fixed here and not taken from the scheduler, since sums depend on it."""
@@ -129,31 +136,31 @@ class DiffusersConfig(Section):
     """Frames a second that the video's file is played with."""
     negative_prompt: str = ""
     """What no video shall show, for pipelines that take one."""
-    scheduler: Scheduler | None = None
+    scheduler: Annotated[Scheduler | None, Added()] = None
     sampling: dict[str, Value | list[Value]] = Field(default_factory=dict)
     """Arguments of the pipeline's call: height, width, num_frames, num_inference_steps, guidance_scale, ...;
     lists for what takes them, such as the timesteps of a distilled model."""
-    max_frames: int | None = Field(None, ge=1)
+    max_frames: Annotated[int | None, Planning()] = Field(None, ge=1)
     """Allow more frames than `FRAME_RULES` knows of, for a checkpoint of the same class that was trained on them."""
-    vae_tiling: bool = False
+    vae_tiling: Annotated[bool, Added()] = False
     """Decode in overlapping tiles: less memory, and seams that blend."""
-    vae_slicing: bool = False
+    vae_slicing: Annotated[bool, Added()] = False
     """Decode the videos of a call one by one: less memory."""
-    compile: Compile | None = None
-    quantisation: Quantisation | None = None
-    cache: CacheHook | None = None
-    loras: list[Lora] = Field(default_factory=list)
+    compile: Annotated[Compile | None, Added()] = None
+    quantisation: Annotated[Quantisation | None, Added()] = None
+    cache: Annotated[CacheHook | None, Added()] = None
+    loras: Annotated[list[Lora], Added()] = Field(default_factory=list)
     """Adapters that are added up."""
     crf: int = Field(12, ge=0, le=51)
     """x264's constant rate factor: 0 is lossless, 12 visually so, more is smaller."""
     pixel_format: Literal["yuv420p", "yuv444p"] = "yuv420p"
     """`yuv420p` plays everywhere; `yuv444p` keeps the colours of tiny clips."""
-    seconds_per_video: float = Field(gt=0)
+    seconds_per_video: Annotated[float, Planning()] = Field(gt=0)
     """Expected time of one video on one worker; plans shards and estimates, never results."""
 
     @property
     def models(self) -> list[str]:
-        """Names in the model registry."""
+        """The pipeline's model, then that of each adapter."""
         return [self.model, *(lora.model for lora in self.loras)]
 
     @property
@@ -166,9 +173,20 @@ class DiffusersConfig(Section):
         scale = self.sampling.get(name, default.get(name))
         return not isinstance(scale, int | float) or scale > 1
 
-    def decides(self) -> dict[str, Any]:
-        """What decides which videos come out, the model by its name."""
-        return self.model_dump(mode="json", exclude={*PLANNING} - {"model"})
+    @property
+    def work(self) -> Work:
+        """In what the pipeline computes."""
+        return Work(self.dtype, self.threads, self.device)
+
+    def check(self, where: str, config: "Config", root: Path) -> None:
+        """Check classes and their settings against the source of the installed diffusers."""
+        check_pipeline(where, self)
+
+    def load(self, name: str, folders: Sequence[Path], work: Path | None) -> Generator:
+        """Load the pipeline."""
+        from promptavideo.generators.diffusers import DiffusersGenerator
+
+        return DiffusersGenerator(self, *folders)
 
     @model_validator(mode="after")
     def _neighbours(self) -> Self:
@@ -180,22 +198,13 @@ class DiffusersConfig(Section):
         return self
 
 
-PLANNING = ("model", "device", "offload", "max_frames", "seconds_per_video")
-"""Settings that are no part of a video's key. Models count with their files' digest. Offload moves weights between
-memories; what is computed on them is the same, on the same device."""
-
-ADDED = ("component_dtypes", "scheduler", "vae_tiling", "vae_slicing", "compile", "quantisation", "cache", "loras")
-"""Settings that count only when they are set, so that they could be added without renaming the videos made before."""
-
-
-def check_pipeline(name: str, config: DiffusersConfig) -> None:
+def check_pipeline(where: str, config: DiffusersConfig) -> None:
     """Check classes and their settings against the source of the installed diffusers, and the number of frames.
 
     Raises:
         InputError: diffusers has no such class, the class does not take a setting, or the pipeline cannot film so many
             frames.
     """
-    where = f"generators.{name}"
     _check_frames(where, config)
     source = Source.installed()
     if source is None:

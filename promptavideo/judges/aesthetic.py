@@ -1,7 +1,8 @@
 """AES: the first LAION aesthetic predictor, one linear layer over the image features of OpenAI's CLIP ViT-L/14."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,36 +11,39 @@ from promptavideo.errors import InputError
 from promptavideo.judges.clip import clip_pixels
 from promptavideo.judges.loading import check_type, load_network
 from promptavideo.judges.neural import NeuralConfig, NeuralJudge, Row, sample_frames
+from promptavideo.metrics import AES, Metric
 from promptavideo.models import check_model
+from promptavideo.settings import Ref
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:
     import torch
 
-VERSION = 1
-"""Part of the key of cached scores: raise it with every change that moves a score."""
-
 
 class AestheticConfig(NeuralConfig):
     """LAION aesthetic v1."""
 
-    MODELS: ClassVar[tuple[str, ...]] = ("model", "head")
+    METRICS: ClassVar[tuple[Metric, ...]] = (AES,)
 
     kind: Literal["aesthetic"]
-    model: str
+    model: Annotated[str, Ref("models")]
     """Name in the registry: openai/clip-vit-large-patch14. No other CLIP will do, the head was trained on this one."""
-    head: str
+    head: Annotated[str, Ref("models")]
     """Name in the registry: LAION's `sa_0_4_vit_l_14_linear.pth`, a model of kind `url`."""
     dtype: Dtype = "float32"
     """As the paper's scripts run it."""
     frames: int = Field(4, ge=1)
     """Spread over the clip; their scores are averaged."""
 
+    def load(self, folders: Mapping[str, Path]) -> "Aesthetic":
+        """Load the image encoder and the head."""
+        return Aesthetic(self, folders["model"], folders["head"])
+
 
 class Aesthetic(NeuralJudge):
     """Mean of the frames' scores, about 1..10."""
 
-    dimensions: ClassVar[tuple[str, ...]] = ("AES",)
+    metrics: ClassVar[tuple[str, ...]] = ("AES",)
 
     def __init__(self, config: AestheticConfig, folder: Path, head: Path) -> None:
         """Load the image encoder and the head.

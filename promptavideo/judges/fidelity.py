@@ -1,40 +1,45 @@
 """What share of a prompt's content a refined text keeps: by its words, and by a text encoder's embeddings of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from promptavideo.devices import Device, choose_device, enough_memory
 from promptavideo.errors import InputError
-from promptavideo.judges.base import JudgeEntry
+from promptavideo.judges.base import JudgeEntry, TextJudge
 from promptavideo.judges.loading import load_network, load_reader, plain
-from promptavideo.judges.words import Word, normal, words_of
+from promptavideo.metrics import Metric
 from promptavideo.models import check_model
+from promptavideo.settings import Planning, Ref
 
 if TYPE_CHECKING:
     import torch
 
-VERSION = 1
+    from promptavideo.judges.words import Word
 
 
 class FidelityConfig(JudgeEntry):
     """How much of the original prompt a refined text keeps: KEEP by words, SENSE by embeddings."""
 
-    MODELS: ClassVar[tuple[str, ...]] = ("model",)
-    PLANNING: ClassVar[tuple[str, ...]] = ("device", "threads", "batch_size")
+    METRICS: ClassVar[tuple[Metric, ...]] = tuple(Metric(name, 0.0, 1.0, 5.0, "text") for name in ("KEEP", "SENSE"))
 
     kind: Literal["fidelity"]
-    model: str
+    model: Annotated[str, Ref("models")]
     """A text encoder of transformers, such as all-MiniLM-L6-v2; one of several languages for prompts in them."""
     max_tokens: int = Field(128, ge=16)
     """Of one window. A longer text is read in windows that overlap by a quarter."""
-    batch_size: int = Field(16, ge=1)
+    batch_size: Annotated[int, Planning()] = Field(16, ge=1)
     """Windows of one call; every call is padded to it, so that a value does not depend on its neighbours."""
-    threads: int = Field(1, ge=1)
+    threads: Annotated[int, Planning()] = Field(1, ge=1)
     """Torch threads. Fixed here and not taken from the scheduler, since sums depend on it."""
-    device: Device = "auto"
+    device: Annotated[Device, Planning()] = "auto"
+    """`auto`: a GPU when there is one."""
+
+    def load(self, folders: Mapping[str, Path]) -> "Fidelity":
+        """Load the encoder."""
+        return Fidelity(self, folders["model"])
 
 
 def words_kept(prompt: str, refined: str) -> float:
@@ -43,12 +48,14 @@ def words_kept(prompt: str, refined: str) -> float:
     Returns:
         0 to 1; 1 for a prompt without content words.
     """
+    from promptavideo.judges.words import normal, words_of
+
     content = [word for word in words_of(normal(prompt)) if word.forms]
     there = _forms(words_of(normal(refined)))
     return sum(not there.isdisjoint(word.forms) for word in content) / len(content) if content else 1.0
 
 
-class Fidelity:
+class Fidelity(TextJudge):
     """Judges refined texts against their original prompts. Computes in float32, in calls of one shape."""
 
     metrics: ClassVar[tuple[str, ...]] = ("KEEP", "SENSE")
@@ -96,9 +103,11 @@ class Fidelity:
                 found[pair] = {"KEEP": words_kept(*pair), "SENSE": _recall(*read[pair[0]], *read[pair[1]])}
         return [dict(found[pair]) for pair in pairs]
 
-    def _read(self, texts: Sequence[str]) -> dict[str, tuple[list[Word], "torch.Tensor"]]:
+    def _read(self, texts: Sequence[str]) -> "dict[str, tuple[list[Word], torch.Tensor]]":
         """Each text's words, and their embeddings [words, width] in float64: of length 1, or 0 if unknown."""
         import torch
+
+        from promptavideo.judges.words import normal, words_of
 
         torch.set_num_threads(self._config.threads)
         plainly = [plain(normal(text), self._tokenizer) for text in texts]
@@ -140,11 +149,11 @@ class Fidelity:
         return torch.cat(states)[: len(tokens)]
 
 
-def _forms(words: Iterable[Word]) -> set[str]:
+def _forms(words: "Iterable[Word]") -> set[str]:
     return {form for word in words for form in word.forms}
 
 
-def _recall(words: list[Word], asked: "torch.Tensor", given: list[Word], there: "torch.Tensor") -> float:
+def _recall(words: "list[Word]", asked: "torch.Tensor", given: "list[Word]", there: "torch.Tensor") -> float:
     """SENSE of a text with the words `given`, of unit embeddings `there`, for a prompt's `words` and `asked`."""
     content = [place for place, word in enumerate(words) if word.forms]
     if not content or not given:

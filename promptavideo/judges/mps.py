@@ -1,7 +1,8 @@
 """MPS: the Multi-dimensional Preference Score, how much people would prefer an image for a prompt."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,14 +11,13 @@ from promptavideo.errors import InputError
 from promptavideo.judges.clip import clip_pixels
 from promptavideo.judges.loading import check_type, load_network, load_reader, plain
 from promptavideo.judges.neural import NeuralConfig, NeuralJudge, Row, sample_frames
+from promptavideo.metrics import MPS, Metric
 from promptavideo.models import check_model
+from promptavideo.settings import Ref
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:
     import torch
-
-VERSION = 1
-"""Part of the key of cached scores: raise it with every change that moves a score."""
 
 CONDITION = (
     "light, color, clarity, tone, style, ambiance, artistry, shape, face, hair, hands, limbs, structure, instance, "
@@ -29,12 +29,12 @@ CONDITION = (
 class MpsConfig(NeuralConfig):
     """MPS v1."""
 
-    MODELS: ClassVar[tuple[str, ...]] = ("model", "base")
+    METRICS: ClassVar[tuple[Metric, ...]] = (MPS,)
 
     kind: Literal["mps"]
-    model: str
+    model: Annotated[str, Ref("models")]
     """Name in the registry: RE-N-Y/mpsv1."""
-    base: str
+    base: Annotated[str, Ref("models")]
     """Name in the registry: laion/CLIP-ViT-H-14-laion2B-s32B-b79K, whose configuration and tokenizer MPS uses; with
     `weights: false` there, since MPS brings its own."""
     dtype: Dtype = "float32"
@@ -45,11 +45,15 @@ class MpsConfig(NeuralConfig):
     """Words of a prompt whose nearness to the condition is not over this part of the largest are not looked at: 0.3 in
     the paper's scripts, 0.01 in the package imscore."""
 
+    def load(self, folders: Mapping[str, Path]) -> "Mps":
+        """Load the network."""
+        return Mps(self, folders["model"], folders["base"])
+
 
 class Mps(NeuralJudge):
     """Mean of the frames' scores, about 0..20."""
 
-    dimensions: ClassVar[tuple[str, ...]] = ("MPS",)
+    metrics: ClassVar[tuple[str, ...]] = ("MPS",)
 
     def __init__(self, config: MpsConfig, folder: Path, base: Path) -> None:
         """Load the network.

@@ -3,7 +3,7 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 from pydantic import Field
@@ -12,6 +12,7 @@ from promptavideo.devices import Device, choose_device, ran_out
 from promptavideo.dtypes import Dtype, resolve
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.judges.base import Judge, JudgeEntry
+from promptavideo.settings import Planning
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:
@@ -24,35 +25,24 @@ Row = dict[str, "torch.Tensor"]
 
 
 class NeuralConfig(JudgeEntry):
-    """What the entry of any neural reward may set."""
+    """What the entry of any neural judge may set."""
 
-    PLANNING: ClassVar[tuple[str, ...]] = ("device", "threads", "batch_size")
-
-    device: Device = "auto"
+    device: Annotated[Device, Planning()] = "auto"
     """`auto` is a GPU when there is one."""
-    threads: int = Field(1, ge=1)
+    threads: Annotated[int, Planning()] = Field(1, ge=1)
     """Torch threads of a scoring job. Fixed here and not taken from the scheduler, since sums depend on it."""
-    batch_size: int = Field(8, ge=1)
+    batch_size: Annotated[int, Planning()] = Field(8, ge=1)
     """Clips of one call; every call is padded to it, so that a score does not depend on its neighbours."""
 
     if TYPE_CHECKING:  # each kind has its own default; a field here would reorder what cached scores are kept under
         dtype: Dtype
 
-
-AnyNeural = TypeVar("AnyNeural", bound=NeuralConfig)
-
-
-def resolved(config: AnyNeural, name: str) -> AnyNeural:
-    """A configuration with the dtype that this machine decides, which cached scores are kept under.
-
-    Args:
-        config: An entry.
-        name: Its name, for messages.
-    """
-    if config.dtype in ("float32", "float16"):
-        return config
-    device = choose_device(config.device, f"judges.{name}.device")
-    return config.model_copy(update={"dtype": resolve(config.dtype, device, f"judges.{name}")})
+    def settled(self, name: str) -> Self:
+        """The entry with the dtype that this machine decides."""
+        if self.dtype in ("float32", "float16"):
+            return self
+        device = choose_device(self.device, f"judges.{name}.device")
+        return self.model_copy(update={"dtype": resolve(self.dtype, device, f"judges.{name}")})
 
 
 def sample_frames(clip: Clip, count: int) -> Clip:
@@ -99,7 +89,7 @@ class NeuralJudge(Judge):
 
     @abstractmethod
     def _forward(self, batch: Row) -> "torch.Tensor":
-        """Scores [rows, dimensions] of a batch on the device."""
+        """Scores [rows, metrics] of a batch on the device."""
 
     def _place(self, network: Any) -> Any:
         """Move a network to the device.
@@ -150,7 +140,7 @@ class NeuralJudge(Judge):
         found: dict[int, list[float]] = {}
         for places in groups.values():
             found |= zip(places, self._score_rows([prepared[place] for place in places]), strict=True)
-        return [dict(zip(self.dimensions, found[place], strict=True)) for place in range(len(prepared))]
+        return [dict(zip(self.metrics, found[place], strict=True)) for place in range(len(prepared))]
 
     def _score_rows(self, rows: Sequence[Row]) -> list[list[float]]:
         """Scores of rows of one shape; where memory does not hold a batch, half of it is tried."""

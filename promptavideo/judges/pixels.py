@@ -9,17 +9,14 @@ from typing import ClassVar
 from promptavideo.errors import ScoreError
 from promptavideo.judges.base import Judge
 from promptavideo.judges.detector import Detection, detect
+from promptavideo.metrics import PAPER
 from promptavideo.miniature.world import BACKGROUND_WORDS, COLOURS, MOTION_WORDS, SHAPE_WORDS
-from promptavideo.schemas import DIMENSIONS
 from promptavideo.video import Clip
-
-VERSION = 1
-"""Part of the key of cached scores: raise it with every change that moves a score."""
 
 NEUTRAL_AGREEMENT = 0.5
 """Agreement with a prompt that names nothing this reward knows; its TVA is then 2.5, the middle of the range."""
 
-RANGES = {name: {"AES": (1.0, 10.0), "MPS": (0.0, 20.0)}.get(name, (1.0, 4.0)) for name in DIMENSIONS}
+RANGES = {one.name: (one.low, one.high) for one in PAPER}
 """Lowest and highest raw score of each dimension."""
 
 # Each measure's (bad end, good end): just outside what true renders with bad (0.8-1) and good (0-0.1) flaws show, so
@@ -120,7 +117,7 @@ class PixelJudge(Judge):
     linear map onto `RANGES`. A clip without an object gets the lowest VQ, DD, FC and AES.
     """
 
-    dimensions: ClassVar[tuple[str, ...]] = DIMENSIONS
+    metrics: ClassVar[tuple[str, ...]] = tuple(one.name for one in PAPER)
 
     def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
         """Raw scores of each clip: VQ, TC, DD, TVA, FC in 1..4, AES in 1..10, MPS in 0..20.
@@ -143,7 +140,7 @@ def _score(seen: Detection, prompt: str) -> dict[str, float]:
         "AES": object_there * _share(seen.vividness, VIVIDNESS),
         "MPS": _share(seen.exposure, EXPOSURE) * (1 - FAITHFUL + FAITHFUL * faithful),
     }
-    scores = {name: RANGES[name][0] + (RANGES[name][1] - RANGES[name][0]) * shares[name] for name in DIMENSIONS}
+    scores = {name: RANGES[name][0] + (RANGES[name][1] - RANGES[name][0]) * shares[name] for name in RANGES}
     if wrong := [name for name, value in scores.items() if not math.isfinite(value)]:
         raise ScoreError(f"prompt {prompt!r}: {', '.join(wrong)} not finite; the clip's measures are {seen}")
     return scores

@@ -4,27 +4,29 @@ Liu et al., "Improving Video Generation with Human Feedback", 2025. Constants wi
 the published `model_config.json` and of the VideoAlign repository.
 """
 
+from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from promptavideo.dtypes import Dtype
-from promptavideo.errors import InputError, ScoreError
+from promptavideo.errors import InputError, ScoreError, named
 from promptavideo.judges.clip import MEAN, STD
 from promptavideo.judges.loading import check_type, load_reader, plain
 from promptavideo.judges.neural import NeuralConfig, NeuralJudge, Row
+from promptavideo.metrics import Metric
 from promptavideo.models import check_model
 from promptavideo.operators.base import read_template
+from promptavideo.settings import File, Planning, Ref
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:
     import torch
 
-VERSION = 1
-"""Part of the key of cached scores: raise it with every change that moves a score."""
+    from promptavideo.config import Config
 
 PLACEHOLDERS = ("prompt",)
 """What the query's template must contain."""
@@ -50,27 +52,36 @@ TEXT_STEP = 64
 class VideoRewardConfig(NeuralConfig):
     """VideoReward."""
 
-    MODELS: ClassVar[tuple[str, ...]] = ("model", "base")
-    FILES: ClassVar[tuple[str, ...]] = ("template",)
+    METRICS: ClassVar[tuple[Metric, ...]] = tuple(Metric(name) for name in NORM)
 
     kind: Literal["videoreward"]
-    model: str
+    model: Annotated[str, Ref("models")]
     """Name in the registry: `checkpoint-11352/model.pth` of KwaiVGI/VideoReward (kind `url`)."""
-    base: str
+    base: Annotated[str, Ref("models")]
     """Name in the registry: Qwen/Qwen2-VL-2B-Instruct, whose configuration and tokenizer it uses; with `weights: false`
     there, since VideoReward brings its own."""
     dtype: Dtype = "bfloat16"
     """As published."""
-    batch_size: int = Field(4, ge=1)
-    template: str = "templates/videoreward.txt"
+    batch_size: Annotated[int, Planning()] = Field(4, ge=1)
+    """Clips of one call; every call is padded to it, so that a score does not depend on its neighbours."""
+    template: Annotated[str, File()] = "templates/videoreward.txt"
     """The query that the model was trained with, to the letter (`detailed_special` of the VideoAlign repository, MIT
     licence): another wording is another metric."""
+
+    def check(self, where: str, config: "Config", root: Path) -> None:
+        """Check the query."""
+        with named(f"{where}.template"):
+            read_template(root / self.template, PLACEHOLDERS)
+
+    def load(self, folders: Mapping[str, Path]) -> "VideoReward":
+        """Load the network."""
+        return VideoReward(self, folders["model"], folders["base"])
 
 
 class VideoReward(NeuralJudge):
     """Normalised scores: 0 is the mean of the authors' validation videos, 1 a standard deviation over it."""
 
-    dimensions: ClassVar[tuple[str, ...]] = tuple(NORM)
+    metrics: ClassVar[tuple[str, ...]] = tuple(NORM)
 
     def __init__(self, config: VideoRewardConfig, folder: Path, base: Path) -> None:
         """Load the network and the tokenizer.

@@ -3,25 +3,27 @@
 He et al., "VideoScore: Building Automatic Metrics to Simulate Fine-grained Human Feedback for Video Generation", 2024.
 """
 
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 from string import Template
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from promptavideo.dtypes import Dtype
-from promptavideo.errors import InputError, ScoreError
+from promptavideo.errors import InputError, ScoreError, named
 from promptavideo.judges.loading import check_type, load_network, load_reader, plain
 from promptavideo.judges.neural import NeuralConfig, NeuralJudge, Row, sample_frames
+from promptavideo.metrics import VIDEOSCORE, Metric
 from promptavideo.models import check_model
 from promptavideo.operators.base import read_template
+from promptavideo.settings import File, Ref
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:
     import torch
 
-VERSION = 2
-"""Part of the key of cached scores: raise it with every change that moves a score."""
+    from promptavideo.config import Config
 
 PLACEHOLDERS = ("prompt",)
 """What the query's template must contain."""
@@ -43,26 +45,42 @@ def trained_frames(name: str) -> int | None:
 class VideoScoreConfig(NeuralConfig):
     """VideoScore; `max_frames` tells its versions apart."""
 
-    MODELS: ClassVar[tuple[str, ...]] = ("model",)
-    FILES: ClassVar[tuple[str, ...]] = ("template",)
+    METRICS: ClassVar[tuple[Metric, ...]] = VIDEOSCORE
+    VERSION: ClassVar[int] = 2
 
     kind: Literal["videoscore"]
-    model: str
+    model: Annotated[str, Ref("models")]
     """Name in the registry: TIGER-Lab/VideoScore or TIGER-Lab/VideoScore-v1.1."""
     dtype: Dtype = "bfloat16"
     """As published. Scores are steps of 1/64 then, of the published anchors too."""
     max_frames: int = Field(16, ge=1)
     """16 for v1, 48 for v1.1; longer clips are sampled evenly. Checked where the model's name says which it is, and
     required where it does not."""
-    template: str = "templates/videoscore.txt"
+    template: Annotated[str, File()] = "templates/videoscore.txt"
     """The query that the model was trained with, to the letter (regression query of the TIGER-AI-Lab/VideoScore
     repository): another wording is another metric."""
+
+    def check(self, where: str, config: "Config", root: Path) -> None:
+        """Check the query, and that the frames are those that the named version was trained with."""
+        with named(f"{where}.template"):
+            read_template(root / self.template, PLACEHOLDERS)
+        model = config.models[self.model]
+        published = getattr(model, "repo_id", getattr(model, "path", self.model))
+        frames = trained_frames(published) or trained_frames(self.model)
+        if frames is None and "max_frames" not in self.model_fields_set:
+            raise InputError(f"{where}.max_frames: {published} is VideoScore v1 (write 16), v1.1 (48) or another?")
+        if frames not in (None, self.max_frames):
+            raise InputError(f"{where}.max_frames: {published} was trained with {frames} frames; write {frames}")
+
+    def load(self, folders: Mapping[str, Path]) -> "VideoScore":
+        """Load the network."""
+        return VideoScore(self, folders["model"])
 
 
 class VideoScore(NeuralJudge):
     """Raw regression outputs, mostly 1..4, in the order VQ TC DD TVA FC, neither clipped nor rounded further."""
 
-    dimensions: ClassVar[tuple[str, ...]] = ("VQ", "TC", "DD", "TVA", "FC")
+    metrics: ClassVar[tuple[str, ...]] = tuple(one.name for one in VIDEOSCORE)
 
     def __init__(self, config: VideoScoreConfig, folder: Path) -> None:
         """Load the network, its tokenizer and its image processor.

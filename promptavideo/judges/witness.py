@@ -4,37 +4,40 @@ Nothing selects or trains on it. It shares with the pixel rewards the reading of
 hand-made rules, which a booster may learn to please; this is a learned impression of the whole clip.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from promptavideo.judges.loading import check_type, load_network
 from promptavideo.judges.neural import NeuralConfig, NeuralJudge, Row, sample_frames
-from promptavideo.judges.pixels import NEUTRAL_AGREEMENT, parse_content
+from promptavideo.metrics import Metric
 from promptavideo.models import check_model
+from promptavideo.settings import Planning, Ref
 from promptavideo.video import Clip
 
 if TYPE_CHECKING:
     import torch
 
-VERSION = 1
-"""Part of the key of cached scores: raise it with every change that moves a score."""
-
 
 class WitnessConfig(NeuralConfig):
     """The witness of the synthetic world."""
 
-    MODELS: ClassVar[tuple[str, ...]] = ("model",)
+    METRICS: ClassVar[tuple[Metric, ...]] = (Metric("AGREE", 0.0, 1.0, 5.0), Metric("REAL", 0.0, 1.0, 5.0))
 
     kind: Literal["witness"]
-    model: str
+    model: Annotated[str, Ref("models")]
     """Name in the registry: `resources/witness`, or what `snakemake train_witness` made."""
     dtype: Literal["float32"] = "float32"
     """Its weights are few: nothing else pays."""
-    batch_size: int = Field(16, ge=1)
+    batch_size: Annotated[int, Planning()] = Field(16, ge=1)
     """Clips of one call; every call is padded to it, so that a score does not depend on its neighbours."""
+
+    def load(self, folders: Mapping[str, Path]) -> "Witness":
+        """Load the network."""
+        return Witness(self, folders["model"])
 
 
 class Witness(NeuralJudge):
@@ -43,7 +46,7 @@ class Witness(NeuralJudge):
     A prompt that names nothing of the world gets `NEUTRAL_AGREEMENT`.
     """
 
-    dimensions: ClassVar[tuple[str, ...]] = ("AGREE", "REAL")
+    metrics: ClassVar[tuple[str, ...]] = ("AGREE", "REAL")
 
     def __init__(self, config: WitnessConfig, folder: Path) -> None:
         """Load the network.
@@ -72,6 +75,7 @@ class Witness(NeuralJudge):
         import cv2
         import torch
 
+        from promptavideo.judges.pixels import parse_content
         from promptavideo.miniature.witness import LABELS
         from promptavideo.miniature.world import SIZE
 
@@ -86,6 +90,7 @@ class Witness(NeuralJudge):
     def _forward(self, batch: Row) -> "torch.Tensor":
         import torch
 
+        from promptavideo.judges.pixels import NEUTRAL_AGREEMENT
         from promptavideo.miniature.witness import parts
 
         found = parts(self._network(batch["clips"]))

@@ -12,6 +12,7 @@ from promptavideo.figures import SheetRow
 from promptavideo.files import atomic_path
 from promptavideo.judges.detector import detect
 from promptavideo.judges.pixels import PixelJudge
+from promptavideo.metrics import PAPER
 from promptavideo.miniature.world import (
     BACKGROUND_WORDS,
     MOTION_WORDS,
@@ -20,7 +21,6 @@ from promptavideo.miniature.world import (
     SHAPE_WORDS,
     random_scene,
 )
-from promptavideo.schemas import DIMENSIONS, TO_FIVE
 from promptavideo.seeds import derive
 from promptavideo.shots import Shot
 from promptavideo.video import Clip
@@ -141,7 +141,10 @@ def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3) -> Report:
     originals = [asked.short for asked, _ in jobs]
     scores = {wording: pd.DataFrame(PixelJudge().score(clips[wording], originals)) for wording in WORDINGS}
     rewards = _rewards(scores, seeds)
-    total = {wording: table.mul(pd.Series(TO_FIVE)).sum(axis=1) for wording, table in scores.items()}
+    total = {
+        wording: table.mul(pd.Series({metric.name: metric.to_five for metric in PAPER})).sum(axis=1)
+        for wording, table in scores.items()
+    }
     good_beats_short = float((total["good"] > total["short"]).mean())
     moved = int((rewards["effect"] > LEAST_NOISES).sum())
     shares = {**detected["asked"].to_dict(), "good beats short": good_beats_short}
@@ -186,7 +189,9 @@ def _detected(asked: Sequence[Wordings], clips: dict[str, list[Clip]]) -> pd.Dat
 
 def _rewards(scores: dict[str, pd.DataFrame], seeds: int) -> pd.DataFrame:
     """`scores` holds rows prompt by prompt, `seeds` rows each."""
-    table = pd.DataFrame({wording: scores[wording].mean() for wording in WORDINGS}).loc[list(DIMENSIONS)]
+    table = pd.DataFrame({wording: scores[wording].mean() for wording in WORDINGS}).loc[
+        [metric.name for metric in PAPER]
+    ]
     prompt = np.arange(len(scores["good"])) // seeds
     table["noise"] = np.sqrt(scores["good"].groupby(prompt).var(ddof=1).mean())
     gain = table["good"] - table["bad"]

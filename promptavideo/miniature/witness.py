@@ -18,8 +18,6 @@ from torch import nn
 from torch.nn import functional
 from transformers import PretrainedConfig, PreTrainedModel
 
-from promptavideo.miniature.assembly import drop_paths
-from promptavideo.miniature.training import fit, seeded
 from promptavideo.miniature.world import (
     BACKGROUNDS,
     COLOURS,
@@ -165,6 +163,8 @@ class Batch:
 
 def render_all(plan: Plan) -> Renders:
     """Render the scenes of a training: any content, any strength of each flaw, paths all over the frame."""
+    from promptavideo.miniature.training import seeded  # with diffusers, which a judge does without
+
     clips = np.empty((plan.scenes, len(SHAPES) + 1, FRAMES, SIZE, SIZE, 3), np.uint8)
     labels: dict[str, list[int]] = {name: [] for name in LABELS if name != "shape"}
     for index in range(plan.scenes):
@@ -260,6 +260,8 @@ def train(folder: Path, plan: Plan, device: str = "cpu") -> None:
         plan: Sizes.
         device: Where the network runs; what is drawn is drawn on the CPU and does not depend on it.
     """
+    from promptavideo.miniature.training import fit, seeded
+
     folder.mkdir(parents=True, exist_ok=True)
     log.info("rendering %d scenes", plan.scenes)
     renders = render_all(plan)
@@ -281,6 +283,8 @@ def export(folder: Path, target: Path) -> None:
         folder: A training's folder with `witness/`.
         target: Gets `config.json` and `model.safetensors`.
     """
+    from promptavideo.miniature.assembly import drop_paths
+
     network: Any = WitnessNetwork.from_pretrained(folder / "witness")
     network.half().save_pretrained(target)
     (target / "model.safetensors").chmod(0o644)  # saved for its owner alone

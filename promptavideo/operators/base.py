@@ -8,14 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import ClassVar
 
 from pydantic import Field
 
 from promptavideo.answers import foreign_script, no_prompt, without_thoughts
 from promptavideo.errors import InputError
-from promptavideo.schemas import DIMENSIONS
-from promptavideo.settings import Section
+from promptavideo.settings import Entry, Section
 from promptavideo.text import clean, clean_lines, count_words, text_key
 
 Key = tuple[str | int, ...]
@@ -33,12 +32,32 @@ FEW_SHOT_PLACEHOLDERS = ("prompt", "examples")
 _PLACEHOLDERS = ("prompt", "history", "variants", "examples")
 
 
-class OperatorSection(Section):
-    """The base of every operator's configuration."""
+class OperatorEntry(Entry):
+    """The configuration of any operator. What it decides are the answers."""
 
-    def decides(self) -> dict[str, Any]:
-        """The settings that decide the answers: when another one changes, finished rounds stay as they are."""
-        return self.model_dump(mode="json")
+    kept: ClassVar[bool] = False
+    """Whether answers are paid for, so that they are kept and a run asks each question once."""
+
+    def price(self, prompt_tokens: int, answer_tokens: int) -> float:
+        """Of one request."""
+        return 0.0
+
+    @property
+    def source(self) -> str:
+        """Who answers, for comparing with the paper's operators."""
+        return "no model"
+
+    @abstractmethod
+    def load(self, name: str, store: Path | None) -> "Operator":
+        """Make the operator.
+
+        Args:
+            name: Its name.
+            store: The folder that keeps what was paid for; an operator without costs needs none.
+
+        Raises:
+            InputError: It cannot be asked from here, e.g. because its key is missing.
+        """
 
 
 @dataclass(frozen=True)
@@ -173,7 +192,7 @@ def _check_template(text: str, required: Collection[str], where: str) -> None:
 def _render_history(history: Sequence[Scored]) -> str:
     lines = []
     for index, scored in enumerate(history):
-        values = ", ".join(f"{dimension} {scored.scores[dimension]:.2f}" for dimension in DIMENSIONS)
+        values = ", ".join(f"{metric} {value:.2f}" for metric, value in scored.scores.items())
         lines += [f"Prompt {index}: {clean(scored.prompt)}", f"Scores {index}: {values}"]
     return "\n".join(lines)
 

@@ -6,34 +6,32 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from promptavideo.errors import InputError, OperatorError, PromptAVideoError
-from promptavideo.hosted import NO_KEY, NoAnswerError, RejectedError, Retries, check_endpoint, read_key
-from promptavideo.operators.base import Answer, Key, Operator, OperatorSection, Request
+from promptavideo.errors import InputError, OperatorError, PromptAVideoError, require
+from promptavideo.hosted import NO_KEY, NoAnswerError, RejectedError, Retries, check_endpoint, hosted_model, read_key
+from promptavideo.operators.base import Answer, Key, Operator, OperatorEntry, Request
 from promptavideo.operators.cache import Answers
 from promptavideo.operators.endpoint import ChatEndpoint, Reply
 from promptavideo.operators.ledger import Budget, Ledger, Prices
 from promptavideo.operators.pace import Pacer, sleep
 from promptavideo.progress import Progress
 from promptavideo.seeds import derive
+from promptavideo.settings import Added, Planning
 
 log = logging.getLogger(__name__)
 
 _OWN_FIELDS = {
     "model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens", "seed", "stream", "n"
 }  # fmt: skip
-_DECIDING = {
-    "kind", "base_url", "model", "temperature", "top_p", "max_tokens", "max_tokens_field", "send_seed", "extra_body"
-}  # fmt: skip
 _BYTES_PER_TOKEN = 3  # low, so that estimates are high: English has about 4, other scripts about 3
 _GIVEN_UP_IN_A_ROW = 3  # requests, after which the endpoint itself is taken to be down
 _ASKED_FOR_A_WHOLE_ANSWER = 3  # times, each of which is paid for
 
 
-class ChatConfig(OperatorSection):
+class ChatConfig(OperatorEntry):
     """A model behind an OpenAI-compatible chat endpoint."""
 
     kind: Literal["chat"]
@@ -41,7 +39,7 @@ class ChatConfig(OperatorSection):
     """The endpoint's address without `/chat/completions`, e.g. https://api.openai.com/v1."""
     model: str = Field(min_length=1)
     """Its name there; a dated one keeps its meaning."""
-    key_variable: str | None
+    key_variable: Annotated[str | None, Planning()]
     """Name of the environment variable that holds the key, never the key itself; null: the endpoint wants none."""
     temperature: float | None = Field(default=None, ge=0)
     """null: the endpoint's default, as for all settings that may be null."""
@@ -55,24 +53,24 @@ class ChatConfig(OperatorSection):
     """Send a seed with each request, derived from the request's key; not all endpoints take one."""
     extra_body: dict[str, JsonValue] = Field(default={})
     """Further fields of each request, for what only this endpoint knows."""
-    query: dict[str, str] = Field(default={})
+    query: Annotated[dict[str, str], Added()] = Field(default={})
     """What each address ends with, such as Azure's {api-version: 2024-10-21}; never a key."""
-    headers: dict[str, str] = Field(default={})
+    headers: Annotated[dict[str, str], Planning()] = Field(default={})
     """{header: name of the environment variable that holds its value}, such as {api-key: AZURE_OPENAI_API_KEY}."""
-    stream: bool = False
+    stream: Annotated[bool, Planning()] = False
     """For servers that only stream. Tokens are estimated then, unless extra_body asks for `stream_options`."""
-    timeout_s: float = Field(default=120.0, gt=0)
+    timeout_s: Annotated[float, Planning()] = Field(default=120.0, gt=0)
     """Limit of one request."""
-    concurrency: int = Field(default=8, ge=1)
+    concurrency: Annotated[int, Planning()] = Field(default=8, ge=1)
     """Requests under way at a time, in each job; changes no result."""
-    requests_per_minute: float | None = Field(default=None, gt=0)
+    requests_per_minute: Annotated[float | None, Planning()] = Field(default=None, gt=0)
     """Bound on each job; null: only the endpoint's own complaints slow it down."""
-    tokens_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: Annotated[float | None, Planning()] = Field(default=None, gt=0)
     """Likewise, with estimates of the prompt's tokens and `max_tokens` of the answer."""
-    retries: Retries = Retries()
-    prices: Prices | None = None
+    retries: Annotated[Retries, Planning()] = Retries()
+    prices: Annotated[Prices | None, Planning()] = None
     """For the ledger and `budget.money`."""
-    budget: Budget = Budget()
+    budget: Annotated[Budget, Planning()] = Budget()
 
     # On the whole section rather than on the fields, since messages show the value of a field that is wrong.
     @model_validator(mode="after")
@@ -90,9 +88,25 @@ class ChatConfig(OperatorSection):
             raise ValueError(f"extra_body must not hold {', '.join(sorted(taken))}")
         return self
 
-    def decides(self) -> dict[str, Any]:
-        """Address, model and sampling; not how fast, how often or for how much it is asked."""
-        return self.model_dump(mode="json", include=_DECIDING) | ({"query": self.query} if self.query else {})
+    kept: ClassVar[bool] = True
+
+    def price(self, prompt_tokens: int, answer_tokens: int) -> float:
+        """Of one request, as far as prices are given."""
+        return self.prices.of(prompt_tokens, answer_tokens) if self.prices else 0.0
+
+    @property
+    def source(self) -> str:
+        """The hosted model."""
+        return hosted_model(self.model, self.base_url)
+
+    def ready(self, where: str) -> None:
+        """Check that its key and headers are there, without asking it."""
+        read_key(self.key_variable, self.base_url, where)
+        self.read_headers(where)
+
+    def load(self, name: str, store: Path | None) -> "ChatOperator":
+        """Make the operator."""
+        return ChatOperator(self, name, require(store, f"operators.{name}: a chat operator needs a store"))
 
     def read_headers(self, entry: str) -> dict[str, str]:
         """The headers with their values from the environment.

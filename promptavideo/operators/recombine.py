@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -9,8 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from promptavideo.miniature.world import QUALITY_WORDS
-from promptavideo.operators.base import Operator, OperatorSection, Request
-from promptavideo.schemas import DIMENSIONS
+from promptavideo.operators.base import Operator, OperatorEntry, Request
 from promptavideo.seeds import derive
 from promptavideo.text import clean, text_key
 
@@ -29,7 +29,7 @@ _MENTIONS = [re.compile(rf"\b(?:{'|'.join(map(re.escape, phrases))})\b", re.IGNO
 _CLAUSE_END = re.compile(r"[.,;]")
 
 
-class RecombineConfig(OperatorSection):
+class RecombineConfig(OperatorEntry):
     """The offline operator; the defaults were tuned on a simulated additive score with noise (see the tests)."""
 
     kind: Literal["recombine"]
@@ -47,6 +47,10 @@ class RecombineConfig(OperatorSection):
     """Credit, in units of its spread, at which a phrase is kept half of the time."""
     temperature: float = Field(default=0.3, gt=0)
     """Width, in the same units, of the step from dropping to keeping."""
+
+    def load(self, name: str, store: Path | None) -> "RecombineOperator":
+        """Make the operator."""
+        return RecombineOperator(self)
 
 
 @dataclass(frozen=True)
@@ -117,11 +121,11 @@ class RecombineOperator(Operator):
 def _read(request: Request) -> _Tried:
     """Texts and scores as the instruction shows them."""
     original = clean(request.prompt)
-    scores = [[float(f"{scored.scores[name]:.2f}") for name in DIMENSIONS] for scored in request.history]
+    scores = [[float(f"{value:.2f}") for value in scored.scores.values()] for scored in request.history]
     return _Tried(
         original=original,
         phrases=[_phrases(clean(scored.prompt), original) for scored in request.history],
-        scores=np.array(scores).reshape(len(scores), len(DIMENSIONS)),
+        scores=np.array(scores).reshape(len(scores), len(scores[0]) if scores else 0),
     )
 
 

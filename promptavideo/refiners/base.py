@@ -5,11 +5,15 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from promptavideo.answers import bound, no_prompt, without_thoughts
 from promptavideo.errors import InputError
+from promptavideo.settings import Entry, Ref
 from promptavideo.shots import Refined
+
+if TYPE_CHECKING:
+    from promptavideo.study import Study
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +73,38 @@ class Tally:
         """What is recorded: counts, and nothing where there is nothing to count."""
         found = {"fallbacks": self.fallbacks, "cut": self.cut, "dropped": dict(sorted(self.dropped.items()))}
         return {name: value for name, value in found.items() if value}
+
+
+class RefinerEntry(Entry):
+    """The configuration of any refiner."""
+
+    unchanged: ClassVar[bool] = False
+    """Whether every text is its prompt, so that gains can be measured against it."""
+    network: ClassVar[bool] = False
+    """Whether a network writes its texts where the job runs."""
+
+    @property
+    def asks(self) -> str | None:
+        """Name of the operator that it asks, if it does."""
+        return next((one.value for one in self.marked() if one.marker == Ref("operators")), None)
+
+    @property
+    def drawn_from(self) -> str | None:
+        """Name of the booster that writes its texts, if one does."""
+        return next((one.value for one in self.marked() if one.marker == Ref("boosters")), None)
+
+    @abstractmethod
+    def load(self, name: str, track: str, study: "Study") -> "Refiner":
+        """Load the refiner.
+
+        Args:
+            name: Its name, for messages.
+            track: The track whose prompts it rewrites.
+            study: The run around it.
+
+        Raises:
+            InputError: What it needs is missing or cannot be loaded.
+        """
 
 
 class Refiner(ABC):

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import BoosterConfig
@@ -14,6 +14,10 @@ from promptavideo.devices import choose_device
 from promptavideo.hardware import device_name, environment
 from promptavideo.refiners.base import Refiner
 from promptavideo.seeds import derive
+
+if TYPE_CHECKING:
+    from promptavideo.batches import Booster
+    from promptavideo.study import Study
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +42,12 @@ class BoosterRefiner(Refiner):
             self._sampler = Sampler(
                 chain, instruction, config.sampling, workers=config.threads, device=config.device, dtype=config.dtype
             )
+
+    @classmethod
+    def of(cls, study: "Study", booster: "Booster") -> "BoosterRefiner":
+        """Load a booster of a run."""
+        base, folder = study.layout.model(study.config.booster.base), study.files_of(booster).folder
+        return cls(study.config.booster, Path(base), Path(folder), study.config.seed)
 
     def circumstances(self) -> dict[str, Any]:
         """Libraries, engine, device, dtype, and what was counted of the answers."""

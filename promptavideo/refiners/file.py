@@ -4,31 +4,35 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from promptavideo.answers import bound
 from promptavideo.errors import InputError
-from promptavideo.prompts import CHARACTERS_A_WORD, Repeated
-from promptavideo.refiners.base import Refiner
-from promptavideo.settings import Section
+from promptavideo.prompts import CHARACTERS_A_WORD, Repeated, load_prompt_set
+from promptavideo.refiners.base import Refiner, RefinerEntry
+from promptavideo.settings import File
 from promptavideo.shots import Refined
 from promptavideo.text import text_key
 from promptavideo.user_files import read_columns, read_text
+
+if TYPE_CHECKING:
+    from promptavideo.config import Config
+    from promptavideo.study import Study
 
 log = logging.getLogger(__name__)
 
 NAMED = 20  # ids of each kind of fault that a message names
 
 
-class FileRefinerConfig(Section):
+class FileRefinerConfig(RefinerEntry):
     """Texts made elsewhere, one row a prompt; rows of other prompts may be there too."""
 
     kind: Literal["file"]
-    file: str = Field(pattern=r"\.(csv|jsonl|parquet|txt)$")
+    file: Annotated[str, File()] = Field(pattern=r"\.(csv|jsonl|parquet|txt)$")
     """Path relative to the repository root: a table, or a text file of one refined text a line, with `prompts`."""
-    prompts: str | None = Field(None, pattern=r"\.txt$")
+    prompts: Annotated[str | None, File()] = Field(None, pattern=r"\.txt$")
     """With a text file: another, whose line of the same number is the prompt."""
     key: Literal["prompt_id", "prompt"] = "prompt"
     """Column that tells which prompt a row is of: its text (see `text.text_key`) or its id."""
@@ -52,10 +56,19 @@ class FileRefinerConfig(Section):
                 raise ValueError(f"`{name}` names a column, which text files do not have; leave it out")
         return self
 
-    @property
-    def files(self) -> list[str]:
-        """What the refiner reads."""
-        return [self.file, *([self.prompts] if self.prompts else [])]
+    def check(self, where: str, config: "Config", root: Path) -> None:
+        """Check that there is a text for every prompt that is known by now and that it is compared on."""
+        name = where.partition(".")[2]
+        if any(name in config.evaluation.compared(track) for track in config.generators):
+            texts = FileRefiner(self, name, root)
+            for prompts in sorted({entry.prompts for entry in config.evaluation.sets.values()}):
+                if (entry := config.prompt_sets[prompts]).file:
+                    table = load_prompt_set(prompts, entry, root)
+                    texts.refine(table["prompt_id"].tolist(), table["prompt"].tolist())
+
+    def load(self, name: str, track: str, study: "Study") -> Refiner:
+        """Read the file."""
+        return FileRefiner(self, name, Path())
 
 
 class FileRefiner(Refiner):

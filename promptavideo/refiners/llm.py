@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import Field
+
+from promptavideo.errors import named
 from promptavideo.operators.asking import ask_variants
 from promptavideo.operators.base import (
     FEW_SHOT_PLACEHOLDERS,
@@ -14,8 +17,42 @@ from promptavideo.operators.base import (
     read_template,
     render_instruction,
 )
-from promptavideo.refiners.base import Refiner, Tally
+from promptavideo.refiners.base import Refiner, RefinerEntry, Tally
 from promptavideo.refiners.examples import read_examples
+from promptavideo.settings import File, Ref
+
+if TYPE_CHECKING:
+    from promptavideo.config import Config
+    from promptavideo.study import Study
+
+
+class LlmRefinerConfig(RefinerEntry):
+    """One rewrite by an operator that has seen no scores."""
+
+    kind: Literal["llm"]
+    operator: Annotated[str, Ref("operators")]
+    """Name of the operator."""
+    template: Annotated[str, File()] = "templates/refine.txt"
+    """The instruction, relative to the repository root."""
+    examples: Annotated[str | None, File()] = None
+    """A file of good rewrites, shown to the operator where the template has `$examples`."""
+    attempts: int = Field(default=1, ge=1)
+    """How often the operator is asked, at most, while its answer is unusable."""
+    limits: TextLimits = TextLimits()
+
+    def check(self, where: str, config: "Config", root: Path) -> None:
+        """Check the template and the examples."""
+        if self.examples:
+            with named(f"{where}.examples"):
+                read_examples(root / self.examples)
+        with named(f"{where}.template"):
+            read_template(root / self.template, FEW_SHOT_PLACEHOLDERS if self.examples else REFINE_PLACEHOLDERS)
+
+    def load(self, name: str, track: str, study: "Study") -> Refiner:
+        """Load the operator."""
+        operator = study.config.operators[self.operator].load(self.operator, Path(study.config.store))
+        examples = Path(self.examples) if self.examples else None
+        return LlmRefiner(operator, Path(self.template), self.limits, study.config.seed, examples, self.attempts)
 
 
 class LlmRefiner(Refiner):

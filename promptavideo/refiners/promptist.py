@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,24 +10,29 @@ from promptavideo.devices import Device, choose_device, enough_memory
 from promptavideo.errors import InputError
 from promptavideo.hardware import device_name, environment
 from promptavideo.progress import Progress
-from promptavideo.refiners.base import Refiner, Tally
-from promptavideo.settings import Section
+from promptavideo.refiners.base import Refiner, RefinerEntry, Tally
+from promptavideo.settings import Planning, Ref
 from promptavideo.tokenization import load_tokenizer
+
+if TYPE_CHECKING:
+    from promptavideo.study import Study
 
 CUE = " Rephrase:"
 """What Promptist was trained to continue."""
 
 
-class PromptistConfig(Section):
+class PromptistConfig(RefinerEntry):
     """Promptist, with its authors' settings."""
 
+    network: ClassVar[bool] = True
+
     kind: Literal["promptist"]
-    model: str
+    model: Annotated[str, Ref("models")]
     """Name in the model registry."""
-    tokenizer: str | None = None
+    tokenizer: Annotated[str | None, Ref("models")] = None
     """Name in the model registry of what has the tokenizer, and the configuration if `model` has none; Promptist is
     published without a tokenizer and uses gpt2's. When absent: `model`."""
-    device: Device = "auto"
+    device: Annotated[Device, Planning()] = "auto"
     """`auto`: a GPU when there is one."""
     beams: int = Field(8, ge=1)
     """Of the search, whose first result is taken."""
@@ -42,10 +47,10 @@ class PromptistConfig(Section):
     batch_size: int = Field(16, ge=1)
     """Prompts of one call; every call is padded to it."""
 
-    @property
-    def models(self) -> list[str]:
-        """The models it needs."""
-        return list(dict.fromkeys([self.model, self.tokenizer or self.model]))
+    def load(self, name: str, track: str, study: "Study") -> Refiner:
+        """Load the model in float32."""
+        folders = [Path(study.layout.model(one)) for one in (self.model, self.tokenizer or self.model)]
+        return Promptist(self, name, *folders)
 
 
 class Promptist(Refiner):

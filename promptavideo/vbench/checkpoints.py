@@ -233,5 +233,5 @@ def needed(entries: dict[str, UrlCheckpoint | HubCheckpoint], dimension: str) ->
 def describe(name: str, entry: UrlCheckpoint | HubCheckpoint) -> str:
     """A checkpoint in one line, for the list of what is missing."""
     source = entry.url if isinstance(entry, UrlCheckpoint) else f"the Hub's {entry.repo_id}"
-    digest = entry.sha256 if isinstance(entry, UrlCheckpoint) else entry.revision
+    digest = entry.sha256[:12] if isinstance(entry, UrlCheckpoint) else entry.revision  # the address is long already
     return f"{name}: {entry.megabytes:g} MB from {source} ({digest}), for {', '.join(entry.dimensions)}"

@@ -1,12 +1,15 @@
 """The configuration of VBench: which sets it judges for what, and how it is run."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from promptavideo.settings import Section
+from promptavideo.settings import File, Planning, Section
 from promptavideo.vbench.dimensions import DIMENSIONS
 from promptavideo.vbench.listing import Mode
+
+ABLATION = ("aesthetic_quality", "imaging_quality")
+"""The dimensions that the paper's ablations show."""
 
 
 class VBenchSet(Section):
@@ -48,16 +51,16 @@ class VBenchConfig(Section):
     """Of vbench, whose list of prompts is read."""
     sha256: str = Field("13266ed4715d91a7669ab58484b9e010bc91bb96e129d414fb512d4937890023", pattern=r"^[0-9a-f]{64}$")
     """Of the wheel on PyPI that its prompts are read from."""
-    subset: str = "resources/paper/vbench100_indices.tsv"
+    subset: Annotated[str, File()] = "resources/paper/vbench100_indices.tsv"
     """The prompts of the paper's ablations: places in VBench's list (column `vbench_index`)."""
-    checkpoints: str = "resources/vbench/checkpoints.yaml"
+    checkpoints: Annotated[str, File()] = "resources/vbench/checkpoints.yaml"
     """What its networks are loaded from."""
-    python: str = "python"
+    python: Annotated[str, Planning()] = "python"
     """Interpreter that has vbench installed: a command, or a path relative to the repository root. With conda the
     rule's own environment has it."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], Planning()] = "auto"
     """`auto`: a GPU when there is one."""
-    shard_size: int = Field(100, ge=1)
+    shard_size: Annotated[int, Planning()] = Field(100, ge=1)
     """Videos of one dimension that one job judges; no result depends on it."""
     main: str | None = None
     """The evaluation set of results/tables/vbench.csv."""

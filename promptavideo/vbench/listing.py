@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from promptavideo.files import atomic_path, discarded, sha256
 from promptavideo.records import read_record
+from promptavideo.shards import part
 
 Mode = Literal["standard", "custom"]
 """`standard`: prompts of VBench's list, with what it says of them; `custom`: any others."""
@@ -33,6 +34,7 @@ class Video:
     key: str
     """The video's name in the store."""
     dimensions: tuple[str, ...]
+    """All that it can be judged for, so that one more in the configuration changes no list."""
     auxiliary_info: dict[str, Any] | None
 
 
@@ -121,10 +123,7 @@ def check_videos(path: Path, videos: Sequence[Video]) -> None:
             )
 
 
-def shard(videos: Sequence[Video], number: int, size: int) -> list[Video]:
-    """Part `number` of a dimension's videos, `size` in each; a prompt's videos stay together."""
-    rows = sorted({video.row for video in videos})
-    per_row = max(1, len(videos) // max(1, len(rows)))
-    prompts = max(1, size // per_row)
-    chosen = set(rows[number * prompts : (number + 1) * prompts])
+def shard(videos: Sequence[Video], name: str) -> list[Video]:
+    """A part of a dimension's videos, by its name (see `shards`); a prompt's videos stay together."""
+    chosen = set(part(sorted({video.row for video in videos}), name))
     return [video for video in videos if video.row in chosen]

@@ -11,6 +11,7 @@ from promptavideo.errors import InputError
 from promptavideo.files import unreadable
 from promptavideo.prompts import prompt_id
 from promptavideo.vbench.config import VBenchSet
+from promptavideo.vbench.dimensions import DIMENSIONS
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def judged_rows(texts: Mapping[str, str], settings: VBenchSet, rows: Sequence[Ro
         InputError: VBench's list does not hold a prompt, or judges none of them for one of the dimensions.
     """
     if settings.mode == "custom":
-        return [Row(place, text, tuple(settings.names)) for place, (_, text) in enumerate(sorted(texts.items()))]
+        every = tuple(name for name, one in DIMENSIONS.items() if not one.described)
+        return [Row(place, text, every) for place, (_, text) in enumerate(sorted(texts.items()))]
     listed = [row for row in rows or [] if prompt_id(row.prompt_en) in texts]
     strangers = sorted(set(texts) - {prompt_id(row.prompt_en) for row in listed})
     if strangers:

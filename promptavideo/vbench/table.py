@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from promptavideo.errors import InputError
+from promptavideo.resampling import BootstrapConfig, bootstrap_interval
 from promptavideo.seeds import derive
 from promptavideo.tables import (
     LAPTOP_NOTE,
-    VIDEOSCORE,
+    PAPER_COLUMNS,
     Arm,
-    BootstrapConfig,
-    bootstrap_interval,
+    Columns,
     prompt_means,
     read_printed,
 )
+from promptavideo.vbench.config import ABLATION
 from promptavideo.vbench.dimensions import DIMENSIONS, LIST_PROMPTS, TOTALS, totals
 from promptavideo.vbench.listing import Listing
 from promptavideo.vbench.videos import LONG_SECONDS
@@ -31,21 +32,8 @@ COLUMNS = ("generator", "refiner", "videos", *NUMBERS, *INTERVALS, "source", "pa
 """The columns of vbench.csv. `source` is "paper" for rows that the paper printed, else "measured"; `part` says how much
 of VBench's list was judged where it is not all of it."""
 
-ABLATION = ("aesthetic_quality", "imaging_quality")
-ABLATION_NUMBERS = (*VIDEOSCORE, "avg", *ABLATION)
-ABLATION_COLUMNS = (
-    "generator",
-    "refiner",
-    "videos",
-    *ABLATION_NUMBERS,
-    *(f"{name}_ci_{end}" for name in ABLATION_NUMBERS for end in ("low", "high")),
-)
-"""The columns of vbench100.csv."""
-
 SHOWN = ("generator", "refiner", "videos", *NUMBERS, "source")
 """The columns that people read; the intervals stand in the CSV."""
-
-ABLATION_SHOWN = ("generator", "refiner", "videos", *ABLATION_NUMBERS)
 
 PERCENT = 100.0
 MEASURED, PAPER = "measured", "paper"
@@ -55,8 +43,8 @@ METHOD_NOTE = (
     "normalisation and weights. The CSV adds 95 % bootstrap intervals over prompts."
 )
 ABLATION_NOTE = (
-    "VQ, TC, DD, TVA, FC and their mean avg are on a 0-5 scale, VBench's two dimensions are percent. The CSV adds 95 % "
-    "bootstrap intervals over prompts."
+    "{average} and their mean avg are on a 0-5 scale, VBench's two dimensions are percent. The CSV adds 95 % bootstrap "
+    "intervals over prompts."
 )
 PAPER_NOTE = 'Rows with source "paper" are the numbers printed in Table 8 of Prompt-A-Video (arXiv 2412.15156).'
 MISSING_NOTE = (
@@ -130,16 +118,24 @@ def with_paper_rows(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     return whole.astype({"videos": "Int64", **dict.fromkeys((*NUMBERS, *INTERVALS), float)})
 
 
-def ablation_table(rows: Sequence[Judged], arms: Sequence[Arm], bootstrap: BootstrapConfig) -> pd.DataFrame:
-    """VideoScore's five dimensions (0-5) beside two of VBench's (percent), for the ablations' prompts.
+def ablation_shown(columns: Columns = PAPER_COLUMNS) -> list[str]:
+    """The columns of vbench100.csv that people read; each number's interval follows them there."""
+    return ["generator", "refiner", "videos", *columns.average, "avg", *ABLATION]
+
+
+def ablation_table(
+    rows: Sequence[Judged], arms: Sequence[Arm], bootstrap: BootstrapConfig, columns: Columns = PAPER_COLUMNS
+) -> pd.DataFrame:
+    """The metrics whose mean is `avg` (0-5) beside two of VBench's dimensions (percent), for the ablations' prompts.
 
     Args:
         rows: VBench's scores.
         arms: The rewards of the same batches, in the same order.
         bootstrap: Resampling settings.
+        columns: What the rewards' own table shows.
 
     Returns:
-        A table with the columns `ABLATION_COLUMNS`.
+        A table with the columns `ablation_shown`, and an interval of each number.
 
     Raises:
         InputError: The two were not made of the same videos.
@@ -151,8 +147,8 @@ def ablation_table(rows: Sequence[Judged], arms: Sequence[Arm], bootstrap: Boots
             arm.scores["key"]
         ):
             raise InputError(f"{row.generator}/{row.refiner}: VBench and the rewards judged other videos; run again")
-        ours = prompt_means(arm)
-        values = {name: ours[name] for name in (*VIDEOSCORE, "avg")}
+        ours = prompt_means(arm, columns)
+        values = {name: ours[name] for name in (*columns.average, "avg")}
         for name in ABLATION:
             part = row.scores[row.scores["dimension"] == name]
             values[name] = PERCENT * part.groupby("prompt_id")["value"].mean().sort_index()
@@ -162,7 +158,9 @@ def ablation_table(rows: Sequence[Judged], arms: Sequence[Arm], bootstrap: Boots
             low, high = bootstrap_interval(value.to_numpy(float), bootstrap, arm.set)
             cells |= {f"{name}_ci_low": low, f"{name}_ci_high": high}
         made.append(cells)
-    return pd.DataFrame(made, columns=list(ABLATION_COLUMNS))
+    shown = ablation_shown(columns)
+    intervals = [f"{name}_ci_{end}" for name in shown[3:] for end in ("low", "high")]
+    return pd.DataFrame(made, columns=[*shown, *intervals])
 
 
 def _row(row: Judged, bootstrap: BootstrapConfig) -> dict[str, object]:
@@ -183,6 +181,7 @@ def notes(
     set_name: str,
     scale: Literal["laptop", "paper"],
     remarks: Sequence[str] = (),
+    columns: Columns = PAPER_COLUMNS,
 ) -> list[str]:
     """The notes that belong under a table of VBench.
 
@@ -192,10 +191,11 @@ def notes(
         set_name: The evaluation set.
         scale: The configuration's scale.
         remarks: What the records of its rows call for (`provenance.remarks`).
+        columns: What the rewards' own table shows.
     """
     parts = list(dict.fromkeys(part(row) for row in rows if part(row)))
     if kind == "ablation":
-        lines = [ABLATION_NOTE]
+        lines = [ABLATION_NOTE.format(average=", ".join(columns.average))]
     else:
         lines = [METHOD_NOTE, PART_NOTE.format(part=", ".join(parts)) if parts else PAPER_NOTE]
     lines += remarks

@@ -15,6 +15,7 @@ from promptavideo.progress import Progress
 from promptavideo.prompts import prompt_id
 from promptavideo.store import Entry, Store
 from promptavideo.vbench.config import VBenchSet
+from promptavideo.vbench.dimensions import DIMENSIONS
 from promptavideo.vbench.listing import Listing, Video
 from promptavideo.vbench.rows import Row, judged_rows
 
@@ -89,7 +90,7 @@ def list_videos(
                     file=_file(row.prompt_en if settings.mode == "standard" else one, replicate),
                     video=str(store.video(entry.key)),
                     key=entry.key,
-                    dimensions=tuple(name for name in settings.names if name in row.dimension),
+                    dimensions=tuple(name for name in DIMENSIONS if name in row.dimension),
                     auxiliary_info=row.auxiliary_info,
                 )
             )

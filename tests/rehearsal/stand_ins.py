@@ -5,16 +5,20 @@ import hashlib
 import itertools
 import os
 import shutil
+import string
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import tiny_videoreward
 import torch
 import yaml
 from tiny import tiny_gpt2, tiny_llama
 from tiny_judges import clip, head, mps, videoscore
 from tiny_pipelines import tiny_cogvideox
-from transformers import GPT2LMHeadModel
+from transformers import BertConfig, BertModel, BertTokenizer, GPT2LMHeadModel
+
+from promptavideo.files import sha256
 
 ROOT = Path(__file__).parents[2]
 SUBJECTS = ("An old fisherman", "A child in a yellow coat", "Two white horses", "A small red boat")
@@ -32,6 +36,8 @@ def make(folder: Path) -> None:
     clip(folder / "clip-vit-h14", "gelu")
     mps(folder / "mps")
     head(folder / "laion-aesthetic.pth")
+    encoder(folder / "minilm-l6")
+    torch.save(tiny_videoreward.state(tiny_videoreward.base(folder / "qwen2-vl-2b")), folder / "videoreward.pth")
     tiny_gpt2(folder / "gpt2")
     torch.save(GPT2LMHeadModel.from_pretrained(folder / "gpt2").state_dict(), folder / "promptist.bin")
     captions(folder / "webvid.csv")
@@ -44,9 +50,25 @@ def addresses(folder: Path) -> dict[str, Any]:
     return {
         "models": {
             "laion-aesthetic": {"url": (folder / "laion-aesthetic.pth").resolve().as_uri()},
+            "videoreward": {
+                "url": (folder / "videoreward.pth").resolve().as_uri(),
+                "sha256": sha256(folder / "videoreward.pth"),
+            },
             "promptist": {"url": (folder / "promptist.bin").resolve().as_uri()},
         }
     }
+
+
+def encoder(folder: Path) -> None:
+    """A text encoder as all-MiniLM-L6-v2 is published."""
+    letters = [*string.ascii_lowercase, *string.digits, *string.punctuation]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    BertTokenizer(vocab={word: place for place, word in enumerate(words)}).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    BertModel(config).save_pretrained(folder)
 
 
 def captions(path: Path) -> None:

@@ -196,7 +196,7 @@ def test_both_generators_reach_their_tables(finished: Path) -> None:
     for generator, rows in ours.groupby("generator"):
         expected = config["evaluation"]["refiners_of"].get(generator, config["evaluation"]["refiners"])
         assert list(rows["refiner"]) == expected
-        assert (rows["videos"] == 2).all() and rows[["VQ", "AES", "MPS"]].notna().all(axis=None)
+        assert (rows["videos"] == 2).all() and rows[["VQ", "AES", "MPS", "KEEP"]].notna().all(axis=None)
     judged = pd.read_csv(finished / "results/tables/vbench.csv")
     ours = judged[judged["source"] == "measured"]
     assert len(ours) == 12 and ours["temporal_flickering"].between(0, 100).all()
@@ -222,7 +222,8 @@ def test_another_refiner_is_filmed_alone(finished: Path) -> None:
     target = "results/open-sora-1.2/tables/videoscore.csv"
     before = {path: path.stat().st_mtime_ns for path in (finished / "store/open-sora-1.2/videos").rglob("*.mp4")}
     found = jobs(finished, target, more=("change.yaml",))
-    assert found["refine"] == found["film"] == found["score"] == found["gather"] == 2
+    assert found["refine"] == found["film"] == 2
+    assert found["score"] == found["gather"] == 2 * 3  # by the rewards, and by two judges that only report
     assert set(found) <= {"refine", "film", "score", "gather", "videoscore", "total"}
     snakemake(finished, target, more=("change.yaml",))
     table = pd.read_csv(finished / target)
@@ -236,16 +237,36 @@ def rerun(folder: Path, overlay: dict[str, Any]) -> dict[str, int]:
     return jobs(folder, more=("change.yaml",))
 
 
+LEARNED = {"pairs": 2, "train": 6, "candidates": 4, "triples": 4, "film": 2 * (2 + 9)}
+"""What follows the pairs: of both generators three boosters, what two of them draw, and what all write for each set."""
+UNTOUCHED = {"prompt_source", "prompt_set", "fetch", "check_base", "vbench_prompts", "vbench_checkpoint"}
+
+
+def test_how_judges_do_their_work_reruns_nothing(finished: Path) -> None:
+    assert not rerun(finished, {"judges": {"videoscore": {"batch_size": 2}}, "score_minutes": 59})
+
+
+def test_another_threshold_of_the_pairs_reruns_the_pairs_and_what_follows(finished: Path) -> None:
+    found = rerun(finished, {"evolution": {"min_gain": 0.01}})
+    assert {rule: found.get(rule) for rule in LEARNED} == LEARNED
+    assert not {"propose", *UNTOUCHED} & set(found)
+
+
 def test_another_round_of_evolution_films_that_round_and_what_follows_the_pairs(finished: Path) -> None:
     found = rerun(finished, {"evolution": {"rounds": 5}})
-    assert found["propose"] == found["pairs"] == found["sft"] == 2
-    # Beside the new rounds: both rounds of candidates, and three boosters on three sets, of both generators.
-    assert found["film"] == 2 * (1 + 2 + 9)
-    assert not {"prompt_set", "fetch", "check_base"} & set(found)
+    assert {rule: found.get(rule) for rule in LEARNED} == LEARNED | {"film": LEARNED["film"] + 2}
+    assert found["propose"] == 2 and not UNTOUCHED & set(found)
+
+
+def test_a_round_less_of_evolution_reruns_the_pairs_and_what_follows(finished: Path) -> None:
+    found = rerun(finished, {"evolution": {"rounds": 3}})
+    assert {rule: found.get(rule) for rule in LEARNED} == LEARNED
+    assert not {"propose", *UNTOUCHED} & set(found)
 
 
 def test_another_round_of_dpo_trains_that_round_alone(finished: Path) -> None:
-    refiners = {"dpo-3": {"kind": "booster", "stage": "dpo-3"}}
+    refiners = {"dpo-3": {"kind": "booster", "booster": "dpo-3"}}
     found = rerun(finished, {"preference": {"rounds": 3}, "refiners": refiners})
-    assert found["candidates"] == found["triples"] == found["dpo"] == found["film"] == found["score"] == 2
-    assert not {"propose", "pairs", "sft", "refine", "prompt_set", "fetch", "check_base"} & set(found)
+    for rule in ("candidates", "triples", "train", "film", "score", "gather"):
+        assert found[rule] == 2, rule
+    assert not {"propose", "pairs", "refine", "videoscore", "vbench_table", *UNTOUCHED} & set(found)

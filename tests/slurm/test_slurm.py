@@ -17,7 +17,8 @@ import pytest
 from cluster import Cluster, Job, install
 from makers import ROOT, shas, workspace
 
-from promptavideo.schemas import SCORES
+from promptavideo.metrics import PAPER
+from promptavideo.schemas import scores
 from promptavideo.store import read_manifest
 
 CONFIGURATION = [
@@ -36,7 +37,7 @@ OVERRIDES = [
     "--latency-wait=10",
     "--local-cores=1",
 ]
-FILMING = "rule_film_wildcards_mini-t2v_dpo-1_0000"
+FILMING = "rule_film_wildcards_mini-t2v_dpo-1_0001-of-0001"
 VIDEOS = 10
 """Of the cancelled job: two prompts with five candidates each."""
 SECONDS = 1800
@@ -113,12 +114,12 @@ def wait(holds: Callable[[], bool], run: subprocess.Popen[bytes], log: Path) -> 
 def test_a_cancelled_filming_job_resumes_at_the_next_video(cancelled: Cancelled) -> None:
     assert 3 <= len(cancelled.finished) < VIDEOS
     assert cancelled.finished == {path: path.stat().st_mtime_ns for path in cancelled.finished}, "one was filmed again"
-    entries = read_manifest(cancelled.folder / "results/mini-t2v/dpo-1/videos/0000.jsonl")
+    entries = read_manifest(cancelled.folder / "results/mini-t2v/dpo-1/videos/0001-of-0001.jsonl")
     shard = {cancelled.folder / f"store/mini-t2v/videos/{entry.key[:2]}/{entry.key}.mp4" for entry in entries}
     assert len(shard) == VIDEOS
     assert shard >= set(cancelled.finished)
     assert all(path.stat().st_mtime_ns > cancelled.moment for path in shard - set(cancelled.finished))
-    log = (cancelled.folder / "logs/film/mini-t2v/dpo-1/0000.log").read_text()
+    log = (cancelled.folder / "logs/film/mini-t2v/dpo-1/0001-of-0001.log").read_text()
     assert f"{VIDEOS} videos ({len(cancelled.finished)} already there)" in log
 
 
@@ -133,7 +134,7 @@ def test_the_retry_gets_more_time_and_memory_and_the_same_gpu(cancelled: Cancell
 
 def test_only_work_for_gpus_goes_through_slurm(cancelled: Cancelled) -> None:
     rules = {job.comment.removeprefix("rule_").split("_wildcards_")[0] for job in cancelled.jobs}
-    assert rules == {"film", "score", "refine", "candidates", "sft", "dpo"}
+    assert rules == {"film", "score", "refine", "candidates", "train"}
     assert all(job.gpus == "gres:gpu:1" for job in cancelled.jobs)
     assert [job.state for job in cancelled.jobs].count("COMPLETED") == len(cancelled.jobs) - 1
 
@@ -149,11 +150,11 @@ def test_the_tables_are_those_of_a_run_without_slurm(cancelled: Cancelled, tmp_p
         timeout=SECONDS,
     )
     assert run.returncode == 0, run.stderr[-3000:]
-    batches = [path.parent for path in sorted((folder / "results/mini-t2v").rglob("scores.parquet"))]
+    batches = [path.parents[1] for path in sorted((folder / "results/mini-t2v").rglob("rewards/scores.parquet"))]
     assert len(batches) == 5
     for batch in batches:
         mirror = cancelled.folder / batch.relative_to(folder)
-        SCORES.validate(pd.read_parquet(mirror / "scores.parquet"))
+        scores(PAPER).validate(pd.read_parquet(mirror / "rewards/scores.parquet"))
         assert shas(batch) == shas(mirror), batch
     tables = [pd.read_csv(each / "results/tables/videoscore.csv") for each in (folder, cancelled.folder)]
     assert list(tables[0].loc[tables[0]["set"] == "heldout", "refiner"]) == ["original", "dpo-1"]

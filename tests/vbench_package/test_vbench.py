@@ -160,7 +160,7 @@ def test_random_networks_judge_videos_under_vbenchs_names(few: Path) -> None:
 def test_the_ablations_table_joins_rewards_and_two_dimensions(few: Path) -> None:
     (row,) = pd.read_csv(few / "results/tables/vbench100.csv").to_dict("records")
     folder = few / "results/tiny-ltx/evaluation/two/original"
-    rewards, judged = (pd.read_parquet(folder / name) for name in ("scores.parquet", "vbench/scores.parquet"))
+    rewards, judged = (pd.read_parquet(folder / f"{name}/scores.parquet") for name in ("rewards", "vbench"))
     assert row["videos"] == len(rewards) == 2 and set(rewards["key"]) == set(judged["key"])
     assert row["TC"] == pytest.approx(rewards["TC_5"].mean(), abs=1e-8)
     imaging = judged.loc[judged["dimension"] == "imaging_quality", "value"]
@@ -187,11 +187,8 @@ def test_a_lost_checkpoint_is_named_before_vbench_would_download_it(few: Path) -
     weights = few / "resources/vbench/cache/amt_model/amt-s.pth"
     kept = weights.read_bytes()
     weights.unlink()
-    listing = few / "results/tiny-ltx/evaluation/few/original/vbench/videos.json"
-    record = few / "resources/vbench/checkpoints/amt-s.json"
-    command = [str(PYTHON), "scripts/vbench_dimension.py", "motion_smoothness", "--listing", str(listing)]
-    command += ["--shard", "0", "--shard-size", "4", "--checkpoints", str(record), "--device", "cpu"]
-    command += ["--cache", str(few / "resources/vbench/cache"), "--output", str(few / "nothing.json")]
+    command = [str(PYTHON), "scripts/vbench_dimension.py", "tiny-ltx", "evaluation/few/original", "motion_smoothness"]
+    command += ["0001-of-0005", "--checkpoints", "amt-s", "--device", "cpu"]
     run = subprocess.run(command, cwd=few, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60)
     weights.write_bytes(kept)
     assert run.returncode == 1

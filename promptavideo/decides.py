@@ -1,0 +1,203 @@
+"""What decides the outputs of each step: a rule's one parameter is its digest, so that nothing else reruns the rule.
+
+A method a rule, with the rule's wildcards. Inputs are not named here, since a changed input reruns a step by itself;
+that there are more or fewer of them is.
+"""
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Any
+
+from promptavideo import published
+from promptavideo.batches import Draw, Refine, Round
+from promptavideo.judging import VBENCH
+from promptavideo.layout import SHARED
+from promptavideo.study import Study
+from promptavideo.vbench.plan import VBenchPlan
+
+Facts = dict[str, Any]
+
+
+class Decides:
+    """What decides each step of a run."""
+
+    def __init__(self, study: Study) -> None:
+        self._study, self._config, self._vbench = study, study.config, VBenchPlan(study)
+
+    def digest(self, rule: str, **wildcards: str) -> str:
+        """Twelve hexadecimal digits over what decides a job of a rule."""
+        facts = json.dumps(getattr(self, rule)(**wildcards), sort_keys=True)
+        return hashlib.sha256(facts.encode()).hexdigest()[:12]
+
+    # Inputs
+
+    def fetch(self, model: str) -> Facts:
+        """Where the model comes from."""
+        return self._config.models[model].decides()
+
+    def prompt_source(self, prompt_source: str) -> Facts:
+        """Which captions are taken."""
+        return self._config.prompt_sources[prompt_source].decides()
+
+    def prompt_set(self, prompt_set: str) -> Facts:
+        """Which prompts are taken."""
+        return self._config.prompt_sets[prompt_set].decides()
+
+    def check_base(self) -> Facts:
+        """What a base model is checked for."""
+        booster = self._config.booster
+        targets = {name: getattr(booster, name).lora.targets for name in ("sft", "dpo")}
+        return {"base": booster.base, "instruction": booster.instruction, "targets": targets}
+
+    def vbench_prompts(self) -> Facts:
+        """Which wheel they are read from."""
+        return {"version": self._config.vbench.version, "sha256": self._config.vbench.sha256}
+
+    def vbench_checkpoint(self, checkpoint: str) -> Facts:
+        """Where the checkpoint comes from."""
+        return self._vbench.checkpoints[checkpoint].model_dump(mode="json")
+
+    # Batches
+
+    def propose(self, track: str, batch: str) -> Facts:
+        """The originals, or the operator and what it is asked."""
+        source, evolution = self._study.batch(track, batch).source, self._config.evolution
+        facts = {"seed": self._config.seed, "prompts": evolution.prompts}
+        if not isinstance(source, Round):
+            return facts | evolution.round(0)
+        operator = self._config.operators[evolution.operator_of(track)]
+        shown = {"objective": self._config.objective, "operator": operator.decides()}
+        return facts | evolution.round(source.number) | shown
+
+    def candidates(self, track: str, batch: str) -> Facts:
+        """The booster that draws, and how."""
+        found = self._study.batch(track, batch)
+        assert isinstance(found.source, Draw) and found.source.learner.drawing
+        return {
+            "seed": self._config.seed,
+            "prompts": found.prompts,
+            "drawing": found.source.learner.drawing.known_as,
+            "round": found.source.learner.round,
+            "candidates": found.per_prompt,
+            **self._drawing(),
+        }
+
+    def refine(self, track: str, batch: str) -> Facts:
+        """The refiner, and the operator or booster behind it."""
+        found = self._study.batch(track, batch)
+        assert isinstance(found.source, Refine)
+        refiner = self._config.refiners[found.source.refiner]
+        operator, booster = refiner.asks, self._study.writer(track, found.source.refiner)
+        return {
+            "seed": self._config.seed,
+            "prompts": found.prompts,
+            "replicates": found.per_prompt,
+            "refiner": refiner.decides(),
+            "operator": self._config.operators[operator].decides() if operator else None,
+            "booster": {"name": booster.known_as, **self._drawing()} if booster else None,
+        }
+
+    def pilot_prompts(self, track: str, batch: str) -> Facts:
+        """How many."""
+        return {"prompts": self._config.planning.pilot_prompts}
+
+    def film(self, track: str, batch: str, shard: str) -> Facts:
+        """What films."""
+        return self._config.generators[self._study.batch(track, batch).generator].decides()
+
+    def score(self, track: str, batch: str, judges: str, shard: str) -> Facts:
+        """What judges."""
+        entries = self._study.judging(judges)
+        metrics = [metric.name for metric in self._study.metrics(judges)]
+        return {"metrics": metrics, **{name: [entry.VERSION, entry.decides()] for name, entry in entries.items()}}
+
+    def gather(self, track: str, batch: str, judges: str) -> Facts:
+        """What is gathered."""
+        if judges == VBENCH:
+            return self._vbench.set_of(self._study.batch(track, batch)).decides()
+        return {"metrics": [metric.name for metric in self._study.metrics(judges)]}
+
+    # Learning
+
+    def pairs(self, track: str) -> Facts:
+        """The rule, and how many rounds there are."""
+        evolution = self._config.evolution
+        return {**evolution.pairs, "rounds": evolution.rounds, "objective": self._config.objective}
+
+    def triples(self, track: str, batch: str) -> Facts:
+        """The rule that is chosen, with its constants."""
+        preference = self._config.preference
+        return {"rule": preference.rule, **preference.chosen.decides(), "objective": self._config.objective}
+
+    def train(self, home: str, booster: str) -> Facts:
+        """The trainer's settings, what it goes on from and whose data it learns from."""
+        found = self._study.booster(booster, "" if home == SHARED else home)
+        return {
+            "seed": self._config.seed,
+            "settings": found.entry.settled(self._config.booster).decides(),
+            "trainer": found.entry.decides()["trainer"],
+            "from": found.start.known_as if found.start else None,
+            "tracks": found.tracks,
+            **{key: self._config.booster.decides()[key] for key in ("base", "instruction", "dtype", "threads")},
+        }
+
+    def _drawing(self) -> Facts:
+        booster = self._config.booster.decides()
+        return {key: booster[key] for key in ("base", "instruction", "dtype", "sampling")}
+
+    # VBench
+
+    def vbench_videos(self, track: str, batch: str) -> Facts:
+        """Whether its prompts are VBench's own; all dimensions that a video could be judged for are listed."""
+        return {"mode": self._vbench.set_of(self._study.batch(track, batch)).mode}
+
+    def vbench_dimension(self, track: str, batch: str, dimension: str, shard: str) -> Facts:
+        """Nothing but its inputs."""
+        return {}
+
+    def vbench_table(self, scope: str, table: str) -> Facts:
+        """The rows, and how they are resampled."""
+        rows = self._vbench.rows(self._study.compared(scope), table)
+        average = self._config.evaluation.average if self._vbench.kind(table) == "ablation" else None
+        return {"rows": [[row.track, row.name] for row in rows], "average": average, **self._shown()}
+
+    # Tables and figures
+
+    def videoscore(self, scope: str) -> Facts:
+        """The rows and columns, and how they are resampled."""
+        rows = [[row.track, row.name] for row in self._study.rows(self._study.compared(scope))]
+        average, reported = self._config.evaluation.average, [metric.name for metric in self._study.reported]
+        return {"rows": rows, "average": average, "reported": reported, **self._shown()}
+
+    def learning_curves(self, track: str) -> Facts:
+        """Which rounds and boosters are shown."""
+        boosters = [one.known_as for one in self._study.boosters(track)]
+        weights = self._config.evolution.weights
+        return {"rounds": self._config.evolution.rounds, "weights": weights, "boosters": boosters}
+
+    def contact_sheet(self, track: str) -> Facts:
+        """Which batches are shown."""
+        return {"shown": [one.name for one in self._study.shown(track).values()]}
+
+    def miniature_card(self, generator: str) -> Facts:
+        """What films, and the seed."""
+        return {"seed": self._config.seed, "generator": self._config.generators[generator].decides()}
+
+    def report(self) -> Facts:
+        """Which tables and tracks there are."""
+        drawn = {track: bool(self._study.boosters(track)) for track in self._study.tracks}
+        return {"tracks": drawn, "tables": list(self._vbench.tables), "average": self._config.evaluation.average}
+
+    def _shown(self) -> Facts:
+        return {
+            "objective": self._config.objective,
+            "bootstrap": self._config.evaluation.bootstrap.decides(),
+            "scale": self._config.scale,
+            "seed": self._config.seed,
+            "published": self._published,
+        }
+
+    @cached_property
+    def _published(self) -> list[str] | None:
+        return published.sources_at(self._config.scale, self._study.root)

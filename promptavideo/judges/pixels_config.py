@@ -1,0 +1,22 @@
+"""The entry of the laptop's judge, apart from the libraries that it measures with."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from promptavideo.judges.base import Judge, JudgeEntry
+from promptavideo.metrics import PAPER, Metric
+
+
+class PixelsConfig(JudgeEntry):
+    """The laptop's judge: all seven metrics of the paper, measured from pixels of the miniature's world."""
+
+    METRICS: ClassVar[tuple[Metric, ...]] = PAPER
+
+    kind: Literal["pixels"]
+
+    def load(self, folders: Mapping[str, Path]) -> Judge:
+        """Import what measures."""
+        from promptavideo.judges.pixels import PixelJudge
+
+        return PixelJudge()

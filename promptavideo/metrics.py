@@ -1,0 +1,45 @@
+"""What is measured: metrics, and the objective that selects and trains."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Medium = Literal["video", "text"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measure, as the judge that fills it declares it."""
+
+    name: str
+    """The column of raw values."""
+    low: float = -math.inf
+    """The least raw value."""
+    high: float = math.inf
+    to_five: float = 1.0
+    """Factor from a raw value to the 0-5 scale on which metrics are added up and shown."""
+    medium: Medium = "video"
+    """What is looked at: a video with the original prompt, or the refined text with it."""
+
+    @property
+    def five(self) -> str:
+        """The column of values on the 0-5 scale."""
+        return f"{self.name}_5"
+
+    def scaled(self, value: float) -> float:
+        """A raw value on the 0-5 scale."""
+        return value * self.to_five
+
+
+VIDEOSCORE = tuple(Metric(name, 1.0, 4.0) for name in ("VQ", "TC", "DD", "TVA", "FC"))
+"""VideoScore's, of which the paper shows the mean; the network may leave the range of its labels a little."""
+AES = Metric("AES", 1.0, 10.0, 5 / 8)
+"""The paper's factor (authors' code: AES * 5/8)."""
+MPS = Metric("MPS", 0.0, 20.0, 1 / 4)
+"""The paper's factor (authors' code: MPS / 4)."""
+PAPER = (*VIDEOSCORE, AES, MPS)
+"""The paper's objective, in its order."""
+
+Objective = Sequence[Metric]
+"""The metrics that select and train, in the order of columns and sums."""

@@ -1,0 +1,92 @@
+# What rules ask about a job: its batch, booster, inputs and threads.
+
+
+def decides(rule):
+    """A rule's one parameter: a digest of what decides its outputs; another one reruns the rule, and nothing else does."""
+    return lambda wildcards: DECIDES.digest(rule, **wildcards)
+
+
+def of_source(*kinds):
+    """A pattern of the batches whose texts come from some kind of source."""
+    return (
+        pattern(batch.name for kind in kinds for batch in STUDY.every(kind)) or "none"
+    )
+
+
+def at(wildcards):
+    """The batch of a job, and its files."""
+    batch = STUDY.batch(wildcards.track, wildcards.batch)
+    return batch, STUDY.files(batch)
+
+
+def generator_of(wildcards):
+    """The entry of the generator that films a job's batch."""
+    return CONFIG.generators[at(wildcards)[0].generator]
+
+
+def booster_of(wildcards):
+    """The booster that a job trains."""
+    home = "" if wildcards.home == SHARED else wildcards.home
+    return STUDY.booster(wildcards.booster, home)
+
+
+def needed_by(booster):
+    """What a booster is loaded from: the cards of its chain, the base model, the instruction."""
+    return [*STUDY.cards([booster]), STUDY.base, CONFIG.booster.instruction]
+
+
+def refine_inputs(wildcards):
+    """What a refiner reads: files, models, and the booster behind it."""
+    refiner = CONFIG.refiners[at(wildcards)[0].source.refiner]
+    booster = STUDY.writer(wildcards.track, at(wildcards)[0].source.refiner)
+    read = [*refiner.files, *STUDY.manifests_of([refiner])]
+    return read + (needed_by(booster) if booster else [])
+
+
+def refine_threads(wildcards):
+    """A booster draws on as many cores as it has threads."""
+    drawn = STUDY.writer(wildcards.track, at(wildcards)[0].source.refiner)
+    return CONFIG.booster.threads if drawn else 1
+
+
+def judged_videos(wildcards):
+    """The manifests of the videos that a scoring job looks at; none where judges look at texts alone."""
+    batch, files = at(wildcards)
+    if not STUDY.looks_at_videos(wildcards.judges):
+        return []
+    return map(files.manifest, STUDY.scored_together(batch, wildcards.shard))
+
+
+def pair_inputs(wildcards):
+    """The scores of all rounds, and of further judges that a threshold names."""
+    return [
+        STUDY.files(batch).scores(judges)
+        for batch in STUDY.rounds(wildcards.track)
+        for judges in batch.judges
+    ]
+
+
+def row_inputs(wildcards):
+    """What the rows of the VideoScore table are made of: scores, and the cards of the boosters behind them."""
+    rows = STUDY.rows(STUDY.compared(wildcards.scope))
+    scores = [STUDY.files(row).scores(judges) for row in rows for judges in row.judges]
+    writers = [STUDY.writer(row.track, row.source.refiner) for row in rows]
+    return scores + STUDY.cards(filter(None, writers))
+
+
+def figures_of(track):
+    """The figures of one track."""
+    learned = ["evolution", "training"] if STUDY.boosters(track) else []
+    return [
+        f"results/{track}/figures/{name}.png" for name in (*learned, "contact_sheet")
+    ]
+
+
+def refuse(target):
+    """End the run with what there is instead of a target; Snakemake would put its own frames around an error."""
+    rules = [rule.name for rule in workflow.rules if not rule.has_wildcards()]
+    try:
+        explain(target, rules, STUDY)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1)
