@@ -182,7 +182,7 @@ def _gains(axes: Axes, rows: pd.DataFrame, columns: Sequence[str], labels: Seque
         axes.vlines(places, rows[f"{column}_ci_low"], rows[f"{column}_ci_high"], color=colour, linewidth=2)
         marker = MARKERS[place % len(MARKERS)]
         axes.plot(places, values, color=colour, marker=marker, markersize=4, linewidth=1.2, label=label)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=2)
 
 
 def training_curves(logs: Mapping[str, pd.DataFrame], path: Path) -> None:

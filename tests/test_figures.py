@@ -9,7 +9,15 @@ import pytest
 from PIL import Image
 
 from promptavideo.errors import InputError
-from promptavideo.figures import SheetRow, _by_round, contact_sheet, evolution_curve, stage_scores, training_curves
+from promptavideo.figures import (
+    SheetRow,
+    _by_round,
+    contact_sheet,
+    evolution_curve,
+    held_out,
+    stage_scores,
+    training_curves,
+)
 from promptavideo.resampling import BootstrapConfig
 from promptavideo.tables import PAPER_COLUMNS
 from promptavideo.video import Clip
@@ -178,3 +186,36 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="too large"):
         contact_sheet([SheetRow("a", [("sft", "b", clip(0))])] * 320, path)
     assert not path.exists()
+
+
+def make_held_out() -> pd.DataFrame:
+    """A table with two metrics that only report, on two sets, and rows of the paper."""
+    tables = [make_table(["original", HOSTILE, "dpo-1"], name) for name in ("test", HOSTILE, "paper")]
+    table = pd.concat(tables, ignore_index=True)
+    for place, name in enumerate(("AGREE", HOSTILE)):
+        gain = table["gain"] * -0.1 * (place + 1)
+        table[[f"{name}_gain", f"{name}_gain_ci_low", f"{name}_gain_ci_high"]] = np.stack(
+            [gain, gain - 0.1, gain + 0.1], 1
+        )
+    return table.assign(words=[3.0, 7.0, 9.0] * 3, gain_ci_low=table["gain"] - 0.1, gain_ci_high=table["gain"] + 0.1)
+
+
+def test_held_out_judges_are_drawn_beside_the_rewards_a_row_a_set(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("one.png", "again.png", "both.png")]
+    table = make_held_out()
+    for path in paths[:2]:
+        held_out(table[table["set"] == "test"], path)
+    held_out(table, paths[2])
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    sizes = []
+    for path in paths[1:]:
+        with Image.open(path) as image:
+            sizes.append(image.size)
+    (width, height), (same, taller) = sizes
+    assert width == same and taller == 2 * height, "two sets, and nothing of the paper's rows"
+
+
+def test_a_table_without_a_judge_that_only_reports_has_no_such_figure(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="needs a judge of `role: report`"):
+        held_out(make_table(["original", "sft"]), tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
