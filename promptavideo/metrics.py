@@ -27,10 +27,6 @@ class Metric:
         """The column of values on the 0-5 scale."""
         return f"{self.name}_5"
 
-    def scaled(self, value: float) -> float:
-        """A raw value on the 0-5 scale."""
-        return value * self.to_five
-
 
 VIDEOSCORE = tuple(Metric(name, 1.0, 4.0) for name in ("VQ", "TC", "DD", "TVA", "FC"))
 """VideoScore's, of which the paper shows the mean; the network may leave the range of its labels a little."""
