@@ -267,21 +267,11 @@ class Config(Section):
             )
 
     def _bad_boosters(self) -> Iterator[str]:
-        for where, name in [
-            *(
-                (f"boosters.{name}.{one.key}", one.value)
-                for name, entry in self.boosters.items()
-                for one in entry.marked()
-                if one.marker == Ref("boosters")
-            ),
-            *(
-                (f"refiners.{name}.{one.key}", one.value)
-                for name, refiner in self.refiners.items()
-                for one in refiner.marked()
-                if one.marker == Ref("boosters")
-            ),
-        ]:
-            track, _, booster = name.rpartition("/")
+        marked = [(f"{entry}.{one.key}", one) for entry, part in self.entries() for one in part.marked()]
+        for where, one in marked:
+            if one.marker != Ref("boosters"):
+                continue
+            track, _, booster = one.value.rpartition("/")
             if track and track not in self.generators:
                 yield f"{where}: there is no track {track!r}; known are {', '.join(self.generators)}"
             elif booster not in self.boosters:

@@ -11,8 +11,7 @@ from typing import Any
 
 from promptavideo import published
 from promptavideo.batches import Draw, Refine, Round
-from promptavideo.judging import VBENCH
-from promptavideo.layout import SHARED
+from promptavideo.judging import group_of
 from promptavideo.study import Study
 from promptavideo.vbench.plan import VBenchPlan
 
@@ -114,9 +113,7 @@ class Decides:
 
     def gather(self, track: str, batch: str, judges: str) -> Facts:
         """What is gathered."""
-        if judges == VBENCH:
-            return self._vbench.set_of(self._study.batch(track, batch)).decides()
-        return {"metrics": [metric.name for metric in self._study.metrics(judges)]}
+        return group_of(self._study, judges).decides(self._study.batch(track, batch))
 
     # Learning
 
@@ -132,7 +129,7 @@ class Decides:
 
     def train(self, home: str, booster: str) -> Facts:
         """The trainer's settings, what it goes on from and whose data it learns from."""
-        found = self._study.booster(booster, "" if home == SHARED else home)
+        found = self._study.owned(home, booster)
         return {
             "seed": self._config.seed,
             "settings": found.entry.settled(self._config.booster).decides(),

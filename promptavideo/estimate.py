@@ -226,8 +226,7 @@ class Estimate:
 
     def _records(self, track: str, judges: str | None) -> list[timing.Timing]:
         """The records of a track's jobs that filmed, or of a group of judges."""
-        batches = [*self._study.every_of(track), self._study.pilot(track)]
-        return [record for batch in batches for record in self._records_of(batch, judges)]
+        return [record for batch in self._study.named(track).values() for record in self._records_of(batch, judges)]
 
     def _records_of(self, batch: Batch, judges: str | None) -> list[timing.Timing]:
         """The timing records of a batch's jobs that found not everything done, in whatever shards."""

@@ -38,6 +38,10 @@ class Group(ABC):
         return {}
 
     @abstractmethod
+    def decides(self, batch: Batch) -> dict[str, Any]:
+        """What decides which results are put together, beside the results themselves."""
+
+    @abstractmethod
     def results(self, batch: Batch) -> list[str]:
         """What its jobs write, whole tables and the records of how fast they were."""
 
@@ -61,6 +65,10 @@ class JudgeGroup(Group):
     def judges(self) -> dict[str, Any]:
         """Their entries."""
         return dict(self.study.judging(self.name))
+
+    def decides(self, batch: Batch) -> dict[str, Any]:
+        """The metrics."""
+        return {"metrics": [metric.name for metric in self.study.metrics(self.name)]}
 
     def results(self, batch: Batch) -> list[str]:
         """A table of metrics and a record for each shard."""

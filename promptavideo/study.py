@@ -34,6 +34,7 @@ class Study:
         self._count = cache(lambda name: count_prompts(config.prompt_sets[name], root, name))
         self._made: dict[tuple[str, str], Booster] = {}
         self.batches = cache(self._batches)
+        self.named = cache(self._named)
 
     # Boosters
 
@@ -63,6 +64,14 @@ class Study:
                 (drawn.prompts or self.config.preference.prompts) if drawn else self.config.evolution.prompts,
             )
         return self._made[home, name]
+
+    def owned(self, home: str, name: str) -> Booster:
+        """A booster by its owner, a track or `SHARED`.
+
+        Raises:
+            InputError: It has none of that name.
+        """
+        return self.booster(name, "" if home == SHARED else home)
 
     def files_of(self, booster: Booster) -> BoosterFiles:
         """The files of a booster."""
@@ -102,10 +111,14 @@ class Study:
         """
         if track not in self.tracks:
             raise InputError(f"there is no track {track!r}; known are {', '.join(self.tracks)}")
-        found = {one.name: one for one in (*self.every_of(track), self.pilot(track))}
+        found = self.named(track)
         if name not in found:
             raise InputError(f"{track} has no batch {name!r}; known are {', '.join(found)}")
         return found[name]
+
+    def _named(self, track: str) -> dict[str, Batch]:
+        """Every batch that a track could have, by its name."""
+        return {one.name: one for one in (*self.every_of(track), self.pilot(track))}
 
     def rounds(self, track: str) -> list[Batch]:
         """The rounds of a track's evolution."""
@@ -139,7 +152,7 @@ class Study:
 
     def every(self, source: Any) -> list[Batch]:
         """All batches whose texts come from some kinds of source."""
-        batches = [one for track in self.tracks for one in (*self.every_of(track), self.pilot(track))]
+        batches = [one for track in self.tracks for one in self.named(track).values()]
         return [one for one in batches if isinstance(one.source, source)]
 
     def _batches(self, track: str) -> list[Batch]:

@@ -21,7 +21,7 @@ def unknown_target(study: Study, here: Path = Path()) -> str:
     given = [path.name for path in here.iterdir()]
     others = ["tables", "figures", "prompt_sets", "boosters", "report.html"]
     others += [path.name for path in (here / "results").glob("*") if path.name not in study.homes]
-    batches = {batch.name for track in study.tracks for batch in (*study.every_of(track), study.pilot(track))}
+    batches = {name for track in study.tracks for name in study.named(track)}
     tracks, homes, within = pattern(study.tracks), pattern(study.homes), pattern([*batches, *BESIDE])
     return "|".join(
         (
@@ -53,5 +53,4 @@ def explain(target: str, rules: Sequence[str], study: Study) -> str:
     if parts[2] == "boosters":
         known = ", ".join(study.config.boosters)
         raise InputError(f"{target}: there is no booster {parts[3]!r}; known are {known}")
-    names = (batch.name for batch in (*study.every_of(parts[1]), study.pilot(parts[1])))
-    raise InputError(f"{target}: {parts[1]} has no such batch; known are {', '.join(names)}")
+    raise InputError(f"{target}: {parts[1]} has no such batch; known are {', '.join(study.named(parts[1]))}")

@@ -14,7 +14,7 @@ from promptavideo.decides import Decides
 from promptavideo.errors import InputError
 from promptavideo.files import hold
 from promptavideo.judging import VBENCH as VBENCH_GROUP, group_of
-from promptavideo.layout import REWARDS, SHARED
+from promptavideo.layout import REWARDS
 from promptavideo.settings import lay
 from promptavideo.study import Study, pattern
 from promptavideo.targets import explain, unknown_target
@@ -50,7 +50,7 @@ wildcard_constraints:
     model=pattern(CONFIG.models),
     prompt_set=pattern(CONFIG.prompt_sets),
     booster=pattern(CONFIG.boosters),
-    home=pattern([SHARED, *STUDY.tracks]),
+    home=pattern(STUDY.homes),
     batch=pattern(
         batch.name for batch in STUDY.every(Originals | Round | Draw | Refine | Pilot)
     ),

@@ -26,8 +26,7 @@ def generator_of(wildcards):
 
 def booster_of(wildcards):
     """The booster that a job trains."""
-    home = "" if wildcards.home == SHARED else wildcards.home
-    return STUDY.booster(wildcards.booster, home)
+    return STUDY.owned(wildcards.home, wildcards.booster)
 
 
 def needed_by(booster):

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,7 @@ def score(study: Study, track: str, name: str, judges: str, shard: str) -> None:
     rows = shard_rows(read_table(Path(files.prompts), PROMPTS), shard)
     took = Timing()
     if study.looks_at_videos(judges):
-        table, took.circumstances = _score_videos(study, track, name, judges, shard, rows, took)
+        table, took.circumstances = _score_videos(study, batch, judges, shard, rows, took)
     else:
         table, took.circumstances = _score_texts(study, judges, rows, took)
     write_table(table, Path(files.judged(judges, shard)), rewards(metrics))
@@ -132,16 +132,15 @@ def score(study: Study, track: str, name: str, judges: str, shard: str) -> None:
 
 
 def _score_videos(
-    study: Study, track: str, name: str, judges: str, shard: str, rows: pd.DataFrame, took: Timing
+    study: Study, batch: Batch, judges: str, shard: str, rows: pd.DataFrame, took: Timing
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     from promptavideo.judges import load_judges
     from promptavideo.scoring import score_shard
 
-    batch = study.batch(track, name)
     manifests = [Path(study.files(batch).manifest(one)) for one in study.scored_together(batch, shard)]
     loaded = load_judges(study.judging(judges), Path(study.layout.models))
     store = Store(Path(study.config.store), batch.generator)
-    stage = f"score {name} shard {shard}" + ("" if judges == REWARDS else f" by {judges}")
+    stage = f"score {batch.name} shard {shard}" + ("" if judges == REWARDS else f" by {judges}")
     table = score_shard(rows, manifests, loaded, study.metrics(judges), store, stage, took)
     return table, environment() | {"rewards": loaded.circumstances()}
 
@@ -212,6 +211,17 @@ def _origin(study: Study, batch: Batch, judges: Mapping[str, Any]) -> dict[str, 
 def read_scores(study: Study, batch: Any, judges: str) -> pd.DataFrame:
     """The metrics of a batch by a group of judges, a table of `schemas.scores`."""
     return read_table(Path(study.files(batch).scores(judges)), scores(study.metrics(judges)))
+
+
+def read_joined(study: Study, batch: Batch, others: Collection[str]) -> pd.DataFrame:
+    """The rewards of a batch, and beside them some metrics that other judges found of it, raw."""
+    from promptavideo.scoring import KEY
+
+    table = read_scores(study, batch, REWARDS)
+    for judges in batch.judges:
+        if names := [metric.name for metric in study.metrics(judges) if metric.name in others]:
+            table = table.merge(read_scores(study, batch, judges)[[*KEY, *names]], on=KEY, validate="one_to_one")
+    return table
 
 
 def _named(batches: Any) -> str:

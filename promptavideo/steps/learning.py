@@ -10,9 +10,8 @@ import pandas as pd
 
 from promptavideo.batches import Batch, Draw
 from promptavideo.errors import InputError
-from promptavideo.layout import REWARDS, SHARED
 from promptavideo.schemas import PAIRS, TRIPLES, read_table, write_table
-from promptavideo.steps.batches import read_scores
+from promptavideo.steps.batches import read_joined
 from promptavideo.study import Study
 from promptavideo.totals import Selected, outside
 
@@ -56,7 +55,7 @@ def train(study: Study, home: str, name: str) -> None:
     from promptavideo.boosters.load import read_chain
     from promptavideo.boosters.training import Run
 
-    booster = study.booster(name, "" if home == SHARED else home)
+    booster = study.owned(home, name)
     start = study.files_of(booster.start).folder if booster.start else None
     folder = Path(study.files_of(booster).folder)
     run = Run(
@@ -77,13 +76,7 @@ def train(study: Study, home: str, name: str) -> None:
 
 def _scores(study: Study, batch: Batch, thresholds: Iterable[str]) -> pd.DataFrame:
     """A batch's rewards, with what further judges found for thresholds."""
-    table = read_scores(study, batch, REWARDS)
-    wanted = outside(dict.fromkeys(thresholds, 0.0), study.config.objectives)
-    for judges in batch.judges:
-        if names := [metric.name for metric in study.metrics(judges) if metric.name in wanted]:
-            keys = ["prompt_id", "candidate", "replicate"]
-            table = table.merge(read_scores(study, batch, judges)[[*keys, *names]], on=keys, validate="one_to_one")
-    return table
+    return read_joined(study, batch, outside(dict.fromkeys(thresholds, 0.0), study.config.objectives))
 
 
 def _reported(selected: Selected) -> pd.DataFrame:

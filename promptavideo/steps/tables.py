@@ -11,7 +11,7 @@ from promptavideo.batches import Batch, Refine
 from promptavideo.hardware import environment
 from promptavideo.layout import REWARDS
 from promptavideo.schemas import PROMPTS, VBENCH_SCORES, read_table
-from promptavideo.steps.batches import read_scores
+from promptavideo.steps.batches import read_joined, read_scores
 from promptavideo.store import Store
 from promptavideo.study import Study
 from promptavideo.totals import total
@@ -99,10 +99,8 @@ def report(study: Study) -> None:
     from promptavideo.report import CAPTIONS, HELD_OUT, ReportFigure, ReportTable, write_report
 
     names = ["videoscore", *VBenchPlan(study).tables]
-    folder, table = (
-        Path("results/figures"),
-        tables.read_videoscore_table(_stem("tables", "videoscore").with_suffix(".csv")),
-    )
+    folder = Path("results/figures")
+    table = tables.read_videoscore_table(_stem("tables", "videoscore").with_suffix(".csv"))
     stage_scores(table, folder / "stages.png")
     average = f"Mean of {', '.join(study.config.evaluation.average)}."
     shown = [ReportFigure("Scores by refiner", folder / "stages.png", average)]
@@ -137,12 +135,7 @@ def _refined(batch: Batch) -> Refine:
 
 def _arm(study: Study, batch: Batch) -> tables.Arm:
     """One row's rewards, with what the judges that only report found."""
-    table = read_scores(study, batch, REWARDS)
-    keys = ["prompt_id", "candidate", "replicate"]
-    for judges in batch.judges:
-        if judges != REWARDS:
-            names = [metric.name for metric in study.metrics(judges)]
-            table = table.merge(read_scores(study, batch, judges)[[*keys, *names]], on=keys, validate="one_to_one")
+    table = read_joined(study, batch, [metric.name for metric in study.reported])
     return tables.Arm(batch.track, _refined(batch).set, _refined(batch).refiner, table)
 
 
@@ -157,7 +150,7 @@ def _origin(study: Study, batch: Batch, judges: str, scores: pd.DataFrame) -> di
         provenance.origin(Path(files.scores(judges))),
         Path(study.files_of(writer).folder) if writer else None,
     )
-    others = [one for one in batch.judges if one not in (REWARDS, judges)] if judges == REWARDS else []
+    others = [one for one in batch.judges if one != REWARDS] if judges == REWARDS else []
     reported = {one: provenance.origin(Path(files.scores(one))) for one in others}
     run: dict[str, Any] = {"code": provenance.code_version(Path()), "environment": environment(provenance.ARITHMETIC)}
     run |= {"scale": study.config.scale, "run_seed": study.config.seed}

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from promptavideo.batches import Batch
 from promptavideo.judging import Gathered, Group
@@ -10,6 +11,10 @@ from promptavideo.vbench.plan import VBenchPlan
 
 class VBenchGroup(Group):
     """What VBench's jobs found, one for each dimension and shard."""
+
+    def decides(self, batch: Batch) -> dict[str, Any]:
+        """How the set is judged."""
+        return VBenchPlan(self.study).set_of(batch).decides()
 
     def results(self, batch: Batch) -> list[str]:
         """VBench's result of each dimension and shard, and the list of what was to be judged."""
