@@ -22,7 +22,7 @@ def videoscore(study: Study, scope: str) -> None:
     """Compare the refiners of all tracks, or of one, on the rewards and by the judges that only report."""
     config, batches = study.config, study.rows(study.compared(scope))
     columns = tables.Columns(config.objectives, config.evaluation.average, study.reported)
-    arms = [_arm(study, batch) for batch in batches]
+    arms = [_arm(study, batch, columns) for batch in batches]
     ours = tables.videoscore_table(arms, config.evaluation.bootstrap, columns)
     paper = Path("resources/paper")
     table = tables.with_paper_rows(ours, paper) if columns.numbers[:6] == tables.PAPER_COLUMNS.numbers[:6] else ours
@@ -59,7 +59,9 @@ def vbench(study: Study, scope: str, name: str) -> None:
     if kind == "ablation":
         for origin, batch in zip(origins, batches, strict=True):
             origin["rewards"] = provenance.origin(Path(study.files(batch).scores(REWARDS)))
-        table = vbench_tables.ablation_table(rows, [_arm(study, batch) for batch in batches], bootstrap, columns)
+        table = vbench_tables.ablation_table(
+            rows, [_arm(study, batch, columns) for batch in batches], bootstrap, columns
+        )
         title, shown = "Refiners compared on the ablations' prompts", vbench_tables.ablation_shown(columns)
         printed = 0
     else:
@@ -133,9 +135,9 @@ def _refined(batch: Batch) -> Refine:
     return batch.source
 
 
-def _arm(study: Study, batch: Batch) -> tables.Arm:
-    """One row's rewards, with what the judges that only report found."""
-    table = read_joined(study, batch, [metric.name for metric in study.reported])
+def _arm(study: Study, batch: Batch, columns: tables.Columns) -> tables.Arm:
+    """One row's rewards, with what the judges found that only report and have columns."""
+    table = read_joined(study, batch, [metric.name for metric in columns.reported])
     return tables.Arm(batch.track, _refined(batch).set, _refined(batch).refiner, table)
 
 

@@ -49,7 +49,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def environment(folder: Path) -> dict[str, str]:
     path = f"{folder / 'stand-ins/bin'}:{ROOT / '.venv/bin'}:{os.environ['PATH']}"
-    return {**os.environ, **KEYS, "PATH": path, "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1"}
+    places = f"{folder}:{ROOT / 'tests/rehearsal/reads'}"
+    recorded = {"PYTHONPATH": places, "RECORD_READS": str(folder / "reads.tsv")}
+    return {**os.environ, **KEYS, "PATH": path, **recorded, "HF_HUB_OFFLINE": "1"}
 
 
 def command(*arguments: str, more: tuple[str, ...] = ()) -> list[str]:
@@ -212,6 +214,18 @@ def test_both_generators_reach_their_tables(finished: Path) -> None:
 def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
     said = snakemake(finished, "--dry-run")
     assert "Nothing to be done" in said.stdout + said.stderr
+
+
+def test_no_job_reads_a_result_that_its_rule_does_not_wait_for(finished: Path) -> None:
+    """Such a job works or fails by the order in which others happen to end."""
+    declared: dict[str, set[str]] = {}
+    for line in snakemake(finished, "--detailed-summary").stdout.splitlines()[1:]:
+        output, _, _, log, inputs, *_ = line.split("\t")
+        declared.setdefault(log, set()).update([output, *inputs.split(",")])
+    reads = {tuple(line.split("\t")) for line in (finished / "reads.tsv").read_text().splitlines()}
+    assert len({log for log, _ in reads}) > 50, "most jobs read results"
+    known = set().union(*declared.values())
+    assert not {(log, path) for log, path in reads if path in known - declared[log]}
 
 
 def test_another_refiner_is_filmed_alone(finished: Path) -> None:
