@@ -53,6 +53,20 @@ def settings(kind: Any) -> Callable[[str], Any]:
     return read
 
 
+def step(work: Callable[..., None], description: str | None, *names: str) -> None:
+    """Do a step of the run's configuration: the whole of a script whose arguments are names alone.
+
+    Args:
+        work: What does it: takes the run's `Study`, then each name.
+        description: What the script does.
+        names: What it does it to, in the order of the command.
+    """
+    run(
+        parser(description, *names).parse_args(),
+        lambda given: work(study(given), *(getattr(given, one) for one in names)),
+    )
+
+
 def say(text: str) -> None:
     """Print a result to standard output."""
     print(text, file=terminal.stream(1), flush=True)

@@ -1,17 +1,7 @@
 """Draw several refined texts a prompt from a booster, to be filmed and compared."""
 
-from argparse import Namespace
-
 from promptavideo import cli
 from promptavideo.steps import batches
 
-parser = cli.parser(__doc__, "track", "batch")
-
-
-def main(options: Namespace) -> None:
-    """Do the step of the run's configuration."""
-    batches.candidates(cli.study(options), options.track, options.batch)
-
-
 if __name__ == "__main__":
-    cli.run(parser.parse_args(), main)
+    cli.step(batches.candidates, __doc__, "track", "batch")

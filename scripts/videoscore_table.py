@@ -1,17 +1,7 @@
 """Compare the refiners of all tracks (scope `tables`), or of one (TRACK/tables), on the rewards."""
 
-from argparse import Namespace
-
 from promptavideo import cli
 from promptavideo.steps import tables
 
-parser = cli.parser(__doc__, "scope")
-
-
-def main(options: Namespace) -> None:
-    """Do the step of the run's configuration."""
-    tables.videoscore(cli.study(options), options.scope)
-
-
 if __name__ == "__main__":
-    cli.run(parser.parse_args(), main)
+    cli.step(tables.videoscore, __doc__, "scope")
