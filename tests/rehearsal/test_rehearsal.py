@@ -60,7 +60,7 @@ def command(*arguments: str, more: tuple[str, ...] = ()) -> list[str]:
 
 def snakemake(folder: Path, *arguments: str, more: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     run = subprocess.run(
-        command(*arguments, more=more), cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=900
+        command(*arguments, more=more), cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=1800
     )
     assert run.returncode == 0, run.stderr[-5000:]
     return run
@@ -122,7 +122,7 @@ def kill_at(moment: Callable[[], bool], folder: Path) -> None:
         process = subprocess.Popen(
             command(), cwd=folder, env=environment(folder), start_new_session=True, stdout=log, stderr=log
         )
-    until(moment, process, 600, folder / "killed.log")
+    until(moment, process, 1800, folder / "killed.log")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
