@@ -34,6 +34,12 @@ def atomic_path(path: Path, durable: bool = True) -> Iterator[Path]:
         raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 def discarded(problem: str, *paths: Path) -> InputError:
     """The error of files that steps of the workflow made and that cannot be used: they are removed.
 

@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field, TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from promptavideo.files import atomic_path
+from promptavideo.files import write_text
 from promptavideo.settings import Section
 
 Node = dict[str, Any]
@@ -45,8 +45,7 @@ Editors that know YAML check keys while you write and show what is said here, if
 def write(config: type[Section], root: Path) -> None:
     """Write both references of a configuration, below a repository's root."""
     for path, text in ((MARKDOWN, markdown(config)), (SCHEMA, json.dumps(schema(config), indent=1) + "\n")):
-        with atomic_path(root / path) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_text(root / path, text)
 
 
 def schema(config: type[Section]) -> Node:

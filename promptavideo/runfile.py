@@ -10,7 +10,7 @@ from typing import Any
 
 from promptavideo.config import read
 from promptavideo.errors import InputError
-from promptavideo.files import atomic_path
+from promptavideo.files import atomic_path, write_text
 from promptavideo.records import read_record
 from promptavideo.study import Study
 
@@ -34,8 +34,7 @@ def write(resolved: Mapping[str, Any], folder: Path = FOLDER) -> Path:
     text = json.dumps(resolved, indent=1, sort_keys=False) + "\n"
     path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
     if not path.exists():
-        with atomic_path(path) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_text(path, text)
     return path
 
 

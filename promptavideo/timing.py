@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from promptavideo import BEGAN
-from promptavideo.files import atomic_path
+from promptavideo.files import write_text
 from promptavideo.hardware import accelerator
 from promptavideo.records import read_record
 
@@ -46,8 +46,7 @@ class Timing:
         self.job_seconds = time.perf_counter() - BEGAN
         self.device = str(self.circumstances.get("device") or accelerator())
         self.peak_memory_mb = _peak_memory_mb()
-        with atomic_path(path) as partial:
-            partial.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(asdict(self)) + "\n")
 
 
 def read(path: Path) -> Timing:

@@ -5,7 +5,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from promptavideo.files import atomic_path
+from promptavideo.files import write_text
 
 METHODS = {
     "sft": "supervised fine-tuning on (prompt, refined prompt) pairs",
@@ -100,8 +100,7 @@ def write_readme(folder: Path, name: str, card: Mapping[str, Any], metrics: Mapp
         layers="all layers" if settings["lora"]["layers"] is None else f"the last {settings['lora']['layers']} layers",
         targets=", ".join(settings["lora"]["targets"]),
     )
-    with atomic_path(folder / "README.md") as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_text(folder / "README.md", text)
 
 
 def _session(machine: Mapping[str, Any]) -> str:

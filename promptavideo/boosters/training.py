@@ -25,7 +25,7 @@ from promptavideo.boosters.load import CARD, Chain, load_chain
 from promptavideo.devices import Device, choose_device, enough_memory
 from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
-from promptavideo.files import atomic_path, sha256
+from promptavideo.files import atomic_path, sha256, write_text
 from promptavideo.hardware import device_name, environment
 from promptavideo.models import check_model
 from promptavideo.progress import Progress
@@ -322,9 +322,7 @@ def _begin(checkpoints: Path, resumed: str | None, device: str) -> None:
     here = {"device": device, **environment()}
     if not kept or {**kept[-1], **here} != kept[-1]:
         kept.append({**here, "from_step": step})
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(kept), encoding="utf-8")
+    write_text(path, json.dumps(kept))
 
 
 def _write(trainer: SFTTrainer | DPOTrainer, run: Run, card: dict[str, Any]) -> None:
@@ -341,8 +339,7 @@ def _write(trainer: SFTTrainer | DPOTrainer, run: Run, card: dict[str, Any]) -> 
         card,
         {str(name): float(value) for name, value in steps.iloc[-1].dropna().items()},
     )
-    with atomic_path(run.output / CARD) as partial:
-        partial.write_text(json.dumps(card, indent=2) + "\n")
+    write_text(run.output / CARD, json.dumps(card, indent=2) + "\n")
 
 
 def _keep(folder: Path, finished: Path) -> None:
@@ -365,8 +362,7 @@ def _found(finished: Path, run: Run) -> bool:
         run.output.mkdir(parents=True, exist_ok=True)
         shutil.copytree(finished / "adapter", run.output / "adapter", dirs_exist_ok=True)
         shutil.copyfile(finished / "log.csv", run.output / "log.csv")
-        with atomic_path(run.output / CARD) as partial:
-            partial.write_text(json.dumps(card | {"previous": run.previous}, indent=2) + "\n", encoding="utf-8")
+        write_text(run.output / CARD, json.dumps(card | {"previous": run.previous}, indent=2) + "\n")
     return whole
 
 
@@ -376,5 +372,4 @@ def _save_adapter(model: Any, folder: Path) -> None:
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     config |= {"base_model_name_or_path": None, "target_modules": sorted(config["target_modules"])}
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(config, indent=2, sort_keys=True) + "\n")

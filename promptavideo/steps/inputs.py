@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from promptavideo.files import atomic_path
+from promptavideo.files import write_text
 from promptavideo.study import Study
 
 
@@ -47,8 +47,7 @@ def check_base(study: Study) -> None:
 
     settings = study.config.booster
     record = {"base": settings.base, **base.check_base(Path(study.layout.model(settings.base)), settings)}
-    with atomic_path(Path(study.layout.base)) as partial:
-        partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_text(Path(study.layout.base), json.dumps(record, indent=1) + "\n")
 
 
 def measure_card(study: Study, name: str) -> None:
