@@ -9,8 +9,7 @@ whose class is an `Entry` of that group (`GeneratorEntry`, `JudgeEntry`, ...) wi
 """
 
 from functools import cache, reduce
-from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from operator import or_
 from typing import Annotated, Any, get_args
 
@@ -72,10 +71,9 @@ def kinds(group: str) -> dict[str, type[Entry]]:
     Raises:
         InputError: Another package's kind cannot be loaded, or has the name of one that there is.
     """
-    found: dict[str, type[Entry]] = {}
-    for kind, place in KINDS[group].items():
-        module, name = place.split(":")
-        found[kind] = getattr(import_module(module), name)
+    found: dict[str, type[Entry]] = {
+        kind: EntryPoint(kind, place, group).load() for kind, place in KINDS[group].items()
+    }
     for point in entry_points(group=f"promptavideo.{group}"):
         whose = f"{point.value} of {point.dist.name if point.dist else 'another package'}"
         if point.name in found:
