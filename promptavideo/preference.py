@@ -98,12 +98,16 @@ def make_triples(scores: pd.DataFrame, config: TripleRule, objective: Objective)
     """
     if config.rule == "authors":
         candidates = _distinct(scores, objective, config.authors, "raw")
-        rows, report = _authors(candidates, config.authors)
+        pairs, report = _authors(candidates, config.authors)
     else:
         candidates = _distinct(scores, objective, config.best_worst, "five")
-        rows, report = _best_worst(candidates, config.best_worst)
-    rows.sort(key=lambda row: (row[0], row[-2], row[-1]))
-    triples = pd.DataFrame([row[:-2] for row in rows], columns=list(TRIPLES.columns))
+        pairs, report = _best_worst(candidates, config.best_worst)
+    pairs.sort(key=lambda pair: (pair[0]["prompt_id"], pair[0]["candidate"], pair[1]["candidate"]))
+    rows = [
+        (better["prompt_id"], better["prompt"], better["refined"], worse["refined"], better["total"], worse["total"])
+        for better, worse in pairs
+    ]
+    triples = pd.DataFrame(rows, columns=list(TRIPLES.columns))
     prompts = candidates["prompt_id"].nunique()
     report.insert(0, f"{len(triples)} triples from {prompts} prompts with {len(candidates)} distinct texts")
     if triples.empty:
@@ -111,8 +115,8 @@ def make_triples(scores: pd.DataFrame, config: TripleRule, objective: Objective)
     return Selected(triples, tuple(report))
 
 
-Row = tuple[str, str, str, str, float, float, int, int]
-"""A triple and the candidate numbers of its chosen and its rejected text."""
+Pair = tuple[dict[Hashable, Any], dict[Hashable, Any]]
+"""The rows of a chosen and of a rejected candidate."""
 
 
 def _distinct(
@@ -124,22 +128,22 @@ def _distinct(
     return means.sort_values(["prompt_id", "total", "candidate"], ascending=[True, False, True], ignore_index=True)
 
 
-def _best_worst(candidates: pd.DataFrame, config: BestWorstConfig) -> tuple[list[Row], list[str]]:
-    rows, single, close, unworthy = [], 0, 0, 0
+def _best_worst(candidates: pd.DataFrame, config: BestWorstConfig) -> tuple[list[Pair], list[str]]:
+    pairs, single, close, unworthy = [], 0, 0, 0
     passed = passes(candidates, config.thresholds)
-    worthy = set(candidates.loc[passed.all(axis=1), ["prompt_id", "candidate"]].itertuples(index=False, name=None))
+    candidates = candidates.assign(worthy=passed.all(axis=1))
     for ranked in _by_prompt(candidates):
-        best = next((one for one in ranked if (one["prompt_id"], one["candidate"]) in worthy), None)
+        best = next((one for one in ranked if one["worthy"]), None)
         if len(ranked) < 2:
             single += 1
         elif best is None:
             unworthy += 1
         elif best["total"] - ranked[-1]["total"] > config.min_gap:
-            rows.append(_row(best, ranked[-1]))
+            pairs.append((best, ranked[-1]))
         else:
             close += 1
     lacking = [f"no candidate exceeds every threshold for {unworthy} prompts"] if config.thresholds else []
-    return rows, [
+    return pairs, [
         f"{single} prompts have a single distinct text",
         *rejections(passed, config.thresholds),
         *lacking,
@@ -147,43 +151,25 @@ def _best_worst(candidates: pd.DataFrame, config: BestWorstConfig) -> tuple[list
     ]
 
 
-def _authors(candidates: pd.DataFrame, config: AuthorsConfig) -> tuple[list[Row], list[str]]:
+def _authors(candidates: pd.DataFrame, config: AuthorsConfig) -> tuple[list[Pair], list[str]]:
     top = candidates[candidates.groupby("prompt_id").cumcount() < config.ranks]
     passed = passes(top, config.thresholds)
     short = top["refined"].map(lambda text: len(text.split())) <= config.max_words
-    chosen = passed.all(axis=1) & short
-    usable = set(top.loc[chosen, ["prompt_id", "candidate"]].itertuples(index=False, name=None))
-    rows, lonely = [], 0
-    for ranked in _by_prompt(candidates):
-        for rank, better in enumerate(ranked[: config.ranks]):
-            if (better["prompt_id"], better["candidate"]) in usable:
-                found = [
-                    _row(better, worse)
-                    for worse in ranked[rank + 1 :]
-                    if better["total"] - worse["total"] > config.min_gap
-                ]
-                rows += found
-                lonely += not found
-    return rows, [
+    usable = passed.all(axis=1) & short
+    pairs, chosen, lonely = [], int(usable.sum()), 0
+    for ranked in _by_prompt(candidates.assign(usable=usable.reindex(candidates.index, fill_value=False))):
+        for rank, better in enumerate(ranked):
+            if better["usable"]:
+                worse = [one for one in ranked[rank + 1 :] if better["total"] - one["total"] > config.min_gap]
+                pairs += [(better, one) for one in worse]
+                lonely += not worse
+    return pairs, [
         *(f"{line} of rank 1 to {config.ranks}" for line in rejections(passed, config.thresholds)),
         f"at most {config.max_words} words (authors.max_words) rejects {int((~short).sum())} of {len(top)} candidates",
-        f"gap > {config.min_gap:g} (authors.min_gap) leaves {lonely} of {len(usable)} chosen texts without a rejected",
+        f"gap > {config.min_gap:g} (authors.min_gap) leaves {lonely} of {chosen} chosen texts without a rejected",
     ]
 
 
 def _by_prompt(candidates: pd.DataFrame) -> Iterator[list[dict[Hashable, Any]]]:
     for _, group in candidates.groupby("prompt_id", sort=True):
         yield group.to_dict("records")
-
-
-def _row(better: dict[Hashable, Any], worse: dict[Hashable, Any]) -> Row:
-    return (
-        better["prompt_id"],
-        better["prompt"],
-        better["refined"],
-        worse["refined"],
-        better["total"],
-        worse["total"],
-        better["candidate"],
-        worse["candidate"],
-    )
