@@ -132,8 +132,6 @@ def next_round(
         InputError: The scores do not fit the prompt set or the round, or no prompt got any usable variant.
         ScoreError: A score is not a finite number.
     """
-    if number < 1:
-        raise InputError(f"round {number}: rounds that need an operator are numbered from 1")
     first = 1 + (number - 1) * config.variants
     candidates = candidate_means(pd.concat(scores, ignore_index=True), objective, config.weights)
     _check_candidates(candidates, prompt_set, first, number)

@@ -286,9 +286,7 @@ def test_triples_do_not_depend_on_the_order_of_rows(config: PreferenceConfig) ->
         assert again.report == result.report
 
 
-def test_missing_or_broken_scores_are_errors() -> None:
+def test_broken_scores_are_errors() -> None:
     table = scores(("p1", 0, "a", {}), ("p1", 1, "b", {"VQ": 1}))
     with pytest.raises(ScoreError, match=r"MPS_5 of prompt_id p1, candidate 1 is inf"):
         triples(table.assign(MPS_5=[1.0, np.inf]), best_worst())
-    with pytest.raises(InputError, match="lack the columns TVA"):
-        triples(table.drop(columns=["TVA"]), authors())
