@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -91,13 +91,6 @@ class EvaluationConfig(Section):
     def compared(self, track: Name) -> list[Name]:
         """The refiners of a track's table rows."""
         return self.refiners_of.get(track, self.refiners)
-
-    @property
-    def lists(self) -> dict[str, list[Name]]:
-        """The lists of refiners, by key."""
-        return {"refiners": self.refiners} | {
-            f"refiners_of.{track}": names for track, names in self.refiners_of.items()
-        }
 
 
 class PlanningConfig(Section):
@@ -248,23 +241,12 @@ class Config(Section):
             known: dict[str, Any] = getattr(self, one.marker.section)
             if one.marker.section == "models" and not where.startswith("generators."):
                 known = {name: entry for name, entry in self.models.items() if entry.weighs}
-            if one.value not in known:
-                yield f"{where}.{one.key}: there is no {one.value!r}; known are {', '.join(known)}"
-        for where, tracks in (
-            ("evolution.operators", self.evolution.operators),
-            ("evaluation.refiners_of", self.evaluation.refiners_of),
-        ):
-            yield from (
-                f"{where}.{name}: there is no {name!r}; known are {', '.join(self.generators)}"
-                for name in tracks
-                if name not in self.generators
-            )
+            yield from _unknown(f"{where}.{one.key}", [one.value], known)
+        for track in self.evolution.operators:
+            yield from _unknown(f"evolution.operators.{track}", [track], self.generators)
         for track, names in self.evaluation.refiners_of.items():
-            yield from (
-                f"evaluation.refiners_of.{track}: there is no {name!r}; known are {', '.join(self.refiners)}"
-                for name in names
-                if name not in self.refiners
-            )
+            yield from _unknown(f"evaluation.refiners_of.{track}", [track], self.generators)
+            yield from _unknown(f"evaluation.refiners_of.{track}", names, self.refiners)
 
     def _bad_boosters(self) -> Iterator[str]:
         marked = [(f"{entry}.{one.key}", one) for entry, part in self.entries() for one in part.marked()]
@@ -275,7 +257,7 @@ class Config(Section):
             if track and track not in self.generators:
                 yield f"{where}: there is no track {track!r}; known are {', '.join(self.generators)}"
             elif booster not in self.boosters:
-                yield f"{where}: there is no {booster!r}; known are {', '.join(self.boosters)}"
+                yield from _unknown(where, [booster], self.boosters)
             elif track and self.boosters[booster].tracks:
                 yield f"{where}: {booster} is shared by tracks; write {booster}"
         for name, entry in self.boosters.items():
@@ -305,7 +287,8 @@ class Config(Section):
         return list(found)
 
     def _bad_evaluation(self) -> Iterator[str]:
-        for where, listed in self.evaluation.lists.items():
+        of = {f"refiners_of.{track}": names for track, names in self.evaluation.refiners_of.items()}
+        for where, listed in {"refiners": self.evaluation.refiners, **of}.items():
             if "original" not in listed:
                 yield f"evaluation.{where}: 'original' must be among them, gains are measured against it"
             for name in _repeated(listed):
@@ -334,26 +317,24 @@ class Config(Section):
         for metric in [*_repeated(reported), *(one for one in reported if one in self.objective)]:
             yield f"judges: {metric} is filled more than once; name the `metrics` that each judge fills"
         for name, entry in self.reporters.items():
-            for one in entry.on or []:
-                if one not in self.evaluation.sets:
-                    yield f"judges.{name}.on: there is no {one!r}; known are {', '.join(self.evaluation.sets)}"
+            yield from _unknown(f"judges.{name}.on", entry.on or [], self.evaluation.sets)
         for metric in self.evaluation.average:
             if metric not in self.objective:
                 yield f"evaluation.average: {metric!r} is not in the objective"
         rules: dict[str, PairRule | BestWorstConfig | AuthorsConfig] = {
             "evolution": self.evolution,
             "preference.best_worst": self.preference.best_worst,
-            "preference.authors": self.preference.authors,
         }
+        if self.preference.rule == "authors":
+            rules["preference.authors"] = self.preference.authors
         for where, rule in rules.items():
-            used = where != "preference.authors" or self.preference.rule == "authors"
             for metric in rule.weights:
-                if used and metric not in self.objective:
+                if metric not in self.objective:
                     yield f"{where}.weights.{metric}: is not in the objective ({', '.join(self.objective)})"
             for metric in rule.thresholds:
-                if used and metric not in self.metrics:
+                if metric not in self.metrics:
                     yield f"{where}.thresholds.{metric}: no judge fills it; known are {', '.join(self.metrics)}"
-            if used and not any(rule.weights.get(metric, 1.0) for metric in self.objective):
+            if not any(rule.weights.get(metric, 1.0) for metric in self.objective):
                 yield f"{where}.weights: all weights are 0: every total would be the same"
 
     def thresholds_outside(self) -> list[str]:
@@ -425,9 +406,19 @@ def check(raw: dict[str, Any], root: Path, origins: Mapping[str, str] | None = N
         InputError: One message that lists every offending key.
     """
     try:
-        return _checked(resolve(raw, root) if isinstance(raw, dict) else raw, root)
+        config = read(resolve(raw, root) if isinstance(raw, dict) else raw)
+        sets = {name: load_prompt_set(name, entry, root) for name, entry in config.prompt_sets.items() if entry.file}
+        check_slices(config.prompt_sets, config.apart)
+        check_disjoint(sets, [pair for pair in config.apart if all(name in sets for name in pair)])
+        with named("booster.instruction"):
+            Instruction(root / config.booster.instruction)
+        with named("evolution.template"):
+            read_template(root / config.evolution.template, EVOLUTION_PLACEHOLDERS)
+        for where, entry in config.entries():
+            entry.check(where, config, root)
     except InputError as error:
         raise InputError(_with_origins(str(error), origins or {})) from error
+    return config
 
 
 def read(raw: dict[str, Any]) -> Config:
@@ -442,22 +433,13 @@ def read(raw: dict[str, Any]) -> Config:
         raise InputError("the configuration cannot be used:\n  " + "\n  ".join(_lines(error, raw))) from error
 
 
-def _checked(raw: dict[str, Any], root: Path) -> Config:
-    config = read(raw)
-    sets = {name: load_prompt_set(name, entry, root) for name, entry in config.prompt_sets.items() if entry.file}
-    check_slices(config.prompt_sets, config.apart)
-    check_disjoint(sets, [pair for pair in config.apart if all(name in sets for name in pair)])
-    with named("booster.instruction"):
-        Instruction(root / config.booster.instruction)
-    with named("evolution.template"):
-        read_template(root / config.evolution.template, EVOLUTION_PLACEHOLDERS)
-    for where, entry in config.entries():
-        entry.check(where, config, root)
-    return config
-
-
 def _names(metrics: Iterable[Metric]) -> list[str]:
     return [metric.name for metric in metrics]
+
+
+def _unknown(where: str, names: Iterable[Name], known: Collection[Name]) -> Iterator[str]:
+    """What is wrong with a key of which a value is no name of an entry."""
+    return (f"{where}: there is no {name!r}; known are {', '.join(known)}" for name in names if name not in known)
 
 
 def _with_origins(message: str, origins: Mapping[str, str]) -> str:

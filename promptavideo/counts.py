@@ -68,13 +68,10 @@ class Counts:
         earlier = (config.evaluation.sets[name].prompts for name in sets[: sets.index(batch.source.set)])
         return len(self._ids(batch.prompts).difference(*map(self._ids, earlier)))
 
-    def gathered(self, batch: Batch) -> bool:
-        """Whether a batch is filmed and scored as a whole."""
-        return (self._root / self._study.files(batch).scores(REWARDS)).exists()
-
     def complete(self, batch: Batch) -> bool:
         """Whether a batch is filmed as a whole."""
-        return self.gathered(batch) or all((self._root / one).exists() for one in self._study.manifests(batch))
+        gathered = self._root / self._study.files(batch).scores(REWARDS)
+        return gathered.exists() or all((self._root / one).exists() for one in self._study.manifests(batch))
 
     def made_by(self, batch: Batch) -> list[Batch]:
         """The batches that film a batch's videos: a pilot's are the first ones of round 0."""
