@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from promptavideo.errors import InputError
 from promptavideo.metrics import Objective
 from promptavideo.schemas import TRIPLES
-from promptavideo.settings import Ref, Section
+from promptavideo.settings import Ref, Section, lay
 from promptavideo.text import text_key
 from promptavideo.totals import Scale, Selected, Thresholds, Weights, candidate_means, outside, passes, rejections
 
@@ -45,25 +45,19 @@ class AuthorsConfig(Section):
     @classmethod
     def _over_theirs(cls, given: Any) -> Any:
         """Constants that are given replace the authors' one by one; null takes one away."""
-        kept = dict(given) if isinstance(given, dict) else {}
-        for key in ("weights", "thresholds"):
-            if isinstance(kept.get(key), dict):
-                kept[key] = {**cls.model_fields[key].default, **kept[key]}
-        return kept or given
+        if not isinstance(given, dict):
+            return given
+        theirs = {key: cls.model_fields[key].default for key in ("weights", "thresholds")}
+        return lay({"theirs": theirs, "given": given})[0]
 
 
-class TripleRule(Section):
-    """How candidates become triples. Defaults are the paper's."""
+class PreferenceConfig(Section):
+    """How many rounds of DPO there are, from which candidates, and how these become triples."""
 
     rule: Literal["best-worst", "authors"] = "best-worst"
     """Which of the two rules below is used."""
     best_worst: BestWorstConfig = BestWorstConfig()
     authors: AuthorsConfig = AuthorsConfig()
-
-
-class PreferenceConfig(TripleRule):
-    """How many rounds of DPO there are, from which candidates, and how these become triples."""
-
     prompts: Annotated[str, Ref("prompt_sets")]
     """Name of the prompt set."""
     rounds: int = Field(default=2, ge=1)
@@ -77,7 +71,7 @@ class PreferenceConfig(TripleRule):
         return self.authors if self.rule == "authors" else self.best_worst
 
 
-def make_triples(scores: pd.DataFrame, config: TripleRule, objective: Objective) -> Selected:
+def make_triples(scores: pd.DataFrame, config: PreferenceConfig, objective: Objective) -> Selected:
     """Triples (prompt, chosen, rejected) from the scores of a prompt's candidates.
 
     Candidates of one text (case, spacing and final full stop aside) count once, as the lowest numbered. Ranks go by

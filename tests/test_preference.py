@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.metrics import PAPER
-from promptavideo.preference import AuthorsConfig, BestWorstConfig, PreferenceConfig, TripleRule, make_triples
+from promptavideo.preference import AuthorsConfig, BestWorstConfig, PreferenceConfig, make_triples
 from promptavideo.schemas import TRIPLES
 from promptavideo.totals import Selected
 
@@ -38,7 +38,7 @@ def authors(**changed: Any) -> PreferenceConfig:
     return PreferenceConfig(prompts="train", rule="authors", authors=AuthorsConfig(**changed))
 
 
-def triples(table: pd.DataFrame, config: TripleRule) -> Selected:
+def triples(table: pd.DataFrame, config: PreferenceConfig) -> Selected:
     return make_triples(table, config, PAPER)
 
 
