@@ -189,12 +189,11 @@ def _sampling(config: Config, prompts: list[str]) -> list[Row]:
     repeated = [prompt for prompt in prompts for _ in range(count)]
     rates = []
     for batch_size in (count, booster.sampling.batch_size):
+        sampling = booster.sampling.model_copy(update={"batch_size": batch_size})
         sampler = Sampler(
             Chain(Path("resources/models", booster.base), ()),
             Instruction(Path(booster.instruction)),
-            booster.sampling.model_copy(update={"batch_size": batch_size}),
-            workers=1,
-            device=booster.device,
+            booster.model_copy(update={"sampling": sampling, "threads": 1}),
         )
 
         def draw(sampler=sampler) -> int:  # type: ignore[no-untyped-def]

@@ -13,7 +13,8 @@ from tiny import tiny_llama
 from tiny_pipelines import LTX_SAMPLING
 
 from promptavideo import metrics, registry, schemas
-from promptavideo.boosters.config import DpoSettings, LoraSettings, TrainSettings
+from promptavideo.boosters.config import BoosterConfig, DpoSettings, LoraSettings, TrainSettings
+from promptavideo.boosters.trainers import DpoConfig, SftConfig
 from promptavideo.boosters.training import Run
 from promptavideo.config import check
 from promptavideo.errors import InputError
@@ -63,6 +64,7 @@ LORA = LoraSettings(r=4, alpha=8, dropout=0.1)
 SFT = TrainSettings(
     epochs=2, batch_size=4, micro_batch_size=2, learning_rate=0.05, max_length=96, checkpoint_steps=1, lora=LORA
 )
+train_sft, train_dpo = SftConfig(trainer="sft").train, DpoConfig(trainer="dpo").train
 DPO = DpoSettings(**SFT.model_dump(exclude={"lora"}), lora=LORA, beta=0.5)
 
 
@@ -126,8 +128,12 @@ def flat_scores(averages: list[float]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def make_run(folder: Path, name: str, previous: str | None = None, seed: int = 5) -> Run:
-    return Run(folder / name, folder / "checkpoints", previous, seed, threads=1)
+def booster_config(**settings: Any) -> BoosterConfig:
+    return BoosterConfig.model_validate({"base": "tiny", "sft": SFT.model_dump(), "dpo": DPO.model_dump(), **settings})
+
+
+def make_run(folder: Path, name: str, previous: str | None = None, seed: int = 5, **booster: Any) -> Run:
+    return Run(folder / name, folder / "checkpoints", previous, seed, booster_config(**{"threads": 1, **booster}))
 
 
 def judge_config(kind: str, **fields: Any) -> Any:

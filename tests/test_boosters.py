@@ -7,17 +7,17 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-from makers import COLOURS, DPO, PAIRS, SFT, TRIPLES, make_run
+from makers import COLOURS, DPO, PAIRS, SFT, TRIPLES, booster_config, make_run, train_dpo, train_sft
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
+from trl import SFTTrainer
 
 from promptavideo.answers import bound
 from promptavideo.boosters import training
@@ -25,7 +25,7 @@ from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import BoosterConfig, LoraSettings, SamplingSettings, TrainSettings
 from promptavideo.boosters.load import CARD, Chain, load_chain, read_chain
 from promptavideo.boosters.sampling import GumbelNoise, Sampler
-from promptavideo.boosters.training import Run, train_dpo, train_sft
+from promptavideo.boosters.training import Run
 from promptavideo.errors import InputError
 from promptavideo.models import LocalModel, fetch
 from promptavideo.refiners.booster import BoosterRefiner
@@ -116,7 +116,9 @@ MakeSampler = Callable[..., Sampler]
 def sampler(outspoken: Path, instruction: Instruction) -> MakeSampler:
     def make(workers: int = 1, **settings: Any) -> Sampler:
         chosen = {"max_new_tokens": 16, "max_prompt_tokens": 64, "batch_size": 8, **settings}
-        return Sampler(Chain(outspoken, ()), instruction, SamplingSettings(**chosen), workers, device="cpu")
+        return Sampler(
+            Chain(outspoken, ()), instruction, booster_config(sampling=chosen, threads=workers, device="cpu")
+        )
 
     return make
 
@@ -253,7 +255,7 @@ class TestTraining:
     ) -> None:
         """Written once from log-probabilities in float64, template and formulas spelled out; DPO's after one step."""
         plain = {"batch_size": 8, "learning_rate": 0.01, "lora": LoraSettings(r=4, alpha=8)}
-        runs = [replace(make_run(tmp_path, name), dtype="float32") for name in ("sft", "dpo")]
+        runs = [make_run(tmp_path, name, dtype="float32") for name in ("sft", "dpo")]
         train_sft(PAIRS, Chain(llama, ()), instruction, SFT.model_copy(update=plain), runs[0])
         train_dpo(TRIPLES, Chain(llama, ()), instruction, DPO.model_copy(update=plain), runs[1])
         sft, dpo = (pd.read_csv(run.output / "log.csv")["loss"] for run in runs)
@@ -290,13 +292,13 @@ class TestTraining:
         self, llama: Path, instruction: Instruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         labels: list[torch.Tensor] = []
-        compute = training.SFTTrainer.compute_loss
+        compute = SFTTrainer.compute_loss
 
         def spy(self: Any, model: Any, inputs: Any, *arguments: Any, **named: Any) -> Any:
             labels.append(inputs["labels"].clone())
             return compute(self, model, inputs, *arguments, **named)
 
-        monkeypatch.setattr(training.SFTTrainer, "compute_loss", spy)
+        monkeypatch.setattr(SFTTrainer, "compute_loss", spy)
         train_sft(PAIRS[:4], Chain(llama, ()), instruction, SFT, make_run(tmp_path, "sft"))
         _, tokenizer = load_chain(Chain(llama, ()), "float32")
         counted = {tokenizer.decode(row[row != -100]) for batch in labels for row in batch}
@@ -373,7 +375,7 @@ class TestTraining:
             (folder / "i.txt").write_text("Rewrite: $prompt")
             chain = read_chain(Path({str(llama)!r}), Path({str(boosters / "sft")!r}))
             run = t.make_run(folder, "dpo-1", "../sft")
-            training.train_dpo(t.TRIPLES, chain, Instruction(folder / "i.txt"), t.DPO, run)
+            t.train_dpo(t.TRIPLES, chain, Instruction(folder / "i.txt"), t.DPO, run)
         """
         here = Path(__file__).parent
         ended = subprocess.run(
@@ -400,7 +402,7 @@ class TestTraining:
         other = tmp_path / "other.txt"
         other.write_text("Improve: $prompt")
         chain, run = Chain(llama, ()), make_run(tmp_path, "sft")
-        threads = Run(run.output, run.checkpoints, None, run.seed, threads=2)
+        threads = make_run(tmp_path, "sft", threads=2)
         cases: list[tuple[pd.DataFrame, Instruction, TrainSettings, Run]] = [
             (PAIRS, instruction, SFT, run),
             (PAIRS.assign(refined=PAIRS["refined"] + "."), instruction, SFT, run),

@@ -7,15 +7,15 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from makers import booster_config, make_run, train_sft
 from safetensors.torch import load_file
 from tiny_chats import FAMILIES, tiny_chat
 
 from promptavideo.boosters.base import check_base, check_prefix, check_targets, encode, turn_ends
 from promptavideo.boosters.chat import Instruction
-from promptavideo.boosters.config import BoosterConfig, LoraSettings, SamplingSettings, TrainSettings
+from promptavideo.boosters.config import BoosterConfig, LoraSettings, TrainSettings
 from promptavideo.boosters.load import load_chat_tokenizer, read_chain
 from promptavideo.boosters.sampling import Sampler
-from promptavideo.boosters.training import Run, train_sft
 from promptavideo.errors import InputError
 from promptavideo.models import LocalModel, fetch
 
@@ -34,6 +34,10 @@ def settings(name: str, **more: Any) -> TrainSettings:
     lora = LoraSettings(r=2, targets=FAMILIES[name].targets)
     given = {"epochs": 2, "batch_size": 2, "micro_batch_size": 2, "learning_rate": 1e-2, "max_length": 256}
     return TrainSettings(**{**given, "lora": lora, **more})
+
+
+def drawing(**sampling: int) -> BoosterConfig:
+    return booster_config(sampling=sampling, threads=1, device="cpu", dtype="float32")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -64,12 +68,12 @@ def test_an_adapter_of_each_family_is_trained_whole_and_draws(
     bases: dict[str, Path], name: str, instruction: Instruction, tmp_path: Path
 ) -> None:
     pairs = pd.DataFrame({"prompt": ["a dog", "a cat"], "refined": ["a happy dog", "a happy cat"]})
-    run = Run(tmp_path / "sft", tmp_path / "checkpoints", None, seed=1, threads=1, device="cpu", dtype="float32")
+    run = make_run(tmp_path, "sft", seed=1, device="cpu", dtype="float32")
     train_sft(pairs, read_chain(bases[name], None), instruction, settings(name), run)
     adapted = {key.rsplit(".", 3)[-3] for key in load_file(tmp_path / "sft/adapter/adapter_model.safetensors")}
     assert adapted == set(FAMILIES[name].targets)
-    sampling = SamplingSettings(max_new_tokens=4, max_prompt_tokens=64, batch_size=2)
-    sampler = Sampler(read_chain(bases[name], tmp_path / "sft"), instruction, sampling, 1, "cpu", "float32")
+    config = drawing(max_new_tokens=4, max_prompt_tokens=64, batch_size=2)
+    sampler = Sampler(read_chain(bases[name], tmp_path / "sft"), instruction, config)
     assert all(sampler.rewrite(["a dog"], [1], "draw"))
 
 
@@ -77,8 +81,8 @@ def test_drawing_stops_at_every_end_of_a_turn(
     bases: dict[str, Path], instruction: Instruction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A Gemma that wants to end its turn after two words does; its tokenizer names another token as the end."""
-    sampling = SamplingSettings(max_new_tokens=8, max_prompt_tokens=64, batch_size=1)
-    sampler = Sampler(read_chain(bases["gemma-2"], None), instruction, sampling, 1, "cpu", "float32")
+    config = drawing(max_new_tokens=8, max_prompt_tokens=64, batch_size=1)
+    sampler = Sampler(read_chain(bases["gemma-2"], None), instruction, config)
     tokenizer = sampler.tokenizer
     (word,) = tokenizer.encode("a", add_special_tokens=False)
     end = tokenizer.convert_tokens_to_ids("<end_of_turn>")

@@ -12,13 +12,13 @@ from importlib.machinery import ModuleSpec
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import psutil
 import pytest
 import torch
-from makers import DPO, PAIRS, SFT, TRIPLES, changed, make_run
+from makers import DPO, PAIRS, SFT, TRIPLES, booster_config, changed, make_run, train_dpo, train_sft
 from peft import PeftModel
 from pydantic import ValidationError
 from safetensors.torch import load_file
@@ -27,10 +27,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, modeling_utils
 from promptavideo import devices, runfile
 from promptavideo.boosters import launch, vllm
 from promptavideo.boosters.chat import Instruction
-from promptavideo.boosters.config import BoosterConfig, DpoSettings, SamplingSettings, TrainSettings, accumulation
+from promptavideo.boosters.config import DpoSettings, TrainSettings, accumulation
 from promptavideo.boosters.load import CARD, Chain, load_chain, read_chain
 from promptavideo.boosters.sampling import GumbelNoise, Sampler
-from promptavideo.boosters.training import Run, train_dpo, train_sft
 from promptavideo.boosters.vllm import VllmSampler
 from promptavideo.dtypes import processor_has_bfloat16
 from promptavideo.errors import InputError
@@ -45,10 +44,6 @@ ROOT = Path(__file__).parents[1]
 STEADY = SFT.model_copy(update={"lora": SFT.lora.model_copy(update={"dropout": 0.0})})
 
 CHECKPOINTS = Layout().checkpoints("mini-t2v")
-
-
-def configured(**settings: Any) -> BoosterConfig:
-    return BoosterConfig.model_validate({"base": "tiny", "sft": SFT.model_dump(), "dpo": DPO.model_dump(), **settings})
 
 
 def log_of(folder: Path) -> pd.DataFrame:
@@ -74,7 +69,7 @@ class TestBatches:
         with pytest.raises(InputError, match=words):
             accumulation(settings, devices)
         with pytest.raises(ValidationError, match=rf"dpo\.{words}"):
-            configured(
+            booster_config(
                 devices=devices,
                 dpo=DPO.model_dump() | {"micro_batch_size": micro_batch_size},
                 sft=SFT.model_dump() | {"micro_batch_size": 1, "batch_size": devices},
@@ -107,7 +102,7 @@ def together(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / layout.models).mkdir(parents=True)
     (folder / layout.model("tiny")).symlink_to(llama)
     (folder / "instruction.txt").write_text("Rewrite: $prompt")
-    settings = configured(
+    settings = booster_config(
         base="tiny",
         instruction="instruction.txt",
         device="cpu",
@@ -221,11 +216,11 @@ class TestDevices:
         self, llama: Path, instruction: Instruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        run = Run(tmp_path / "sft", tmp_path / "checkpoints", None, 5, threads=1, device="cuda")
+        run = make_run(tmp_path, "sft", device="cuda")
         with pytest.raises(InputError, match=r"booster\.device: cuda needs a GPU"):
             train_sft(PAIRS, Chain(llama, ()), instruction, SFT, run)
         with pytest.raises(InputError, match=r"booster\.device: cuda needs a GPU"):
-            Sampler(Chain(llama, ()), instruction, SamplingSettings(), workers=1, device="cuda")
+            Sampler(Chain(llama, ()), instruction, booster_config(device="cuda"))
 
 
 def full(*arguments: Any, **named: Any) -> Any:
@@ -247,7 +242,7 @@ class TestMemory:
     def test_sampling_names_the_batch(
         self, llama: Path, instruction: Instruction, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        sampler = Sampler(Chain(llama, ()), instruction, SamplingSettings(batch_size=8), workers=1, device="cpu")
+        sampler = Sampler(Chain(llama, ()), instruction, booster_config(sampling={"batch_size": 8}, device="cpu"))
         monkeypatch.setattr(sampler._model, "generate", full)
         with pytest.raises(InputError, match=r"lower booster\.sampling\.batch_size, which is 8"):
             sampler.rewrite(["a red ball"], [1], "draw")
@@ -276,7 +271,7 @@ def by_type(llama: Path, instruction: Instruction, tmp_path_factory: pytest.Temp
     """Boosters trained in each type."""
     folder = tmp_path_factory.mktemp("types")
     for dtype in ("auto", "float32", "bfloat16"):
-        run = Run(folder / dtype, folder / "checkpoints", None, 5, threads=1, device="cpu", dtype=dtype)
+        run = make_run(folder, dtype, device="cpu", dtype=dtype)
         train_sft(PAIRS, Chain(llama, ()), instruction, STEADY, run)
     return {dtype: folder / dtype for dtype in ("auto", "float32", "bfloat16")}
 
@@ -300,7 +295,8 @@ class TestDtypes:
         chosen = torch.bfloat16 if processor_has_bfloat16() else torch.float32
         for dtype, expected in (("auto", chosen), ("bfloat16", torch.bfloat16), ("float32", torch.float32)):
             chain = read_chain(llama, by_type["float32"])
-            sampler = Sampler(chain, instruction, SamplingSettings(batch_size=2), 1, "cpu", dtype)  # type: ignore[arg-type]
+            config = booster_config(sampling={"batch_size": 2}, device="cpu", dtype=dtype)
+            sampler = Sampler(chain, instruction, config)
             assert sampler._model.dtype == expected
 
     def test_kept_buffers_are_those_of_a_model_loaded_in_the_type(self, by_type: dict[str, Path], llama: Path) -> None:
@@ -425,7 +421,14 @@ def chain(booster: Path, llama: Path) -> Chain:
 
 
 class TestVllm:
-    SETTINGS = SamplingSettings(max_new_tokens=8, max_prompt_tokens=64, batch_size=4, engine="vllm", gpu_memory=0.5)
+    SAMPLING: ClassVar[dict[str, Any]] = {
+        "max_new_tokens": 8,
+        "max_prompt_tokens": 64,
+        "batch_size": 4,
+        "engine": "vllm",
+        "gpu_memory": 0.5,
+    }
+    CONFIG = booster_config(sampling=SAMPLING, device="cpu")
 
     @pytest.fixture
     def install(self, monkeypatch: pytest.MonkeyPatch) -> Install:
@@ -446,9 +449,9 @@ class TestVllm:
     ) -> None:
         engine = install()
         prompts, seeds = ["a red ball", "a blue ball", "a red ball"], [7, 8, 9]
-        sampler = VllmSampler(chain, instruction, self.SETTINGS, "cpu")
+        sampler = VllmSampler(chain, instruction, self.CONFIG)
         texts = sampler.rewrite(prompts, seeds, "draw")
-        plain = Sampler(chain, instruction, self.SETTINGS, workers=1, device="cpu")
+        plain = Sampler(chain, instruction, self.CONFIG)
         assert [row for row, _ in engine.asked] == [plain._encode(prompt) for prompt in prompts]
         assert [params.seed for _, params in engine.asked] == seeds
         assert {(params.temperature, params.top_p, params.top_k) for _, params in engine.asked} == {(1.0, 1.0, 50)}
@@ -459,7 +462,7 @@ class TestVllm:
 
     def test_the_engine_gets_the_merged_chain(self, install: Install, chain: Chain, instruction: Instruction) -> None:
         engine = install()
-        sampler = VllmSampler(chain, instruction, self.SETTINGS, "cpu")
+        sampler = VllmSampler(chain, instruction, self.CONFIG)
         dtype = "bfloat16" if processor_has_bfloat16() else "float32"
         (options,) = engine.engines
         environment = options.pop("environment")
@@ -483,7 +486,7 @@ class TestVllm:
         self, install: Install, llama: Path, instruction: Instruction
     ) -> None:
         engine = install()
-        VllmSampler(Chain(llama, ()), instruction, self.SETTINGS, "cpu", "float32")
+        VllmSampler(Chain(llama, ()), instruction, self.CONFIG.model_copy(update={"dtype": "float32"}))
         assert engine.engines[0]["model"] == str(llama)
         assert engine.engines[0]["dtype"] == "float32"
 
@@ -492,15 +495,15 @@ class TestVllm:
     ) -> None:
         engine = install()
         monkeypatch.setenv("VLLM_BATCH_INVARIANT", "0")
-        settings = self.SETTINGS.model_copy(update={"top_k": 0})
-        VllmSampler(Chain(llama, ()), instruction, settings, "cpu").rewrite(["a red ball"], [1], "draw")
+        config = booster_config(sampling=self.SAMPLING | {"top_k": 0}, device="cpu")
+        VllmSampler(Chain(llama, ()), instruction, config).rewrite(["a red ball"], [1], "draw")
         assert engine.asked[0][1].top_k == -1
         assert engine.engines[0]["environment"]["VLLM_BATCH_INVARIANT"] == "0"
 
     def test_the_configuration_chooses_the_engine(self, install: Install, chain: Chain, tmp_path: Path) -> None:
         engine = install()
         (tmp_path / "i.txt").write_text("Rewrite: $prompt")
-        config = configured(instruction=str(tmp_path / "i.txt"), device="cpu", sampling=self.SETTINGS.model_dump())
+        config = booster_config(instruction=str(tmp_path / "i.txt"), device="cpu", sampling=self.SAMPLING)
         booster = BoosterRefiner(config, chain.base, chain.adapters[-1].parent, run_seed=1)
         drawn = booster.candidates(["p1", "p2"], ["a red ball", "a blue ball"], 3, 1)
         assert {key: len(set(texts)) for key, texts in drawn.items()} == {"p1": 3, "p2": 3}
@@ -523,8 +526,8 @@ class TestVllm:
             install()
         monkeypatch.setattr("promptavideo.refiners.booster.choose_device", lambda device, key: "cuda" if gpu else "cpu")
         (tmp_path / "i.txt").write_text("Rewrite: $prompt")
-        settings = self.SETTINGS.model_copy(update={"engine": "auto"}).model_dump()
-        config = configured(instruction=str(tmp_path / "i.txt"), device="cpu", sampling=settings)
+        settings = self.SAMPLING | {"engine": "auto"}
+        config = booster_config(instruction=str(tmp_path / "i.txt"), device="cpu", sampling=settings)
         with caplog.at_level(logging.INFO):
             booster = BoosterRefiner(config, chain.base, chain.adapters[-1].parent, run_seed=1)
         assert type(booster._sampler) is (VllmSampler if there and gpu else Sampler)
@@ -534,7 +537,7 @@ class TestVllm:
 
     def test_without_vllm_the_message_says_what_to_do(self, llama: Path, instruction: Instruction) -> None:
         with pytest.raises(InputError, match=r"booster\.sampling\.engine: vllm is not installed .*engine to generate"):
-            VllmSampler(Chain(llama, ()), instruction, self.SETTINGS, "cpu")
+            VllmSampler(Chain(llama, ()), instruction, self.CONFIG)
 
     @pytest.mark.parametrize(
         "error",
@@ -550,7 +553,7 @@ class TestVllm:
         install(error)
         words = str(error).splitlines()[0].rstrip(".")
         with pytest.raises(InputError, match=rf"{words}.*lower booster\.sampling\.gpu_memory, which is 0\.5"):
-            VllmSampler(Chain(llama, ()), instruction, self.SETTINGS, "cpu")
+            VllmSampler(Chain(llama, ()), instruction, self.CONFIG)
 
     def test_a_full_disk_is_named(
         self, install: Install, chain: Chain, instruction: Instruction, monkeypatch: pytest.MonkeyPatch
@@ -562,7 +565,7 @@ class TestVllm:
 
         monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", no_room)
         with pytest.raises(InputError, match=r"merged booster \(0\.0 GB\) cannot be written .*TMPDIR"):
-            VllmSampler(chain, instruction, self.SETTINGS, "cpu")
+            VllmSampler(chain, instruction, self.CONFIG)
 
 
 def test_noise_on_the_device_of_the_scores_is_the_cpus_own() -> None:
@@ -573,5 +576,5 @@ def test_noise_on_the_device_of_the_scores_is_the_cpus_own() -> None:
 def test_settings_have_their_bounds() -> None:
     for entry in ({"devices": 0}, {"dtype": "float16"}, {"device": "gpu"}, {"sampling": {"engine": "tgi"}}):
         with pytest.raises(ValidationError):
-            configured(**entry)
-    assert isinstance(configured(devices=2).sft, TrainSettings) and isinstance(configured().dpo, DpoSettings)
+            booster_config(**entry)
+    assert isinstance(booster_config(devices=2).sft, TrainSettings) and isinstance(booster_config().dpo, DpoSettings)

@@ -77,29 +77,22 @@ def write_readme(folder: Path, name: str, card: Mapping[str, Any], metrics: Mapp
         card: What is written to `booster.json`.
         metrics: The training log's last step, by column.
     """
-    base, settings = card["base_model"], card["settings"]
+    base, lora = card["base_model"], card["settings"]["lora"]
     source = base["name"] if base["kind"] == "local" else base["source"]  # a folder of this machine says nothing
     known = f"{source}, revision {base['revision']}" if base["revision"] else source
-    text = CARD.substitute(
-        name=name,
-        base=base["source"] if base["kind"] == "hub" else base["name"],
-        source=known,
-        digest=card["base"],
-        start="the base model" if card["previous"] is None else f"booster `{card['previous']}`, merged",
-        method=METHODS[card["stage"]],
-        steps=card["steps"],
-        devices=card["devices"],
-        dtype=card["dtype"],
-        trained_on="; then ".join(_session(one) for one in card["trained_on"]),
-        examples=card["examples"],
-        data=card["data"],
-        seed=card["seed"],
-        metrics="\n".join(f"| {column} | {value:.6g} |" for column, value in metrics.items()),
-        **{key: settings[key] for key in ("batch_size", "learning_rate", "epochs")},
-        **{key: settings["lora"][key] for key in ("r", "alpha", "dropout")},
-        layers="all layers" if settings["lora"]["layers"] is None else f"the last {settings['lora']['layers']} layers",
-        targets=", ".join(settings["lora"]["targets"]),
-    )
+    in_words = {
+        "name": name,
+        "base": base["source"] if base["kind"] == "hub" else base["name"],
+        "source": known,
+        "digest": card["base"],
+        "start": "the base model" if card["previous"] is None else f"booster `{card['previous']}`, merged",
+        "method": METHODS[card["stage"]],
+        "trained_on": "; then ".join(_session(one) for one in card["trained_on"]),
+        "metrics": "\n".join(f"| {column} | {value:.6g} |" for column, value in metrics.items()),
+        "layers": "all layers" if lora["layers"] is None else f"the last {lora['layers']} layers",
+        "targets": ", ".join(lora["targets"]),
+    }
+    text = CARD.substitute({**card["settings"], **lora, **card, **in_words})
     write_text(folder / "README.md", text)
 
 

@@ -17,9 +17,9 @@ from transformers import (
 
 from promptavideo.boosters.base import encode, turn_ends
 from promptavideo.boosters.chat import Instruction
-from promptavideo.boosters.config import Dtype, SamplingSettings
+from promptavideo.boosters.config import BoosterConfig
 from promptavideo.boosters.load import Chain, load_chain
-from promptavideo.devices import Device, choose_device, enough_memory
+from promptavideo.devices import choose_device, enough_memory
 from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 from promptavideo.progress import Progress
@@ -64,17 +64,22 @@ class BoosterSampler(ABC):
     """The package that draws."""
     rows_a_call: int
     """Rows that an engine takes at a time."""
-    device: str
-    """What it computes on, `cpu` or `cuda`."""
-    dtype: str
-    """What it computes in."""
+    tokenizer: Any
+    """The base model's."""
+    ends: list[int]
+    """The tokens that end its turn."""
     workers: int = 1
     """Calls at a time."""
 
-    def __init__(self, tokenizer: Any, ends: list[int], instruction: Instruction, settings: SamplingSettings) -> None:
-        """Take the base model's tokenizer and the tokens that end its turn."""
-        self.tokenizer, self.ends = tokenizer, ends
-        self._instruction, self.settings = instruction, settings
+    def __init__(self, instruction: Instruction, config: BoosterConfig) -> None:
+        """Decide what it computes on, `cpu` or `cuda`, and in which dtype.
+
+        Raises:
+            InputError: A GPU is required and there is none.
+        """
+        self._instruction, self.settings = instruction, config.sampling
+        self.device = choose_device(config.device, "booster.device")
+        self.dtype = resolve(config.dtype, self.device, "booster")
         self.tally = Tally()
 
     @abstractmethod
@@ -136,24 +141,15 @@ class Sampler(BoosterSampler):
 
     engine = "transformers"
 
-    def __init__(
-        self,
-        chain: Chain,
-        instruction: Instruction,
-        settings: SamplingSettings,
-        workers: int,
-        device: Device,
-        dtype: Dtype = "auto",
-    ) -> None:
-        """Load the booster; `workers` is the number of calls at a time on a processor, and changes no text."""
+    def __init__(self, chain: Chain, instruction: Instruction, config: BoosterConfig) -> None:
+        """Load the booster."""
         torch.set_num_threads(1)
-        self.device = choose_device(device, "booster.device")
-        self.workers = workers if self.device == "cpu" else 1
-        self.dtype = resolve(dtype, self.device, "booster")
+        super().__init__(instruction, config)
+        self.workers = config.threads if self.device == "cpu" else 1
+        self.rows_a_call = self.settings.batch_size
         model: Any
-        model, tokenizer = load_chain(chain, self.dtype)
-        super().__init__(tokenizer, turn_ends(chain.base, tokenizer), instruction, settings)
-        self.rows_a_call = settings.batch_size
+        model, self.tokenizer = load_chain(chain, self.dtype)
+        self.ends = turn_ends(chain.base, self.tokenizer)
         with enough_memory("take a smaller booster.base, or a GPU with more memory"):
             self._model: Any = model.to(self.device).eval()
         # torch multiplies a view, such as the last states of all rows, by a copy of the whole head for each row.

@@ -1,6 +1,7 @@
 """Trainers: how a booster is made, from what and from which other one."""
 
 from abc import abstractmethod
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -42,6 +43,8 @@ class TrainerEntry(Entry):
 
     SCHEMA: ClassVar[pa.DataFrameSchema]
     """Of its data."""
+    SECTION: ClassVar[str]
+    """Of `booster`, with the settings that the entry's are laid over."""
 
     start: Annotated[str | None, Ref("boosters")] = Field(None, alias="from")
     """The booster that it goes on from, `NAME` of the same track or `TRACK/NAME`; the base model when absent."""
@@ -60,7 +63,6 @@ class TrainerEntry(Entry):
         """The boosters that it needs: what it goes on from, and what draws for it."""
         return [one.value for one in self.marked() if one.marker == Ref("boosters")]
 
-    @abstractmethod
     def settled(self, booster: BoosterConfig) -> TrainSettings:
         """Its whole settings.
 
@@ -70,6 +72,9 @@ class TrainerEntry(Entry):
         Raises:
             ValidationError: `settings` holds a key or a value that the trainer does not take.
         """
+        below: TrainSettings = getattr(booster, self.SECTION)
+        laid, _ = lay({"booster": below.model_dump(), "settings": self.settings})
+        return type(below).model_validate(laid)
 
     @abstractmethod
     def seconds(self, per_example: float, per_triple: float) -> float:
@@ -79,21 +84,18 @@ class TrainerEntry(Entry):
     def train(
         self, data: "pd.DataFrame", chain: "Chain", instruction: "Instruction", settings: TrainSettings, run: "Run"
     ) -> None:
-        """Train; see `training.train_sft` and `training.train_dpo`."""
+        """Train; see `training.train`."""
 
 
 class SftConfig(TrainerEntry):
     """Supervised fine-tuning on (prompt, best evolved text) pairs."""
 
     SCHEMA: ClassVar[pa.DataFrameSchema] = PAIRS
+    SECTION: ClassVar[str] = "sft"
 
     trainer: Literal["sft"]
     data: Literal["evolution"] = "evolution"
     """The best text of each prompt of the evolution."""
-
-    def settled(self, booster: BoosterConfig) -> TrainSettings:
-        """`booster.sft` with what differs."""
-        return TrainSettings.model_validate(_laid(booster.sft, self.settings))
 
     def seconds(self, per_example: float, per_triple: float) -> float:
         """A pair's."""
@@ -102,16 +104,21 @@ class SftConfig(TrainerEntry):
     def train(
         self, data: "pd.DataFrame", chain: "Chain", instruction: "Instruction", settings: TrainSettings, run: "Run"
     ) -> None:
-        """Train on pairs."""
-        from promptavideo.boosters.training import train_sft
+        """Train on pairs; the loss counts the answer's tokens only."""
+        from trl import SFTConfig as Arguments
+        from trl import SFTTrainer
 
-        train_sft(data, chain, instruction, settings, run)
+        from promptavideo.boosters.training import train
+
+        arguments = partial(Arguments, completion_only_loss=True)
+        train(data, chain, instruction, settings, run, self.SECTION, {"completion": "refined"}, SFTTrainer, arguments)
 
 
 class DpoConfig(TrainerEntry):
     """Direct preference optimisation on better and worse ones of filmed candidates."""
 
     SCHEMA: ClassVar[pa.DataFrameSchema] = TRIPLES
+    SECTION: ClassVar[str] = "dpo"
 
     trainer: Literal["dpo"]
     data: Drawn = Drawn()
@@ -122,10 +129,6 @@ class DpoConfig(TrainerEntry):
         """Its candidates."""
         return self.data
 
-    def settled(self, booster: BoosterConfig) -> DpoSettings:
-        """`booster.dpo` with what differs."""
-        return DpoSettings.model_validate(_laid(booster.dpo, self.settings))
-
     def seconds(self, per_example: float, per_triple: float) -> float:
         """A triple's."""
         return per_triple
@@ -133,15 +136,26 @@ class DpoConfig(TrainerEntry):
     def train(
         self, data: "pd.DataFrame", chain: "Chain", instruction: "Instruction", settings: TrainSettings, run: "Run"
     ) -> None:
-        """Train on triples."""
-        from promptavideo.boosters.training import train_dpo
+        """Train on triples (Rafailov et al. 2023, sigmoid loss).
+
+        The adapter trains over the merged chain, so the same weights with the adapter switched off are the reference:
+        no second copy is in memory. Its log-probabilities never change, so they are computed once before the first
+        step, which saves a forward pass over each triple in every epoch but one.
+        """
+        from trl import DPOConfig as Arguments
+        from trl import DPOTrainer
+
+        from promptavideo.boosters.training import train
 
         assert isinstance(settings, DpoSettings)
-        train_dpo(data, chain, instruction, settings, run)
-
-
-def _laid(below: TrainSettings, settings: dict[str, Any]) -> dict[str, Any]:
-    return lay({"booster": below.model_dump(), "settings": settings})[0]
+        arguments = partial(
+            Arguments,
+            beta=settings.beta,
+            precompute_ref_log_probs=True,  # with a peft model and no `ref_model`: the adapter is off meanwhile
+            precompute_ref_batch_size=settings.micro_batch_size,
+        )
+        answers = {"chosen": "chosen", "rejected": "rejected"}
+        train(data, chain, instruction, settings, run, self.SECTION, answers, DPOTrainer, arguments)
 
 
 def default_chain(rounds: int) -> dict[str, Any]:

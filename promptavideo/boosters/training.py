@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,12 @@ from promptavideo.boosters import launch
 from promptavideo.boosters.base import TEMPLATE_OPTIONS, check_prefix, check_targets, encode, turn_ends
 from promptavideo.boosters.card import write_readme
 from promptavideo.boosters.chat import Instruction, Message
-from promptavideo.boosters.config import DpoSettings, Dtype, LoraSettings, TrainSettings, accumulation
+from promptavideo.boosters.config import BoosterConfig, LoraSettings, TrainSettings, accumulation
 from promptavideo.boosters.load import CARD, Chain, load_chain
-from promptavideo.devices import Device, choose_device, enough_memory
+from promptavideo.devices import choose_device, enough_memory
 from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
-from promptavideo.files import atomic_path, sha256, write_text
+from promptavideo.files import sha256, write_text
 from promptavideo.hardware import device_name, environment
 from promptavideo.models import check_model
 from promptavideo.progress import Progress
@@ -54,83 +54,13 @@ class Run:
     """The booster it starts from, relative to `output`, or None for the base model."""
     seed: int
     """Seeds the adapter's weights, the order of examples and the dropout."""
-    threads: int
-    """Torch threads of each process; sums depend on it."""
-    device: Device = "auto"
-    devices: int = 1
-    """Processes that train together, one a device; `launch` starts them."""
-    dtype: Dtype = "auto"
-    """Of the base model's weights, see `BoosterConfig`."""
+    booster: BoosterConfig
+    """On what it is trained: device, processes, threads and dtype."""
 
     @property
     def finished(self) -> Path:
         """Folder of all finished trainings, in which one that was done before is found."""
         return self.checkpoints.with_name("boosters")
-
-
-def train_sft(pairs: pd.DataFrame, chain: Chain, instruction: Instruction, settings: TrainSettings, run: Run) -> None:
-    """Supervised fine-tuning on (prompt, refined) pairs; the loss counts the answer's tokens only.
-
-    Args:
-        pairs: A `schemas.PAIRS` table.
-        chain: The model to start from.
-        instruction: Asks for the refined prompt, as in use.
-        settings: Epochs, batch, learning rate, adapter.
-        run: Where the booster goes, its seed and its place in the chain.
-
-    Raises:
-        InputError: There are no pairs, one is too long, the batch cannot be split, or the model cannot be loaded.
-    """
-    examples = [
-        {"prompt": instruction.ask(row["prompt"]), "completion": instruction.answer(row["refined"])}
-        for row in pairs.to_dict("records")
-    ]
-
-    def build(arguments: dict[str, Any], **parts: Any) -> SFTTrainer:
-        return SFTTrainer(
-            args=SFTConfig(max_length=settings.max_length, completion_only_loss=True, **arguments), **parts
-        )
-
-    _train("sft", pairs, examples, chain, instruction, settings, run, build)
-
-
-def train_dpo(triples: pd.DataFrame, chain: Chain, instruction: Instruction, settings: DpoSettings, run: Run) -> None:
-    """Direct preference optimisation on (prompt, chosen, rejected) triples (Rafailov et al. 2023, sigmoid loss).
-
-    The adapter trains over the merged chain, so the same weights with the adapter switched off are the reference: no
-    second copy is in memory. Its log-probabilities never change, so they are computed once before the first step,
-    which saves a forward pass over each triple in every epoch but one.
-
-    Args:
-        triples: A `schemas.TRIPLES` table.
-        chain: The model to start from, the previous booster's.
-        instruction: Asks for the refined prompt, as in use.
-        settings: Epochs, batch, learning rate, adapter, beta.
-        run: Where the booster goes, its seed and its place in the chain.
-
-    Raises:
-        InputError: There are no triples, one is too long, the batch cannot be split, or the model cannot be loaded.
-    """
-    examples = [
-        {
-            "prompt": instruction.ask(row["prompt"]),
-            "chosen": instruction.answer(row["chosen"]),
-            "rejected": instruction.answer(row["rejected"]),
-        }
-        for row in triples.to_dict("records")
-    ]
-
-    def build(arguments: dict[str, Any], **parts: Any) -> DPOTrainer:
-        config = DPOConfig(
-            max_length=settings.max_length,
-            beta=settings.beta,
-            precompute_ref_log_probs=True,  # with a peft model and no `ref_model`: the adapter is off meanwhile
-            precompute_ref_batch_size=settings.micro_batch_size,
-            **arguments,
-        )
-        return DPOTrainer(args=config, **parts)
-
-    _train("dpo", triples, examples, chain, instruction, settings, run, build)
 
 
 class _Report(TrainerCallback):
@@ -149,25 +79,50 @@ class _Report(TrainerCallback):
             self._progress.advance(1)
 
 
-def _train(
-    stage: str,
+def train(
     table: pd.DataFrame,
-    examples: Sequence[Example],
     chain: Chain,
     instruction: Instruction,
     settings: TrainSettings,
     run: Run,
-    build: Callable[..., SFTTrainer | DPOTrainer],
+    stage: str,
+    answers: Mapping[str, str],
+    trainer_class: Callable[..., SFTTrainer | DPOTrainer],
+    arguments_class: Callable[..., SFTConfig | DPOConfig],
 ) -> None:
+    """Train a LoRA adapter over a chain.
+
+    Args:
+        table: The data, with a column `prompt` and those of the answers.
+        chain: The model to start from.
+        instruction: Asks for the refined prompt, as in use.
+        settings: Epochs, batch, learning rate, adapter.
+        run: Where the booster goes, its seed and its place in the chain.
+        stage: The section of `booster` that the settings are from, for messages and the card.
+        answers: The columns of answers, by the trainer's names for them.
+        trainer_class: trl's trainer.
+        arguments_class: Its arguments, with those of the method filled in.
+
+    Raises:
+        InputError: There are no examples, one is too long, the batch cannot be split, or the model cannot be loaded.
+    """
+    examples = [
+        {
+            "prompt": instruction.ask(row["prompt"]),
+            **{name: instruction.answer(row[column]) for name, column in answers.items()},
+        }
+        for row in table.to_dict("records")
+    ]
     if not examples:
         raise InputError(f"there are no examples to train {run.output.name} on")
-    if launch.processes() != run.devices:
-        raise InputError(f"booster.devices is {run.devices}, but {launch.processes()} processes were started")
-    accumulated = accumulation(settings, run.devices)
-    torch.set_num_threads(run.threads)
+    devices = run.booster.devices
+    if launch.processes() != devices:
+        raise InputError(f"booster.devices is {devices}, but {launch.processes()} processes were started")
+    accumulated = accumulation(settings, devices)
+    torch.set_num_threads(run.booster.threads)
     # Of several processes each sees all GPUs of the job and takes its own.
-    on_gpu = choose_device(run.device, "booster.device", run.devices) == "cuda"
-    dtype = resolve(run.dtype, "cuda" if on_gpu else "cpu", "booster")
+    on_gpu = choose_device(run.booster.device, "booster.device", devices) == "cuda"
+    dtype = resolve(run.booster.dtype, "cuda" if on_gpu else "cpu", "booster")
     base = check_model(chain.base)
     identity = {
         "stage": stage,
@@ -178,8 +133,8 @@ def _train(
         "instruction": instruction.template.template,
         "settings": settings.model_dump(),
         "seed": run.seed,
-        "threads": run.threads,
-        "devices": run.devices,
+        "threads": run.booster.threads,
+        "devices": devices,
         "dtype": dtype,
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
@@ -197,26 +152,26 @@ def _train(
         f"lower booster.{stage}.micro_batch_size, which is {settings.micro_batch_size} (batch_size stays: the rest is "
         f"accumulated), or set booster.{stage}.gradient_checkpointing to true"
     ):
-        trainer = build(
-            arguments,
+        trainer = trainer_class(
             model=model,
             processing_class=tokenizer,
-            train_dataset=_dataset(examples, checkpoints, run.devices, on_gpu),
+            train_dataset=_dataset(examples, checkpoints, devices, on_gpu),
             peft_config=lora_config(settings.lora, model.config.num_hidden_layers),
+            args=arguments_class(max_length=settings.max_length, **arguments),
         )
-        if run.devices > 1:
+        if devices > 1:
             launch.hold(trainer)
         trainer.add_callback(_Report(f"train {run.output.name}"))
         resumed = _last_complete(checkpoints)
         if launch.rank() == 0:
-            _begin(checkpoints, resumed, device_name("cuda" if on_gpu else "cpu", run.devices))
+            _begin(checkpoints, resumed, device_name("cuda" if on_gpu else "cpu", devices))
         trainer.train(resume_from_checkpoint=resumed)
     if trainer.is_world_process_zero():
         origin = {"name": base.name, "kind": base.kind, "source": base.source, "revision": base.revision}
         trained_on = json.loads((checkpoints / SESSIONS).read_text(encoding="utf-8"))
-        _write(trainer, run, {**identity, "base_model": origin, "trained_on": trained_on})
-        _keep(run.output, finished)
-    if run.devices > 1:
+        _write(trainer, run, finished, {**identity, "base_model": origin, "trained_on": trained_on})
+        _found(finished, run)
+    if devices > 1:
         trainer.accelerator.wait_for_everyone()
     if launch.rank() == 0:
         shutil.rmtree(checkpoints)
@@ -325,29 +280,19 @@ def _begin(checkpoints: Path, resumed: str | None, device: str) -> None:
     write_text(path, json.dumps(kept))
 
 
-def _write(trainer: SFTTrainer | DPOTrainer, run: Run, card: dict[str, Any]) -> None:
-    run.output.mkdir(parents=True, exist_ok=True)
-    _save_adapter(trainer.model, run.output / "adapter")
-    steps = pd.DataFrame([entry for entry in trainer.state.log_history if "loss" in entry])
-    with atomic_path(run.output / "log.csv") as partial:
-        steps[["step", *(column for column in steps if column != "step")]].to_csv(partial, index=False)
-    card |= {"previous": run.previous, "steps": trainer.state.global_step}
-    card |= {"adapter": sha256(run.output / "adapter" / WEIGHTS)}
-    write_readme(
-        run.output / "adapter",
-        run.output.name,
-        card,
-        {str(name): float(value) for name, value in steps.iloc[-1].dropna().items()},
-    )
-    write_text(run.output / CARD, json.dumps(card, indent=2) + "\n")
-
-
-def _keep(folder: Path, finished: Path) -> None:
+def _write(trainer: SFTTrainer | DPOTrainer, run: Run, finished: Path, card: dict[str, Any]) -> None:
     """Keep a finished booster, whole or not at all, so that a run that lost or forgot it finds it again."""
     partial = finished.with_name(f".{finished.name}")
     for place in (partial, finished):
         shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(folder, partial)
+    _save_adapter(trainer.model, partial / "adapter")
+    steps = pd.DataFrame([entry for entry in trainer.state.log_history if "loss" in entry])
+    steps[["step", *(column for column in steps if column != "step")]].to_csv(partial / "log.csv", index=False)
+    card |= {"previous": run.previous, "steps": trainer.state.global_step}
+    card |= {"adapter": sha256(partial / "adapter" / WEIGHTS)}
+    metrics = {str(name): float(value) for name, value in steps.iloc[-1].dropna().items()}
+    write_readme(partial / "adapter", run.output.name, card, metrics)
+    write_text(partial / CARD, json.dumps(card, indent=2) + "\n")
     partial.rename(finished)
 
 

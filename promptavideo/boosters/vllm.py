@@ -9,11 +9,10 @@ from typing import Any
 
 from promptavideo.boosters.base import turn_ends
 from promptavideo.boosters.chat import Instruction
-from promptavideo.boosters.config import Dtype, SamplingSettings
+from promptavideo.boosters.config import BoosterConfig
 from promptavideo.boosters.load import Chain, load_chain, load_chat_tokenizer
 from promptavideo.boosters.sampling import BoosterSampler
-from promptavideo.devices import Device, choose_device, enough_memory
-from promptavideo.dtypes import resolve
+from promptavideo.devices import enough_memory
 from promptavideo.errors import InputError
 
 REPRODUCIBLE = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_BATCH_INVARIANT": "1"}
@@ -31,9 +30,7 @@ class VllmSampler(BoosterSampler):
     engine = "vllm"
     rows_a_call = 4096
 
-    def __init__(
-        self, chain: Chain, instruction: Instruction, settings: SamplingSettings, device: Device, dtype: Dtype = "auto"
-    ) -> None:
+    def __init__(self, chain: Chain, instruction: Instruction, config: BoosterConfig) -> None:
         """Merge the chain and start the engine.
 
         Raises:
@@ -44,17 +41,17 @@ class VllmSampler(BoosterSampler):
                 "booster.sampling.engine: vllm is not installed in this environment; install it (pip install vllm), or "
                 "set the engine to generate"
             )
-        self.device = choose_device(device, "booster.device")
-        self.dtype = resolve(dtype, self.device, "booster")
+        super().__init__(instruction, config)
         for name, value in REPRODUCIBLE.items():
             os.environ.setdefault(name, value)
-        tokenizer = load_chat_tokenizer(chain.base)
-        super().__init__(tokenizer, turn_ends(chain.base, tokenizer), instruction, settings)
+        self.tokenizer = load_chat_tokenizer(chain.base)
+        self.ends = turn_ends(chain.base, self.tokenizer)
         # Kept as long as the engine: nothing promises that it never reads the folder again.
         self._folder = TemporaryDirectory(prefix="promptavideo-booster-")
         model = _merge(chain, self.dtype, Path(self._folder.name)) if chain.adapters else chain.base
         import vllm
 
+        settings = self.settings
         advice = f"lower booster.sampling.gpu_memory, which is {settings.gpu_memory}, or set the engine to generate"
         try:
             with enough_memory(advice):

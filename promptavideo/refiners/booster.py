@@ -37,11 +37,9 @@ class BoosterRefiner(Refiner):
         if engine == "vllm":
             from promptavideo.boosters.vllm import VllmSampler
 
-            self._sampler = VllmSampler(chain, instruction, config.sampling, config.device, config.dtype)
+            self._sampler = VllmSampler(chain, instruction, config)
         else:
-            self._sampler = Sampler(
-                chain, instruction, config.sampling, workers=config.threads, device=config.device, dtype=config.dtype
-            )
+            self._sampler = Sampler(chain, instruction, config)
 
     @classmethod
     def of(cls, study: "Study", booster: "Booster") -> "BoosterRefiner":

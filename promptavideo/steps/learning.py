@@ -63,10 +63,7 @@ def train(study: Study, home: str, name: str) -> None:
         checkpoints=Path(study.layout.checkpoints(home)),
         previous=os.path.relpath(start, folder) if start else None,
         seed=study.config.seed,
-        threads=settings.threads,
-        device=settings.device,
-        devices=settings.devices,
-        dtype=settings.dtype,
+        booster=settings,
     )
     chain = read_chain(Path(study.layout.model(settings.base)), Path(start) if start else None)
     data = _joined(read_table(Path(path), booster.entry.SCHEMA) for path in study.sources(booster))
