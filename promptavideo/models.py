@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from promptavideo.download import download
 from promptavideo.errors import InputError
-from promptavideo.files import atomic_path, discarded, sha256
+from promptavideo.files import discarded, sha256, write_text
 from promptavideo.hub import UNPINNED, RepoId, Revision, hub_errors, token
 from promptavideo.settings import Entry, Ref
 from promptavideo.tokenization import check_tokenizers
@@ -254,8 +254,7 @@ def fetch(name: str, entry: ModelEntry, folder: Path, models: Mapping[str, Path]
             for file in _files(partial)
         }
         manifest = Manifest(name=name, kind=entry.kind, source=entry.source, revision=revision, files=files)
-        with atomic_path(partial / MANIFEST) as path:
-            path.write_text(json.dumps(manifest.model_dump(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        write_text(partial / MANIFEST, json.dumps(manifest.model_dump(), indent=2, sort_keys=True) + "\n")
         for file in files:
             if not (partial / file).is_symlink():
                 shutil.copymode(partial / MANIFEST, partial / file)  # safetensors are written for their owner alone

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from promptavideo.errors import InputError
-from promptavideo.files import atomic_path
+from promptavideo.files import write_text
 from promptavideo.records import read_record
 
 log = logging.getLogger(__name__)
@@ -125,8 +125,7 @@ def begin(run: Run, path: Path) -> None:
     """Write a run's record, and forget what jobs of an earlier one left beside it."""
     shutil.rmtree(_beside(path), ignore_errors=True)
     _beside(path).mkdir(parents=True)
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(asdict(run)), encoding="utf-8")
+    write_text(path, json.dumps(asdict(run)))
 
 
 def _beside(path: Path) -> Path:

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from promptavideo.errors import InputError, ScoreError
-from promptavideo.files import atomic_path, sha256, unreadable
+from promptavideo.files import atomic_path, sha256, unreadable, write_text
 from promptavideo.hardware import computed_on
 from promptavideo.video import Clip, Nothing, nothing, read_video, write_video
 
@@ -139,8 +139,7 @@ class Store:
         name = hashlib.sha256(text.encode()).hexdigest()[:16]
         path = self._record(name)
         if not path.exists():
-            with atomic_path(path) as partial:
-                partial.write_text(text + "\n", encoding="utf-8")
+            write_text(path, text + "\n")
         return name
 
     def made_with(self, entry: Entry) -> dict[str, Any]:
@@ -214,8 +213,7 @@ class Store:
         except OSError:  # a file system without hard links
             partial.replace(path)
         try:
-            with atomic_path(self.circumstances(key)) as record:
-                record.write_text(json.dumps(dict(circumstances)) + "\n", encoding="utf-8")
+            write_text(self.circumstances(key), json.dumps(dict(circumstances)) + "\n")
         except OSError:  # a full disk: nothing would ever tell what filmed this video
             self.remove(path)
             raise
@@ -333,8 +331,7 @@ def _is_h264(path: Path) -> bool:
 
 def write_manifest(entries: Iterable[Entry], path: Path) -> None:
     """Write a manifest as JSON lines, in the order given."""
-    with atomic_path(path) as partial:
-        partial.write_text("".join(json.dumps(asdict(entry)) + "\n" for entry in entries), encoding="utf-8")
+    write_text(path, "".join(json.dumps(asdict(entry)) + "\n" for entry in entries))
 
 
 def read_manifest(path: Path) -> list[Entry]:

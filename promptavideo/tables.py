@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from promptavideo.errors import InputError, ScoreError
-from promptavideo.files import atomic_path, discarded, unreadable
+from promptavideo.files import atomic_path, discarded, unreadable, write_text
 from promptavideo.metrics import PAPER, VIDEOSCORE, Metric
 from promptavideo.records import read_record
 from promptavideo.resampling import BootstrapConfig, bootstrap_interval, paired_p_value
@@ -449,5 +449,4 @@ def _beside(stem: Path, suffix: str) -> Path:
 
 
 def _write_text(path: Path, text: str) -> None:
-    with atomic_path(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_text(path, text)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from promptavideo.errors import InputError
 from promptavideo.figures import SheetRow
-from promptavideo.files import atomic_path
+from promptavideo.files import write_text
 from promptavideo.judges.detector import detect
 from promptavideo.judges.pixels import PixelJudge
 from promptavideo.metrics import PAPER
@@ -234,5 +234,4 @@ def write_card(report: Report, path: Path) -> None:
         ),
         "",
     ]
-    with atomic_path(path) as partial:
-        partial.write_text("\n".join(lines), encoding="utf-8")
+    write_text(path, "\n".join(lines))

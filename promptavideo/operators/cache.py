@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from promptavideo.files import atomic_path
+from promptavideo.files import write_text
 from promptavideo.operators.base import Answer
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,7 @@ class Answers:
         if kept is not None:
             return kept
         entry = {"left_out": answer.fault} if answer.fault else {"text": answer.text}
-        with atomic_path(self._path(digest)) as partial:
-            partial.write_text(json.dumps({**entry, **origin}, indent=1), encoding="utf-8")
+        write_text(self._path(digest), json.dumps({**entry, **origin}, indent=1))
         return answer
 
     def _path(self, digest: str) -> Path:

@@ -16,7 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator, model
 
 from promptavideo.download import download
 from promptavideo.errors import InputError
-from promptavideo.files import atomic_path, sha256
+from promptavideo.files import atomic_path, sha256, write_text
 from promptavideo.hub import UNPINNED, RepoId, Revision, hub_errors, token
 from promptavideo.settings import Section
 from promptavideo.vbench.dimensions import DIMENSIONS
@@ -145,8 +145,7 @@ def stage(name: str, entry: UrlCheckpoint | HubCheckpoint, cache: Path, output: 
         revision=revision,
         files=files,
     )
-    with atomic_path(output) as partial:
-        partial.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_text(output, record.model_dump_json(indent=2) + "\n")
 
 
 def _stage_url(name: str, entry: UrlCheckpoint, cache: Path) -> tuple[list[str], str]:
@@ -219,8 +218,7 @@ def _stage_hub(name: str, entry: HubCheckpoint, cache: Path) -> tuple[list[str],
     commit = Path(folder).name  # of a tag, too
     # VBench's code names no revision, which libraries read as the branch `main`.
     reference = cache / HUB / f"models--{entry.repo_id.replace('/', '--')}" / "refs/main"
-    with atomic_path(reference) as partial:
-        partial.write_text(commit, encoding="utf-8")
+    write_text(reference, commit)
     files = [path for path in Path(folder).rglob("*") if path.is_file()]
     return [os.path.relpath(path, cache) for path in [*files, reference]], commit
 

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from promptavideo.errors import InputError, ScoreError
-from promptavideo.files import atomic_path
+from promptavideo.files import write_text
 from promptavideo.hardware import accelerator
 from promptavideo.records import read_record
 from promptavideo.vbench.dimensions import DIMENSIONS, weight
@@ -147,8 +147,7 @@ def check_average(dimension: str, average: float | None, judged: Sequence[Judged
 
 def write_result(result: Result, path: Path) -> None:
     """Write a result as JSON."""
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(asdict(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(asdict(result), indent=1, allow_nan=False) + "\n")
 
 
 def read_result(path: Path) -> Result:

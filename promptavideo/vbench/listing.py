@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from promptavideo.files import atomic_path, discarded, sha256
+from promptavideo.files import discarded, sha256, write_text
 from promptavideo.records import read_record
 from promptavideo.shards import part
 
@@ -56,8 +56,7 @@ class Listing:
 
 def write_listing(listing: Listing, path: Path) -> None:
     """Write a listing as JSON."""
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(asdict(listing), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(asdict(listing), indent=1, ensure_ascii=False) + "\n")
 
 
 def read_listing(path: Path) -> Listing:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from promptavideo.errors import InputError
-from promptavideo.files import atomic_path
+from promptavideo.files import write_text
 
 MEMBER = "vbench/VBench_full_info.json"
 PIP_SECONDS = 600
@@ -72,8 +72,7 @@ def choose(rows: Sequence[dict[str, Any]], indices: Path) -> list[dict[str, Any]
 
 def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Write rows as JSON lines."""
-    with atomic_path(path) as partial:
-        partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def _list(wheel: Path, digest: str) -> list[dict[str, Any]]:
