@@ -156,7 +156,7 @@ class Endpoint:
     key: str | None = field(repr=False)
     """The secret; None for an endpoint without one."""
     timeout_s: float
-    """Limit of one request."""
+    """Limit of one request, from its start to the last byte of the answer."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Further values that must show up nowhere, such as headers'."""
 

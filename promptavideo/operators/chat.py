@@ -11,7 +11,16 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from promptavideo.errors import InputError, OperatorError, PromptAVideoError, require
-from promptavideo.hosted import NO_KEY, NoAnswerError, RejectedError, Retries, check_endpoint, hosted_model, read_key
+from promptavideo.hosted import (
+    NO_KEY,
+    Endpoint,
+    NoAnswerError,
+    RejectedError,
+    Retries,
+    check_endpoint,
+    hosted_model,
+    read_key,
+)
 from promptavideo.operators.base import Answer, Key, Operator, OperatorEntry, Request
 from promptavideo.operators.cache import Answers
 from promptavideo.operators.endpoint import ChatEndpoint, Reply
@@ -146,8 +155,10 @@ class ChatOperator(Operator):
             InputError: The key is missing.
         """
         self._config, self._name, self._entry = config, name, f"operators.{name}"
-        self._key = read_key(config.key_variable, config.base_url, self._entry)
+        key = read_key(config.key_variable, config.base_url, self._entry)
         self._headers = config.read_headers(self._entry)
+        secrets = tuple(value for value in self._headers.values() if value != NO_KEY)
+        self._at = Endpoint(self._entry, config.base_url, config.model, key, config.timeout_s, secrets)
         self._answers = Answers(store / "chat" / "answers")
         self._ledger = Ledger(store / "chat" / "ledger.jsonl")
 
@@ -187,12 +198,9 @@ class ChatOperator(Operator):
     async def _ask_all(self, requests: Sequence[Request], progress: Progress) -> list[Answer]:
         """Ask with several workers; after an error those end what they have begun, and it is kept."""
         config = self._config
-        endpoint = ChatEndpoint(
-            self._entry, config.base_url, config.model, self._key, config.timeout_s, self._headers, config.query,
-            config.stream,
-        )  # fmt: skip
+        endpoint = ChatEndpoint(self._at, self._headers, config.query, config.stream)
         run = _Run(requests, progress, Pacer(config.requests_per_minute, config.tokens_per_minute))
-        async with endpoint:
+        async with endpoint.client:
             workers = min(config.concurrency, len(requests))
             await asyncio.gather(*(self._work(run, endpoint) for _ in range(workers)))
         if isinstance(run.error, PromptAVideoError):

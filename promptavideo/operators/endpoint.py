@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from promptavideo.hosted import NO_KEY, Endpoint, FilteredError, NoAnswerError
 
@@ -31,52 +30,30 @@ class Reply:
 
 
 class ChatEndpoint:
-    """A client of one model; used as a context, on one event loop. The key shows up in nothing that it gives back."""
+    """Asks one model, on one event loop. The key shows up in nothing that it gives back."""
 
-    def __init__(
-        self,
-        name: str,
-        base_url: str,
-        model: str,
-        key: str | None,
-        timeout_s: float,
-        headers: Mapping[str, str] | None = None,
-        query: Mapping[str, str] | None = None,
-        stream: bool = False,
-    ) -> None:
+    def __init__(self, at: Endpoint, headers: Mapping[str, str], query: Mapping[str, str], stream: bool) -> None:
         """Prepare a client.
 
         Args:
-            name: The configuration entry, e.g. `operators.gpt-4o`, for messages.
-            base_url: The endpoint's address, up to what comes before `/chat/completions`.
-            model: The model's name there.
-            key: The secret; None for an endpoint without one.
-            timeout_s: Limit of one request, from its start to the last byte of the answer.
-            headers: Further headers; their values are secrets like the key.
+            at: The model; its `base_url` is what comes before `/chat/completions`.
+            headers: Further headers.
             query: What each address ends with.
             stream: Whether to ask for the answer in pieces.
         """
         from openai import AsyncOpenAI
 
-        secrets = tuple(value for value in (headers or {}).values() if value != NO_KEY)
-        self._at, self._stream = Endpoint(name, base_url, model, key, timeout_s, secrets), stream
+        self._at, self._stream = at, stream
         # Retries are this project's own: the client's are not in the ledger and know no pacing.
-        self._client = AsyncOpenAI(
-            api_key=key or NO_KEY,
-            base_url=base_url,
-            timeout=timeout_s,
+        self.client = AsyncOpenAI(
+            api_key=at.key or NO_KEY,
+            base_url=at.base_url,
+            timeout=at.timeout_s,
             max_retries=0,
-            default_headers=dict(headers or {}),
-            default_query=dict(query or {}),
+            default_headers=headers,
+            default_query=query,
         )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._client.close()
+        """To be used as a context, which closes its connections."""
 
     async def ask(self, instruction: str, settings: Mapping[str, Any]) -> Reply:
         """Ask once.
@@ -95,11 +72,11 @@ class ChatEndpoint:
             async with asyncio.timeout(self._at.timeout_s):
                 messages: Any = [{"role": "user", "content": instruction}]
                 if self._stream:
-                    pieces = await self._client.chat.completions.create(
+                    pieces = await self.client.chat.completions.create(
                         model=self._at.model, messages=messages, extra_body=settings, stream=True
                     )
                     return self._read(_joined([piece.model_dump() async for piece in pieces]))
-                response = await self._client.chat.completions.with_raw_response.create(
+                response = await self.client.chat.completions.with_raw_response.create(
                     model=self._at.model, messages=messages, extra_body=settings
                 )
             return self._read(response.http_response.json())
