@@ -2,12 +2,11 @@
 
 import logging
 from pathlib import Path
-from typing import Protocol
 
 import pandas as pd
 
 from promptavideo.errors import InputError, PromptAVideoError, ScoreError
-from promptavideo.generators.base import Generator, Lost, RefusedError
+from promptavideo.generators.base import Generator, GeneratorEntry, Lost, RefusedError
 from promptavideo.progress import Progress
 from promptavideo.shots import Shot, shots_of
 from promptavideo.store import BlackError, Entry, Store, Stored, write_manifest
@@ -59,56 +58,30 @@ def film_shard(
     keys = [generator.key(shot) for shot in shots]
     timing = timing or Timing()
     shoot = _Shoot(generator, store)
-    stored = {key: found for key in dict.fromkeys(keys) if (found := store.find(key))}
     work = dict(zip(keys, shots, strict=True))
-    missing = {key: work[key] for key in work if key not in stored}
+    stored = {key: found for key in work if (found := store.find(key))}
+    missing = [key for key in work if key not in stored]
     progress = Progress(stage, len(work), "videos", done=len(stored))
-    waiting = list(missing)
-    for start in range(0, len(waiting), generator.batch_size):
-        batch = {key: missing[key] for key in waiting[start : start + generator.batch_size]}
+    for start in range(0, len(missing), generator.batch_size):
+        batch = {key: work[key] for key in missing[start : start + generator.batch_size]}
         with timing.measure(len(batch)):
             stored |= shoot.film(batch, attempts=2)
         progress.advance(len(batch))
     if shoot.refused:
         raise InputError(_refusals(rows, keys, shoot.refused))
-    entries = [
-        Entry(
-            prompt_id=row["prompt_id"],
-            candidate=row["candidate"],
-            replicate=row["replicate"],
-            key=key,
-            sha256=stored[key].sha256,
-            frames=stored[key].frames,
-            fps=stored[key].fps,
-            device=stored[key].device,
-            nothing=stored[key].nothing,
-            made_with=stored[key].made_with,
-            cut_at=generator.reads_tokens if is_cut else None,
-        )
-        for row, key, is_cut in zip(rows.to_dict("records"), keys, cut, strict=True)
-    ]
-    for row, entry in zip(rows.to_dict("records"), entries, strict=True):
-        if entry.nothing:
+    entries = []
+    for row, key, is_cut in zip(rows.to_dict("records"), keys, cut, strict=True):
+        video, cut_at = stored[key], generator.reads_tokens if is_cut else None
+        entries.append(Entry(row["prompt_id"], row["candidate"], row["replicate"], key, **vars(video), cut_at=cut_at))
+        if video.nothing:
             log.warning(
                 "%s: the video is %s; prompt %s, text: %.200r",
-                store.video(entry.key), entry.nothing, entry.prompt_id, row["refined"],
+                store.video(key), video.nothing, row["prompt_id"], row["refined"],
             )  # fmt: skip
     write_manifest(entries, manifest)
 
 
-class TakesShots(Protocol):
-    """What a generator and its configuration entry both know of negative prompts."""
-
-    @property
-    def takes_negative(self) -> bool:
-        """Whether it can film away from what a shot itself says."""
-
-    @property
-    def negative_prompt(self) -> str | None:
-        """What it films away from where a shot does not say."""
-
-
-def check_negatives(rows: pd.DataFrame, generator: TakesShots, name: str) -> None:
+def check_negatives(rows: pd.DataFrame, generator: Generator | GeneratorEntry, name: str) -> None:
     """Check that a generator, which need not be loaded, can film away from what rows of a `schemas.PROMPTS` table say.
 
     Raises:
