@@ -72,7 +72,7 @@ class Critic(Judge):
     """Scores a clip by its brightness and its prompt's length; the first `nans` scores are not numbers."""
 
     def __init__(self, metrics: tuple[str, ...] = METRICS, nans: float = 0) -> None:
-        self.metrics, self.nans = metrics, nans  # type: ignore[misc]
+        self.metrics, self.nans = metrics, nans
         self.prompts: list[str] = []
 
     def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:

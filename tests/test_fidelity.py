@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from promptavideo.errors import InputError
+from promptavideo.judges import load_judges
 from promptavideo.judges.fidelity import Fidelity, FidelityConfig, words_kept
 
 ROOT = Path(__file__).parents[1]
@@ -170,11 +171,11 @@ def test_what_cannot_be_used_is_refused(encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"max_tokens: .* 512 tokens at most"):
         Fidelity(configure(max_tokens=513), encoder)
     with pytest.raises(InputError, match="never fetched"):
-        Fidelity(configure(), tmp_path)
-    shutil.copytree(encoder, tmp_path / "copy", symlinks=False)
-    (tmp_path / "copy/config.json").unlink()
+        load_judges({"fidelity": configure()}, tmp_path)
+    shutil.copytree(encoder, tmp_path / "encoder", symlinks=False)
+    (tmp_path / "encoder/config.json").unlink()
     with pytest.raises(InputError, match=r"config\.json: missing"):
-        Fidelity(configure(), tmp_path / "copy")
+        load_judges({"fidelity": configure()}, tmp_path)
     with pytest.raises(ValidationError):
         configure(max_tokens=8)
 

@@ -12,7 +12,6 @@ from promptavideo.judges.clip import clip_pixels
 from promptavideo.judges.loading import check_type, load_network
 from promptavideo.judges.neural import NeuralConfig, NeuralJudge, Row, sample_frames
 from promptavideo.metrics import AES, Metric
-from promptavideo.models import check_model
 from promptavideo.settings import Ref
 from promptavideo.video import Clip
 
@@ -43,8 +42,6 @@ class AestheticConfig(NeuralConfig):
 class Aesthetic(NeuralJudge):
     """Mean of the frames' scores, about 1..10."""
 
-    metrics: ClassVar[tuple[str, ...]] = ("AES",)
-
     def __init__(self, config: AestheticConfig, folder: Path, head: Path) -> None:
         """Load the image encoder and the head.
 
@@ -61,8 +58,6 @@ class Aesthetic(NeuralJudge):
         from transformers import CLIPVisionModelWithProjection
 
         super().__init__(config, "aesthetic")
-        check_model(folder)
-        check_model(head)
         check_type(folder, ("clip", "clip_vision_model"))
         network = load_network(
             CLIPVisionModelWithProjection,

@@ -85,7 +85,7 @@ class Judge(ABC):
     [{'LIGHT': 0.2}]
     """
 
-    metrics: ClassVar[tuple[str, ...]]
+    metrics: tuple[str, ...]
     """The names of what it fills."""
 
     batch_size: int = 1
@@ -122,15 +122,11 @@ class TextJudge(ABC):
 
     >>> from promptavideo.judges.base import TextJudge
     >>> class Length(TextJudge):
-    ...     metrics = ("LONGER",)
     ...     def score(self, prompts, texts):
     ...         return [{"LONGER": len(text) / len(prompt)} for prompt, text in zip(prompts, texts)]
     >>> Length().score(["a cat"], ["a red cat "])
     [{'LONGER': 2.0}]
     """
-
-    metrics: ClassVar[tuple[str, ...]]
-    """The names of what it fills."""
 
     def circumstances(self) -> dict[str, Any]:
         """What is recorded of a scoring job that the settings do not say."""

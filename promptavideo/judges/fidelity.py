@@ -11,7 +11,6 @@ from promptavideo.errors import InputError
 from promptavideo.judges.base import JudgeEntry, TextJudge
 from promptavideo.judges.loading import load_network, load_reader, plain
 from promptavideo.metrics import Metric
-from promptavideo.models import check_model
 from promptavideo.settings import Planning, Ref
 
 if TYPE_CHECKING:
@@ -58,25 +57,21 @@ def words_kept(prompt: str, refined: str) -> float:
 class Fidelity(TextJudge):
     """Judges refined texts against their original prompts. Computes in float32, in calls of one shape."""
 
-    metrics: ClassVar[tuple[str, ...]] = ("KEEP", "SENSE")
-
-    def __init__(self, config: FidelityConfig, folder: Path, name: str = "fidelity") -> None:
+    def __init__(self, config: FidelityConfig, folder: Path) -> None:
         """Load a fetched encoder.
 
         Args:
             config: The entry.
             folder: Where the encoder is.
-            name: The entry's name, for messages.
 
         Raises:
-            InputError: The folder holds none that was fetched whole, or one that reads fewer than `max_tokens` tokens;
-                or a required GPU is missing or too small.
+            InputError: The folder holds none, or one that reads fewer than `max_tokens` tokens; or a required GPU is
+                missing or too small.
         """
         from transformers import AutoModel
 
-        check_model(folder)
-        self._config, self._key = config, f"judges.{name}"
-        self._device = choose_device(config.device, f"{self._key}.device")
+        self._config = config
+        self._device = choose_device(config.device, "judges.fidelity.device")
         self._tokenizer = load_reader(folder)
         if not self._tokenizer.is_fast or self._tokenizer.pad_token_id is None:
             raise InputError(f"{folder}: its tokenizer has no padding or no places of tokens; take another encoder")
@@ -84,7 +79,7 @@ class Fidelity(TextJudge):
             self._network = load_network(AutoModel, folder, "float32").to(self._device)
         limit = min(self._tokenizer.model_max_length, self._network.config.max_position_embeddings)
         if config.max_tokens > limit:
-            raise InputError(f"{self._key}.max_tokens: {folder} reads {limit} tokens at most; lower it")
+            raise InputError(f"judges.fidelity.max_tokens: {folder} reads {limit} tokens at most; lower it")
 
     def score(self, prompts: Sequence[str], texts: Sequence[str]) -> list[dict[str, float]]:
         """KEEP and SENSE of each text against its prompt, 0 to 1; they depend on these two alone.
@@ -141,7 +136,7 @@ class Fidelity(TextJudge):
         size, states = self._config.batch_size, []
         for start in range(0, len(tokens), size):
             rows = torch.arange(start, start + size).clamp(max=len(tokens) - 1)
-            with torch.inference_mode(), enough_memory(f"lower {self._key}.batch_size"):
+            with torch.inference_mode(), enough_memory("lower judges.fidelity.batch_size"):
                 output = self._network(
                     input_ids=tokens[rows].to(self._device), attention_mask=mask[rows].to(self._device)
                 )

@@ -12,7 +12,6 @@ from promptavideo.judges.clip import clip_pixels
 from promptavideo.judges.loading import check_type, load_network, load_reader, plain
 from promptavideo.judges.neural import NeuralConfig, NeuralJudge, Row, sample_frames
 from promptavideo.metrics import MPS, Metric
-from promptavideo.models import check_model
 from promptavideo.settings import Ref
 from promptavideo.video import Clip
 
@@ -53,8 +52,6 @@ class MpsConfig(NeuralConfig):
 class Mps(NeuralJudge):
     """Mean of the frames' scores, about 0..20."""
 
-    metrics: ClassVar[tuple[str, ...]] = ("MPS",)
-
     def __init__(self, config: MpsConfig, folder: Path, base: Path) -> None:
         """Load the network.
 
@@ -69,8 +66,6 @@ class Mps(NeuralJudge):
         import torch
 
         super().__init__(config, "MPS")
-        check_model(folder)
-        check_model(base)
         check_type(base, ("clip",))
         self._tokenizer = load_reader(base)
         network = _load(folder, base, config.dtype)

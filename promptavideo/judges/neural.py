@@ -75,6 +75,7 @@ class NeuralJudge(Judge):
         """
         import torch
 
+        self.metrics = tuple(metric.name for metric in config.METRICS)
         self.batch_size, self._threads, self._name = config.batch_size, config.threads, name
         self._asked_for, self._computes_in = config.batch_size, config.dtype
         self._device = torch.device(choose_device(config.device, f"judges.{name}.device"))

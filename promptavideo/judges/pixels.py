@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from promptavideo.errors import ScoreError
 from promptavideo.judges.base import Judge
@@ -117,7 +116,7 @@ class PixelJudge(Judge):
     linear map onto `RANGES`. A clip without an object gets the lowest VQ, DD, FC and AES.
     """
 
-    metrics: ClassVar[tuple[str, ...]] = tuple(one.name for one in PAPER)
+    metrics = tuple(one.name for one in PAPER)
 
     def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
         """Raw scores of each clip: VQ, TC, DD, TVA, FC in 1..4, AES in 1..10, MPS in 0..20.

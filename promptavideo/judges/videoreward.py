@@ -18,7 +18,6 @@ from promptavideo.judges.clip import MEAN, STD
 from promptavideo.judges.loading import check_type, load_reader, plain
 from promptavideo.judges.neural import NeuralConfig, NeuralJudge, Row
 from promptavideo.metrics import Metric
-from promptavideo.models import check_model
 from promptavideo.operators.base import read_template
 from promptavideo.settings import File, Planning, Ref
 from promptavideo.video import Clip
@@ -81,8 +80,6 @@ class VideoRewardConfig(NeuralConfig):
 class VideoReward(NeuralJudge):
     """Normalised scores: 0 is the mean of the authors' validation videos, 1 a standard deviation over it."""
 
-    metrics: ClassVar[tuple[str, ...]] = tuple(NORM)
-
     def __init__(self, config: VideoRewardConfig, folder: Path, base: Path) -> None:
         """Load the network and the tokenizer.
 
@@ -99,8 +96,6 @@ class VideoReward(NeuralJudge):
         from promptavideo.judges.videoreward_network import load
 
         super().__init__(config, "VideoReward")
-        check_model(folder)
-        check_model(base)
         check_type(base, ("qwen2_vl",))
         self._query = Template(read_template(Path(config.template), PLACEHOLDERS))
         self._tokenizer = load_reader(base)

@@ -15,7 +15,6 @@ from promptavideo.errors import InputError, ScoreError, named
 from promptavideo.judges.loading import check_type, load_network, load_reader, plain
 from promptavideo.judges.neural import NeuralConfig, NeuralJudge, Row, sample_frames
 from promptavideo.metrics import VIDEOSCORE, Metric
-from promptavideo.models import check_model
 from promptavideo.operators.base import read_template
 from promptavideo.settings import File, Ref
 from promptavideo.video import Clip
@@ -80,8 +79,6 @@ class VideoScoreConfig(NeuralConfig):
 class VideoScore(NeuralJudge):
     """Raw regression outputs, mostly 1..4, in the order VQ TC DD TVA FC, neither clipped nor rounded further."""
 
-    metrics: ClassVar[tuple[str, ...]] = tuple(one.name for one in VIDEOSCORE)
-
     def __init__(self, config: VideoScoreConfig, folder: Path) -> None:
         """Load the network, its tokenizer and its image processor.
 
@@ -98,7 +95,6 @@ class VideoScore(NeuralJudge):
         from promptavideo.judges.idefics2 import Idefics2ForSequenceClassification
 
         super().__init__(config, "VideoScore")
-        check_model(folder)
         self._max_frames = config.max_frames
         self._template = Template(read_template(Path(config.template), PLACEHOLDERS))
         check_type(folder, ("idefics2",))

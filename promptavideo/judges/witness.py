@@ -14,7 +14,6 @@ from pydantic import Field
 from promptavideo.judges.loading import check_type, load_network
 from promptavideo.judges.neural import NeuralConfig, NeuralJudge, Row, sample_frames
 from promptavideo.metrics import Metric
-from promptavideo.models import check_model
 from promptavideo.settings import Planning, Ref
 from promptavideo.video import Clip
 
@@ -46,8 +45,6 @@ class Witness(NeuralJudge):
     A prompt that names nothing of the world gets `NEUTRAL_AGREEMENT`.
     """
 
-    metrics: ClassVar[tuple[str, ...]] = ("AGREE", "REAL")
-
     def __init__(self, config: WitnessConfig, folder: Path) -> None:
         """Load the network.
 
@@ -61,7 +58,6 @@ class Witness(NeuralJudge):
         from promptavideo.miniature.witness import WitnessNetwork
 
         super().__init__(config, "witness")
-        check_model(folder)
         check_type(folder, (WitnessNetwork.config_class.model_type,))
         self._network = self._place(load_network(WitnessNetwork, folder, config.dtype))
 
