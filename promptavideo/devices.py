@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from promptavideo.errors import InputError
+from promptavideo.errors import InputError, first_line
 
 Device = Literal["auto", "cpu", "cuda"]
 """`auto` takes a GPU when there is one; `cuda` insists on it."""
@@ -56,8 +56,4 @@ def enough_memory(advice: str) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise
-        raise InputError(f"memory does not suffice ({_first_line(error)}); {advice}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        raise InputError(f"memory does not suffice ({first_line(error)}); {advice}") from error

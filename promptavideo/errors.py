@@ -30,6 +30,11 @@ def require(value: T | None, what: str) -> T:
     return value
 
 
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in one line of a message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
 @contextmanager
 def named(key: str) -> Iterator[None]:
     """Name the key of the configuration that an InputError is about."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from promptavideo.errors import InputError
+from promptavideo.errors import InputError, first_line
 
 UNPINNED = "unpinned"
 """Stands for the newest commit at the time of the download, whose hash is then recorded."""
@@ -63,12 +63,12 @@ def hub_errors(key: str, kind: Literal["model", "dataset"], repo_id: str, revisi
         raise InputError(f"{key}.revision: {where} does not exist; give one of its commits or tags") from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.DryRunError, ConnectionError) as error:
         raise InputError(
-            f"{key}: the Hub cannot be reached to fetch {where} ({_first_line(error.__cause__ or error)}); run again "
+            f"{key}: the Hub cannot be reached to fetch {where} ({first_line(error.__cause__ or error)}); run again "
             f"with a network and without HF_HUB_OFFLINE, or make {key} a folder of yours (kind: local)"
         ) from error
     except (errors.HfHubHTTPError, errors.HTTPError) as error:
         raise InputError(
-            f"{key}: the Hub did not give {where} ({_first_line(error)}); run again, the download resumes"
+            f"{key}: the Hub did not give {where} ({first_line(error)}); run again, the download resumes"
         ) from error
 
 
@@ -83,7 +83,3 @@ def _answers() -> Iterator[None]:
         if isinstance(error.__cause__, errors.HfHubHTTPError):
             raise error.__cause__ from None
         raise
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from promptavideo.download import download
-from promptavideo.errors import InputError
+from promptavideo.errors import InputError, first_line
 from promptavideo.files import discarded, sha256, write_text
 from promptavideo.hub import UNPINNED, RepoId, Revision, hub_errors, token
 from promptavideo.settings import Entry, Ref
@@ -475,10 +475,9 @@ def _convert_state_dict(name: str, source: str, file: Path, target: Path) -> Non
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, AttributeError) as error:
         file.unlink()
-        reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
         raise InputError(
-            f"models.{name}.url: {source} is no state dict that is safe to load ({reason}); convert it to safetensors "
-            "yourself, if you trust it"
+            f"models.{name}.url: {source} is no state dict that is safe to load ({first_line(error)}); convert it to "
+            "safetensors yourself, if you trust it"
         ) from error
     tensors = state if isinstance(state, dict) else {}
     if not tensors or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in tensors.items()):

@@ -6,7 +6,7 @@ and washed-out colour only scale or soften it, so the chroma relative to its own
 
 import colorsys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import cv2
@@ -30,7 +30,7 @@ MIN_CHROMA, MIN_RELATIVE_CHROMA, MIN_CHROMA_TO_NOISE = 0.008, 0.05, 3.2  # an ob
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Detection:
     """What one clip shows. Lengths are px of a 32 x 32 frame, brightness is 0..1.
 
@@ -38,27 +38,27 @@ class Detection:
     for all when nothing can be told.
     """
 
-    colour: str | None
-    shape: str | None
-    motion: str | None
+    colour: str | None = None
+    shape: str | None = None
+    motion: str | None = None
     background: str
-    colour_evidence: Mapping[str, float]
-    shape_evidence: Mapping[str, float]
-    motion_evidence: Mapping[str, float]
+    colour_evidence: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(COLOURS, 0.0))
+    shape_evidence: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(SHAPES, 0.0))
+    motion_evidence: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(MOTIONS, 0.0))
     background_evidence: Mapping[str, float]
-    speed: float
+    speed: float = 0.0
     """Length of the straight-line fit's velocity, px a frame."""
-    jitter: float
+    jitter: float = 0.0
     """Root mean square distance of the centroids from the straight-line fit, px."""
-    sharpness: float
+    sharpness: float = 0.0
     """skimage's `blur_effect` of the object's coverage, from the world's fully blurred (0) to its sharp renders (1)."""
     flicker: float
     """Standard deviation of the background's brightness over the frames, around its linear trend, over its mean."""
     exposure: float
     """Mean brightness of the background."""
-    saturation: float
+    saturation: float = 0.0
     """HSV saturation of the object's core, 0..1."""
-    vividness: float
+    vividness: float = 0.0
     """Chroma over brightness of the object's core, relative to the world's pure colour of that name; 1 is as vivid."""
 
     @property
@@ -81,45 +81,32 @@ def detect(frames: NDArray[np.uint8]) -> Detection:
     if frames.shape[1:3] != (SIZE, SIZE):
         frames = np.stack([cv2.resize(frame, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for frame in frames])
     rgb, luma = _float(frames)
-    coverage = object_coverage(rgb, luma)
+    coverage = _coverage(rgb, luma)
     level, contrasts = _background(luma, np.zeros_like(luma) if coverage is None else coverage)
     backgrounds = _background_evidence(contrasts)
+    ground = Detection(
+        background=_best(backgrounds),
+        background_evidence=backgrounds,
+        flicker=_flicker(level),
+        exposure=float(level.mean()),
+    )
     if coverage is None:
-        return Detection(
-            colour=None,
-            shape=None,
-            motion=None,
-            background=_best(backgrounds),
-            colour_evidence=dict.fromkeys(COLOURS, 0.0),
-            shape_evidence=dict.fromkeys(SHAPES, 0.0),
-            motion_evidence=dict.fromkeys(MOTIONS, 0.0),
-            background_evidence=backgrounds,
-            speed=0.0,
-            jitter=0.0,
-            sharpness=0.0,
-            flicker=_flicker(level),
-            exposure=float(level.mean()),
-            saturation=0.0,
-            vividness=0.0,
-        )
+        return ground
     colour, colours, saturation, vividness = _paint(rgb, coverage)
     shapes = _shape_evidence(coverage)
     velocity, jitter = _path(coverage)
     motions = _motion_evidence(velocity)
-    return Detection(
+    return replace(
+        ground,
         colour=colour,
         shape=_best(shapes),
         motion=_best(motions) if any(motions.values()) else None,
-        background=_best(backgrounds),
         colour_evidence=colours,
         shape_evidence=shapes,
         motion_evidence=motions,
-        background_evidence=backgrounds,
         speed=float(np.hypot(*velocity)),
         jitter=jitter,
         sharpness=_sharpness(coverage, _best(shapes)),
-        flicker=_flicker(level),
-        exposure=float(level.mean()),
         saturation=saturation,
         vividness=vividness,
     )
@@ -131,7 +118,7 @@ def _float(frames: NDArray[np.uint8]) -> tuple[Floats, Floats]:
     return rgb, rgb @ LUMA
 
 
-def object_coverage(rgb: Floats, luma: Floats) -> Floats | None:
+def _coverage(rgb: Floats, luma: Floats) -> Floats | None:
     """Coverage [T, 32, 32] in 0..1 of the one coloured object, or None if there is none.
 
     Args:
@@ -174,11 +161,12 @@ def _paint(rgb: Floats, coverage: Floats) -> tuple[str, dict[str, float], float,
     core = np.maximum(coverage - min(0.95, 0.9 * float(coverage.max())), 0)
     red, green, blue = ((rgb * core[..., None]).sum(axis=(0, 1, 2)) / core.sum()).tolist()
     hue, saturation, _ = colorsys.rgb_to_hsv(red, green, blue)
-    evidence = {}
-    for name, pure in COLOURS.items():
-        apart = 360 * abs((hue - colorsys.rgb_to_hsv(*pure)[0] + 0.5) % 1 - 0.5)
-        evidence[name] = float(np.clip((HUE_NONE_DEG - apart) / (HUE_NONE_DEG - HUE_FULL_DEG), 0, 1))
-    nearest = min(COLOURS, key=lambda name: abs((hue - colorsys.rgb_to_hsv(*COLOURS[name])[0] + 0.5) % 1 - 0.5))
+    apart = {name: 360 * abs((hue - colorsys.rgb_to_hsv(*pure)[0] + 0.5) % 1 - 0.5) for name, pure in COLOURS.items()}
+    nearest = min(apart, key=lambda name: apart[name])
+    evidence = {
+        name: float(np.clip((HUE_NONE_DEG - angle) / (HUE_NONE_DEG - HUE_FULL_DEG), 0, 1))
+        for name, angle in apart.items()
+    }
     vividness = _chroma_ratio((red, green, blue)) / _chroma_ratio(COLOURS[nearest])
     return nearest, evidence, saturation, vividness
 
@@ -243,7 +231,7 @@ def _references(shape: str, focus: float) -> tuple[Floats, ...]:
     found = []
     for index, motion in enumerate(MOTIONS):
         scene = Scene("red", shape, motion, "wall").with_flaw("focus", focus)
-        coverage = object_coverage(*_float(render(scene, np.random.default_rng(index))))
+        coverage = _coverage(*_float(render(scene, np.random.default_rng(index))))
         assert coverage is not None, f"the world's own {shape} is not found"
         found.append(coverage)
     return tuple(found)
@@ -259,14 +247,10 @@ def _shape_templates() -> dict[str, NDArray[np.float64]]:
     }
 
 
-def shape_correlations(coverage: Floats) -> dict[str, float]:
-    """Each shape's best correlation with the object, over blur."""
-    patch = _patch(coverage)
-    return {shape: float((rows @ patch).max()) for shape, rows in _shape_templates().items()}
-
-
 def _shape_evidence(coverage: Floats) -> dict[str, float]:
-    correlations = shape_correlations(coverage)
+    """Softmax of each shape's best correlation with the object, over blur."""
+    patch = _patch(coverage)
+    correlations = {shape: float((rows @ patch).max()) for shape, rows in _shape_templates().items()}
     logits = (np.array(list(correlations.values())) - max(correlations.values())) / SHAPE_TEMPERATURE
     weights = np.exp(logits) / np.exp(logits).sum()
     return dict(zip(correlations, weights.tolist(), strict=True))
