@@ -19,6 +19,7 @@ from promptavideo.miniature.world import (
     QUALITIES,
     QUALITY_WORDS,
     SHAPE_WORDS,
+    Scene,
     random_scene,
 )
 from promptavideo.seeds import derive
@@ -38,10 +39,7 @@ EXAMPLE_PROMPTS = 5
 class Wordings:
     """One prompt's content and its three texts."""
 
-    colour: str
-    shape: str
-    motion: str
-    background: str
+    scene: Scene
     short: str
     good: str
     bad: str
@@ -76,7 +74,6 @@ class Report:
     seeds: int
     detected: pd.DataFrame
     rewards: pd.DataFrame
-    good_beats_short: float
     criteria: tuple[Criterion, ...]
     examples: tuple[SheetRow, ...]
 
@@ -102,17 +99,8 @@ def draw_wordings(seed: int, prompts: int) -> list[Wordings]:
         )
         order = rng.permutation(QUALITIES)
         good, bad = (", ".join(str(rng.choice(QUALITY_WORDS[quality][end])) for quality in order) for end in (0, 1))
-        drawn.append(
-            Wordings(
-                colour=scene.colour,
-                shape=scene.shape,
-                motion=scene.motion,
-                background=scene.background,
-                short=f"{content}.",
-                good=f"{content}. {good.capitalize()}.",
-                bad=f"{content}. {bad.capitalize()}.",
-            )
-        )
+        texts = (f"{content}.", f"{content}. {good.capitalize()}.", f"{content}. {bad.capitalize()}.")
+        drawn.append(Wordings(scene, *texts))
     return drawn
 
 
@@ -137,7 +125,7 @@ def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3) -> Report:
         wording: _film(film, [Shot(getattr(asked, wording), None, video_seed) for asked, video_seed in jobs])
         for wording in WORDINGS
     }
-    detected = _detected([asked for asked, _ in jobs], clips)
+    detected = _detected([asked.scene for asked, _ in jobs], clips)
     originals = [asked.short for asked, _ in jobs]
     scores = {wording: pd.DataFrame(PixelJudge().score(clips[wording], originals)) for wording in WORDINGS}
     rewards = _rewards(scores, seeds)
@@ -145,16 +133,14 @@ def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3) -> Report:
         wording: table.mul(pd.Series({metric.name: metric.to_five for metric in PAPER})).sum(axis=1)
         for wording, table in scores.items()
     }
-    good_beats_short = float((total["good"] > total["short"]).mean())
     moved = int((rewards["effect"] > LEAST_NOISES).sum())
-    shares = {**detected["asked"].to_dict(), "good beats short": good_beats_short}
+    shares = {**detected["asked"].to_dict(), "good beats short": (total["good"] > total["short"]).mean()}
     return Report(
         seed=seed,
         prompts=prompts,
         seeds=seeds,
         detected=detected,
         rewards=rewards,
-        good_beats_short=good_beats_short,
         criteria=(
             *(Criterion(name, float(shares[name]), least) for name, least in LEAST_SHARE.items()),
             Criterion(f"dimensions moved by more than {LEAST_NOISES:g} x seed noise", moved, LEAST_DIMENSIONS),
@@ -173,7 +159,7 @@ def _film(film: Film, shots: list[Shot]) -> list[Clip]:
     return clips
 
 
-def _detected(asked: Sequence[Wordings], clips: dict[str, list[Clip]]) -> pd.DataFrame:
+def _detected(asked: Sequence[Scene], clips: dict[str, list[Clip]]) -> pd.DataFrame:
     factors = ("colour", "background", "motion", "shape")
     rates: dict[str, list[float]] = {}
     for wording, filmed in clips.items():
