@@ -3,19 +3,15 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from promptavideo.errors import InputError
 from promptavideo.files import atomic_path
 from promptavideo.tables import PAPER_SET, as_text, is_numeric
 from promptavideo.text import clean
-
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
 
 CAPTIONS = {
     "evolution": ("Evolution", "Best and mean total by round, with 95 % intervals over prompts."),
@@ -37,7 +33,7 @@ class ReportTable:
 
     title: str
     table: pd.DataFrame
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -46,16 +42,11 @@ class ReportFigure:
 
     title: str
     path: Path
-    caption: str = ""
+    caption: str
 
 
 def write_report(
-    path: Path,
-    title: str,
-    tables: Sequence[ReportTable],
-    figures: Sequence[ReportFigure],
-    notes: Sequence[str],
-    provenance: Mapping[str, object],
+    path: Path, tables: Sequence[ReportTable], figures: Sequence[ReportFigure], provenance: Mapping[str, object]
 ) -> None:
     """Write one self-contained HTML file, images embedded. The same input gives the same bytes.
 
@@ -63,14 +54,9 @@ def write_report(
 
     Args:
         path: Target, `.html`.
-        title: Heading of the report.
         tables: Shown rounded, as in the Markdown files.
         figures: Shown in order.
-        notes: Paragraphs below the heading.
-        provenance: Where the numbers come from, by name; what is not a plain value is shown as JSON, folded.
-
-    Raises:
-        InputError: A figure is missing or is not a PNG, or a provenance value cannot be written as JSON.
+        provenance: Where the numbers come from, by name; shown as JSON, folded.
     """
     environment = Environment(
         loader=PackageLoader("promptavideo"),
@@ -81,11 +67,11 @@ def write_report(
         keep_trailing_newline=True,
     )
     html = environment.get_template("report.html.j2").render(
-        title=clean(title),
-        notes=[clean(note) for note in notes],
         tables=[_table(table) for table in tables],
         figures=[_figure(figure) for figure in figures],
-        provenance=[_origin(name, value) for name, value in provenance.items()],
+        provenance=[
+            (clean(name), json.dumps(value, indent=2, ensure_ascii=False)) for name, value in provenance.items()
+        ],
     )
     with atomic_path(path) as partial:
         partial.write_text(html, encoding="utf-8", errors="replace")  # JSON may carry lone surrogates
@@ -108,24 +94,8 @@ def _table(table: ReportTable) -> dict[str, object]:
 
 
 def _figure(figure: ReportFigure) -> dict[str, str]:
-    try:
-        data = figure.path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{figure.path}: the figure cannot be read ({error}); draw it before the report") from error
-    if not data.startswith(PNG_SIGNATURE):
-        raise InputError(f"{figure.path}: is not a PNG image; draw it again")
     return {
         "title": clean(figure.title),
         "caption": clean(figure.caption),
-        "base64": base64.b64encode(data).decode("ascii"),
+        "base64": base64.b64encode(figure.path.read_bytes()).decode("ascii"),
     }
-
-
-def _origin(name: str, value: object) -> tuple[str, str, bool]:
-    """A provenance entry as (name, text, whether the text is folded JSON)."""
-    if isinstance(value, str | int | float | Path):
-        return clean(name), clean(str(value)), False
-    try:
-        return clean(name), json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False), True
-    except (TypeError, ValueError) as error:
-        raise InputError(f"provenance {name!r}: cannot be written as JSON ({error})") from error

@@ -119,7 +119,7 @@ def report(study: Study) -> None:
     for name in names:
         rows = tables.read_provenance(_stem("tables", name))
         origins |= {f"{name}, row {number}": entry for number, entry in enumerate(rows, 1)}
-    write_report(Path("results/report.html"), "Prompt-A-Video, reproduced", read, shown, [], origins)
+    write_report(Path("results/report.html"), read, shown, origins)
 
 
 def _figures(study: Study, track: str) -> Path:
