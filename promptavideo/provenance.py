@@ -43,13 +43,7 @@ def code_version(root: Path) -> str:
 def model(folder: Path) -> dict[str, Any]:
     """Source, revision and digest of a fetched model."""
     manifest = check_model(folder)
-    return {
-        "name": manifest.name,
-        "kind": manifest.kind,
-        "source": manifest.source,
-        "revision": manifest.revision,
-        "digest": manifest.digest,
-    }
+    return {**manifest.model_dump(exclude={"files"}), "digest": manifest.digest}
 
 
 def texts(study: "Study", batch: "Batch") -> dict[str, Any]:
@@ -258,82 +252,33 @@ def remarks(rows: Sequence[Mapping[str, Any]], paper: Sequence[str] | None = Non
 
     Args:
         rows: Records of `row`.
-        paper: Where the paper's models come from (`published.sources`), for a table at the paper's scale.
+        paper: Where the paper's models come from (`published.sources_at`), for a table at the paper's scale.
     """
-    told = (
-        (OTHERS_NOTE, ", ".join(published.others(rows, paper)) if paper is not None else ""),
-        (STAND_IN_NOTE, "; ".join(stand_ins_of(rows))),
-        (CUT_NOTE, "; ".join(cut_of(rows))),
-        (NOTHING_NOTE, "; ".join(nothing_of(rows))),
-        (HARDWARE_NOTE, "; ".join(hardware_of(rows))),
-    )
-    return [note.format(what) for note, what in told if what]
-
-
-def stand_ins_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The rows some of whose texts are not what their refiner answered, and how many.
-
-    Args:
-        rows: Records of `row`.
-
-    Returns:
-        Such as `2 of 130 texts of glm-4 for cogvideox-5b on webvid-test are the prompt itself (a refusal: 2)`.
-    """
-    told = []
+    strangers = published.others(rows, paper) if paper is not None else []
+    told: dict[str, list[str]] = {STAND_IN_NOTE: [], CUT_NOTE: [], NOTHING_NOTE: [], HARDWARE_NOTE: hardware_of(rows)}
     for row in rows:
-        found = row.get("scores", {}).get("stand_ins", {})
-        whose = f"{found.get('texts')} texts of {_whose(row)}"
-        if count := found.get("fallbacks"):
-            reasons = ", ".join(f"{reason}: {times}" for reason, times in found["dropped"].items())
-            told.append(f"{count} of {whose} are the prompt itself ({reasons})")
-        if count := found.get("cut"):
-            told.append(f"{count} of {whose} were cut at their limit")
-    return told
-
-
-def nothing_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The rows some of whose videos show nothing happen, and how many.
-
-    Args:
-        rows: Records of `row`.
-
-    Returns:
-        Such as `3 of 200 videos of sft for cogvideox-5b on webvid-test are frozen`.
-    """
-    return [
-        f"{count} of {row['scores']['videos']} videos of {_whose(row)} are {kind}"
-        for row in rows
-        for kind, count in row.get("scores", {}).get("nothing", {}).items()
-    ]
-
-
-def cut_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The rows some of whose texts their generator's encoder cuts, and how many.
-
-    Args:
-        rows: Records of `row`.
-
-    Returns:
-        Such as `12 of 500 texts of sft for cogvideox-5b on webvid-test are longer than the 226 tokens that the encoder
-        reads`.
-    """
-    return [
-        f"{found['count']} of {found['texts']} texts of {_whose(row)} are longer than the {found['limit']} tokens that "
-        "the encoder reads"
-        for row in rows
-        if (found := row.get("scores", {}).get("cut_by_encoder"))
-    ]
-
-
-def _whose(row: Mapping[str, Any]) -> str:
-    return f"{row.get('refiner')} for {row.get('generator')} on {row.get('set')}"
+        scores, whose = row["scores"], f"{row.get('refiner')} for {row.get('generator')} on {row.get('set')}"
+        stand_ins = scores.get("stand_ins", {})
+        texts = f"{stand_ins.get('texts')} texts of {whose}"
+        if count := stand_ins.get("fallbacks"):
+            reasons = ", ".join(f"{reason}: {times}" for reason, times in stand_ins["dropped"].items())
+            told[STAND_IN_NOTE].append(f"{count} of {texts} are the prompt itself ({reasons})")
+        if count := stand_ins.get("cut"):
+            told[STAND_IN_NOTE].append(f"{count} of {texts} were cut at their limit")
+        if cut := scores.get("cut_by_encoder"):
+            told[CUT_NOTE].append(
+                f"{cut['count']} of {cut['texts']} texts of {whose} are longer than the {cut['limit']} tokens that the "
+                "encoder reads"
+            )
+        for kind, count in scores.get("nothing", {}).items():
+            told[NOTHING_NOTE].append(f"{count} of {scores['videos']} videos of {whose} are {kind}")
+    notes = [note.format("; ".join(what)) for note, what in told.items() if what]
+    return [OTHERS_NOTE.format(", ".join(strangers)), *notes] if strangers else notes
 
 
 def hardware_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """The kinds of work behind some rows that were done on different hardware, in different dtypes or by different
     engines, and on which.
-
-    Rows of others' tables name none.
 
     Args:
         rows: Records of `row`.
@@ -344,7 +289,7 @@ def hardware_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     found: dict[str, dict[str, None]] = {kind: {} for kind in WORK}
     for row in rows:
         for kind in ("filmed_on", "scored_on", "written_on"):
-            found[kind] |= dict.fromkeys(row.get("scores", {}).get(kind, {}))
+            found[kind] |= dict.fromkeys(row["scores"].get(kind, {}))
         card = row.get("booster") or {}
         found["trained_on"] |= dict.fromkeys(computed_on(one["device"], card) for one in card.get("trained_on", []))
     return [f"{WORK[kind]} {', '.join(names)}" for kind, names in found.items() if len(names) > 1]

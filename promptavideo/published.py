@@ -14,25 +14,10 @@ HERE = "from this machine"
 NO_MODEL = "no model"
 
 
-def sources(paper: Mapping[str, Any], checkpoints: Path) -> list[str]:
-    """Where the paper's models come from, and who its operators are.
-
-    Args:
-        paper: What paper.yaml holds.
-        checkpoints: The list of VBench's own networks.
-    """
-    entries: list[Any] = [
-        registry.kinds(group)[entry["kind"]].model_validate(entry)
-        for group in ("models", "operators")
-        for entry in paper[group].values()
-        if entry
-    ]
-    judges = [entry.source for entry in read_checkpoints(checkpoints).values()]
-    return sorted({entry.source for entry in entries} | {*judges})
-
-
 def sources_at(scale: str, root: Path) -> list[str] | None:
-    """`sources` of this repository; None at another scale than the paper's, whose tables are not asked what made them.
+    """Where the paper's models come from, who its operators are, and where VBench's own networks come from.
+
+    None at another scale than the paper's, whose tables are not asked what made them.
 
     Args:
         scale: The configuration's.
@@ -41,7 +26,14 @@ def sources_at(scale: str, root: Path) -> list[str] | None:
     if scale != "paper":
         return None
     paper = yaml.safe_load((root / "paper.yaml").read_text(encoding="utf-8"))
-    return sources(paper, root / "resources/vbench/checkpoints.yaml")
+    entries: list[Any] = [
+        registry.kinds(group)[entry["kind"]].model_validate(entry)
+        for group in ("models", "operators")
+        for entry in paper[group].values()
+        if entry
+    ]
+    entries += read_checkpoints(root / "resources/vbench/checkpoints.yaml").values()
+    return sorted({entry.source for entry in entries})
 
 
 def others(rows: Iterable[Mapping[str, Any]], known: Iterable[str]) -> list[str]:
@@ -51,7 +43,7 @@ def others(rows: Iterable[Mapping[str, Any]], known: Iterable[str]) -> list[str]
 
     Args:
         rows: Records of `provenance.row`.
-        known: What `sources` gives.
+        known: What `sources_at` gives.
 
     Returns:
         Such as `llama-3-8b-instruct (from this machine)`, `gpt-4o (gpt-4o at http://localhost:8000/v1)`.

@@ -11,7 +11,7 @@ from promptavideo.config import check
 from promptavideo.models import LocalModel, fetch
 from promptavideo.provenance import model
 from promptavideo.provenance import others as strangers
-from promptavideo.published import others, sources
+from promptavideo.published import others, sources_at
 from promptavideo.settings import lay
 from promptavideo.study import Study
 
@@ -25,7 +25,7 @@ def read(name: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def paper() -> list[str]:
-    return sources(read("paper.yaml"), ROOT / "resources/vbench/checkpoints.yaml")
+    return sources_at("paper", ROOT) or []
 
 
 def row(name: str = "cogvideox-5b", /, **scores: Any) -> dict[str, Any]:
