@@ -13,7 +13,7 @@ from promptavideo import published
 from promptavideo.batches import Draw, Refine, Round
 from promptavideo.judging import group_of
 from promptavideo.study import Study
-from promptavideo.vbench.plan import VBenchPlan
+from promptavideo.vbench.plan import TABLES
 
 Facts = dict[str, Any]
 
@@ -22,7 +22,7 @@ class Decides:
     """What decides each step of a run."""
 
     def __init__(self, study: Study) -> None:
-        self._study, self._config, self._vbench = study, study.config, VBenchPlan(study)
+        self._study, self._config, self._vbench = study, study.config, study.vbench
 
     def digest(self, rule: str, **wildcards: str) -> str:
         """Twelve hexadecimal digits over what decides a job of a rule."""
@@ -156,7 +156,7 @@ class Decides:
     def vbench_table(self, scope: str, table: str) -> Facts:
         """The rows, and how they are resampled."""
         rows = self._vbench.rows(self._study.compared(scope), table)
-        average = self._config.evaluation.average if self._vbench.kind(table) == "ablation" else None
+        average = self._config.evaluation.average if TABLES[table] == "ablation" else None
         return {"rows": [[row.track, row.name] for row in rows], "average": average, **self._shown()}
 
     # Tables and figures

@@ -22,8 +22,8 @@ from promptavideo.layout import REWARDS
 from promptavideo.operators.ledger import Ledger, Spent
 from promptavideo.probe import Asked, Probe, Speed, Work
 from promptavideo.study import Study
+from promptavideo.vbench.dimensions import DIMENSIONS
 from promptavideo.vbench.evaluate import read_result
-from promptavideo.vbench.plan import VBenchPlan
 
 EMULATED = 5.0
 """How many times slower than the rest of the machine a dtype is that has no instructions of its own."""
@@ -65,7 +65,7 @@ class Estimate:
     def __init__(self, study: Study, root: Path, speed: Speed | None = None) -> None:
         """Take a run and the folder of its results; without `speed`, this is the reference machine."""
         self._study, self._config, self._root = study, study.config, root
-        self._vbench, self._counts = VBenchPlan(study), Counts(study, root)
+        self._vbench, self._counts = study.vbench, Counts(study, root)
         self.speed = speed or Speed()
         self.measured = cache(self._measured)
         self.loading = cache(self._loading)
@@ -105,7 +105,11 @@ class Estimate:
     def _loading(self, track: str, judges: str | None) -> float:
         """Seconds that one of a track's jobs takes beside its work: of filming, or of a group of judges."""
         loads = judges is None or any(entry.models for entry in self._study.judging(judges).values())
-        took = _median(one.job_seconds - one.seconds for one in self._records(track, judges) if one.job_seconds)
+        return self._beside(self._records(track, judges), loads)
+
+    def _beside(self, jobs: Iterable[timing.Timing], loads: bool) -> float:
+        """Seconds that a job takes beside its work, by what others took; as expected where these do not show it."""
+        took = _median(one.job_seconds - one.seconds for one in jobs if one.job_seconds)
         return took if not math.isnan(took) else self.load if loads else self.start
 
     def judging(self, batch: Batch, dimension: str) -> float:
@@ -114,9 +118,7 @@ class Estimate:
         videos = sum(one.items for one in jobs)
         expected = planning.seconds_per_judgement * self.speed.plain
         each = sum(one.seconds for one in jobs) / videos if videos else expected
-        beside = _median(one.job_seconds - one.seconds for one in jobs)
-        if math.isnan(beside):
-            beside = self.load if self._vbench.checkpoints_of(dimension) else self.start
+        beside = self._beside(jobs, loads=bool(self._vbench.checkpoints_of(dimension)))
         shards = len(self._vbench.shards(batch, dimension))
         return beside + each * self._vbench.judgements(batch, dimension) / shards
 
@@ -124,11 +126,9 @@ class Estimate:
         """What VBench's jobs took that judged something in a dimension."""
         found = []
         for batch in filter(self._vbench.judged, self._study.evaluations(track)):
-            if dimension not in self._vbench.set_of(batch).names:
-                continue
-            for shard in self._vbench.shards(batch, dimension):
-                path = self._root / self._study.files(batch).dimension(dimension, shard)
-                if path.exists() and (result := read_result(path)).judged:
+            for name, shard in self._vbench.jobs(batch):
+                path = self._root / self._study.files(batch).dimension(name, shard)
+                if name == dimension and path.exists() and (result := read_result(path)).judged:
                     took = self._took("vbench_dimension", track, batch.name, dimension, shard)
                     found.append(timing.Timing(len(result.judged), result.seconds, took))
         return found
@@ -173,7 +173,7 @@ class Estimate:
             took = (self._took("train", one.home, one.name) - load) / (examples * self._epochs(one))
             trained.setdefault(one.entry.seconds(0.0, 1.0), []).append(took)
         film, score = self.measured(track, None), self.measured(track, REWARDS)
-        judged = [one for dimension in self._vbench.dimensions for one in self._judged_jobs(track, dimension)]
+        judged = [one for dimension in DIMENSIONS for one in self._judged_jobs(track, dimension)]
         gathered = (self._took("gather", track, one.name, REWARDS) for one in self._study.batches(track))
         found = {
             "seconds_per_video": film.seconds / film.items if film.items else math.nan,
@@ -189,14 +189,17 @@ class Estimate:
         return {name: seconds for name, seconds in found.items() if seconds > 0}
 
     def _took(self, rule: str, *names: str) -> float:
-        """Seconds of a job by its record in `benchmarks/`; not a number without one."""
-        return _seconds(self._root / self._study.layout.benchmark(rule, *names), math.nan)
+        """Seconds of a job by the record that Snakemake keeps of it; not a number where that is gone."""
+        try:
+            with (self._root / self._study.layout.benchmark(rule, *names)).open(encoding="utf-8", newline="") as stream:
+                return float(next(csv.DictReader(stream, delimiter="\t"))["s"])
+        except (OSError, StopIteration, KeyError, TypeError, ValueError):
+            return math.nan
 
     def rows(self, track: str) -> list[Row]:
         """Every stage of one track, in the order of the method."""
         rows: list[Row] = []
         boosters = self._study.boosters(track)
-        learners = {one: one.source.learner for one in self._study.batches(track) if isinstance(one.source, Draw)}
         last_round = self._study.rounds(track)[-1]
         for batch, filmed in self._film_counts(track).items():
             rows += self._texts(batch)
@@ -206,7 +209,7 @@ class Estimate:
             if self._vbench.judged(batch):
                 rows.append(self._judges(batch))
             ready = [one for one in boosters if one.drawing is None] if batch == last_round else []
-            ready += [learners[batch]] if batch in learners else []
+            ready += [batch.source.learner] if isinstance(batch.source, Draw) else []
             rows += [self._training(track, one) for one in ready if one.tracks[0] == track]
         return rows
 
@@ -254,8 +257,8 @@ class Estimate:
         if not entry.films_here:
             seconds, took = 0.0, 0.0
         return self._row(
-            batch,
-            "film",
+            batch.track,
+            f"{batch.name} film",
             hours_done=took / 3600,
             hours_to_do=seconds / 3600,
             money_done=count.done * entry.price,
@@ -274,8 +277,8 @@ class Estimate:
         left = count.videos - min(count.videos, sum(one.items for one in records)) if done < len(jobs) else 0
         seconds = left * self.score(batch.track, judges) + (len(jobs) - done) * self.loading(batch.track, judges)
         return self._row(
-            batch,
-            "score" if judges == REWARDS else f"score by {judges}",
+            batch.track,
+            f"{batch.name} score" + ("" if judges == REWARDS else f" by {judges}"),
             hours_done=sum(max(one.seconds, one.job_seconds) for one in records) / 3600,
             hours_to_do=seconds / 3600,
             jobs=len(jobs),
@@ -284,18 +287,16 @@ class Estimate:
 
     def _judges(self, batch: Batch) -> Row:
         """VBench's jobs of one evaluation."""
-        files, left, to_do, took, jobs = self._study.files(batch), 0, 0.0, 0.0, 0
-        for dimension in self._vbench.set_of(batch).names:
+        jobs, done, to_do, took = self._vbench.jobs(batch), 0, 0.0, 0.0
+        for dimension, shard in jobs:
             seconds = self.judging(batch, dimension)
-            for shard in self._vbench.shards(batch, dimension):
-                jobs += 1
-                if (self._root / files.dimension(dimension, shard)).exists():
-                    measured = self._took("vbench_dimension", batch.track, batch.name, dimension, shard)
-                    took += seconds if math.isnan(measured) else measured
-                else:
-                    left, to_do = left + 1, to_do + seconds
+            if (self._root / self._study.files(batch).dimension(dimension, shard)).exists():
+                measured = self._took("vbench_dimension", batch.track, batch.name, dimension, shard)
+                done, took = done + 1, took + (seconds if math.isnan(measured) else measured)
+            else:
+                to_do += seconds
         hours = {"hours_done": took / 3600, "hours_to_do": to_do / 3600}
-        return self._row(batch, "vbench", jobs=jobs, jobs_done=jobs - left, **hours)
+        return self._row(batch.track, f"{batch.name} vbench", jobs=len(jobs), jobs_done=done, **hours)
 
     def _done(self, batch: Batch, files: Collection[str], judges: str = REWARDS) -> int:
         """How many of a batch's jobs are done; all of them once it is gathered."""
@@ -355,12 +356,9 @@ class Estimate:
         """A stage that is one job."""
         seconds = expected + self.load if math.isnan(took) or not done else took
         hours = {"hours_done" if done else "hours_to_do": seconds / 3600}
-        return self._priced(track, stage, jobs=1, jobs_done=int(done), **hours)
+        return self._row(track, stage, jobs=1, jobs_done=int(done), **hours)
 
-    def _row(self, batch: Batch, what: str, **values: float) -> Row:
-        return self._priced(batch.track, f"{batch.name} {what}", **values)
-
-    def _priced(
+    def _row(
         self,
         track: str,
         stage: str,
@@ -449,12 +447,6 @@ def probe_here(config: Config, root: Path, generators: Iterable[str]) -> Probe |
     return probe.run(Asked(filming, Work(booster.dtype, booster.threads, booster.device)), root)
 
 
-def speed_of(config: Config, measured: Probe | None) -> Speed:
-    """This machine's speed by its probe; the reference machine's without one."""
-    reference = config.planning.reference
-    return Speed.of(measured, reference) if measured and reference else Speed()
-
-
 def announce(run: runs.Run, config: Config, speed: Speed, measured: Probe | None) -> str:
     """What a run should take, by part and in all, and what that rests on; lines of at most 100 columns."""
     cores = f"{run.cores} core{'s' * (run.cores > 1)}"
@@ -504,12 +496,3 @@ def _median(values: Iterable[float]) -> float:
     """The median of the values that are numbers; not a number without any."""
     known = [value for value in values if not math.isnan(value)]
     return median(known) if known else math.nan
-
-
-def _seconds(benchmark: Path, expected: float) -> float:
-    """What a job took, by the record that Snakemake keeps of it; what was expected where that is gone."""
-    try:
-        with benchmark.open(encoding="utf-8", newline="") as stream:
-            return float(next(csv.DictReader(stream, delimiter="\t"))["s"])
-    except (OSError, StopIteration, KeyError, TypeError, ValueError):
-        return expected

@@ -80,8 +80,10 @@ class Speed:
     plain: float = 1.0
 
     @classmethod
-    def of(cls, probe: Probe, reference: Reference) -> "Speed":
-        """Compare a probe with the reference machine's."""
+    def of(cls, probe: Probe | None, reference: Reference | None) -> "Speed":
+        """Compare a probe with the reference machine's; without either, this is the reference machine."""
+        if probe is None or reference is None:
+            return cls()
         return cls(
             {name: seconds / reference.filming for name, seconds in probe.filming.items()},
             probe.training / reference.training,

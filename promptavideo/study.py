@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptavideo.batches import Batch, Booster, Draw, Originals, Pilot, Refine, Round
 from promptavideo.config import Config
@@ -14,6 +14,9 @@ from promptavideo.layout import REWARDS, SHARED, BatchFiles, BoosterFiles, Layou
 from promptavideo.metrics import Metric
 from promptavideo.prompts import count_prompts
 from promptavideo.shards import part, shard_count, shard_names
+
+if TYPE_CHECKING:
+    from promptavideo.vbench.plan import VBenchPlan
 
 
 def pattern(names: Iterable[str]) -> str:
@@ -323,6 +326,13 @@ class Study:
         chosen = dict.fromkeys(["original", *boosters[:1], *boosters[-1:]])
         first_set = next(name for name, entry in self.config.evaluation.sets.items() if entry.rewards)
         return {refiner: self.evaluation(track, first_set, refiner) for refiner in chosen}
+
+    @cached_property
+    def vbench(self) -> "VBenchPlan":
+        """Who answers what is asked about VBench."""
+        from promptavideo.vbench.plan import VBenchPlan
+
+        return VBenchPlan(self)
 
     @cached_property
     def reported(self) -> list[Metric]:

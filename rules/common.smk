@@ -18,7 +18,8 @@ from promptavideo.layout import REWARDS
 from promptavideo.settings import lay
 from promptavideo.study import Study, pattern
 from promptavideo.targets import explain, unknown_target
-from promptavideo.vbench.plan import VBenchPlan
+from promptavideo.vbench.checkpoints import describe
+from promptavideo.vbench.dimensions import DIMENSIONS
 
 # Snakemake has merged these into `config`, but in a way that leaves the keys of an entry whose kind is another one.
 ROOT = Path(workflow.basedir)
@@ -31,7 +32,7 @@ RAW, ORIGINS = lay(LAYERS)
 try:
     CONFIG = check(RAW, ROOT, ORIGINS)
     STUDY = Study(CONFIG, ROOT)
-    VBENCH = VBenchPlan(STUDY)
+    VBENCH = STUDY.vbench
     DECIDES = Decides(STUDY)
     RUNFILE = runfile.write(resolve(RAW, ROOT))
 except InputError as error:

@@ -1,6 +1,7 @@
 # What a run should take, said before its first job, and the record by which jobs know the time left for all of them.
 from promptavideo import runs
-from promptavideo.estimate import Estimate, announce, probe_here, speed_of
+from promptavideo.estimate import Estimate, announce, probe_here
+from promptavideo.probe import Speed
 
 RUN = Path(".snakemake/promptavideo/run.json")
 
@@ -109,7 +110,7 @@ def estimate_run():
             if job.rule.name == "film"
         }
         measured = probe_here(CONFIG, root, sorted(filming))
-        speed = speed_of(CONFIG, measured)
+        speed = Speed.of(measured, CONFIG.planning.reference)
         run = planned_run(Estimate(STUDY, Path(), speed))
         runs.begin(run, RUN)
         print(announce(run, CONFIG, speed, measured), file=sys.stderr, flush=True)

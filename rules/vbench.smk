@@ -35,7 +35,7 @@ rule vbench_dimension:
             "vbench_dimension", "{track}", "{batch}", "{dimension}", "{shard}"
         )
     wildcard_constraints:
-        dimension="|".join(VBENCH.dimensions),
+        dimension="|".join(DIMENSIONS),
     conda:
         "../envs/vbench.yaml"
     resources:
@@ -43,7 +43,7 @@ rule vbench_dimension:
     params:
         decides=decides("vbench_dimension"),
         # Derived from the output, since Snakemake takes that for no reason to run again.
-        python=lambda wildcards, output: VBENCH.python,
+        python=lambda wildcards, output: CONFIG.vbench.python,
         device=lambda wildcards, output: CONFIG.vbench.device,
         checkpoints=lambda wildcards, output: VBENCH.checkpoints_of(wildcards.dimension),
     message:

@@ -34,7 +34,9 @@ rule vbench_checkpoint:
         "../envs/workflow.yaml"
     params:
         decides=decides("vbench_checkpoint"),
-        described=lambda wildcards, output: VBENCH.describe(wildcards.checkpoint),
+        described=lambda wildcards, output: describe(
+            wildcards.checkpoint, VBENCH.checkpoints[wildcards.checkpoint]
+        ),
     message:
         "Fetch VBench's {params.described}"
     shell:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from promptavideo import cli
 from promptavideo.errors import InputError
-from promptavideo.estimate import Estimate, as_reference, as_table, describe, probe_here, speed_of
+from promptavideo.estimate import Estimate, as_reference, as_table, describe, probe_here
+from promptavideo.probe import Speed
 
 parser = cli.parser(__doc__)
 
@@ -18,7 +19,7 @@ def main(options: Namespace) -> None:
         measured = probe_here(study.config, Path(__file__).parents[1], study.tracks)
     except InputError as error:
         cli.say(f"expected times are those of the reference machine, since {error}")
-    estimate = Estimate(study, Path(), speed_of(study.config, measured))
+    estimate = Estimate(study, Path(), Speed.of(measured, study.config.planning.reference))
     rows = [row for track in study.tracks for row in estimate.rows(track)]
     cli.say(describe(as_table(rows), estimate, study.config))
     if measured:

@@ -16,7 +16,6 @@ from promptavideo.decides import Decides
 from promptavideo.layout import REWARDS
 from promptavideo.settings import lay
 from promptavideo.study import Study
-from promptavideo.vbench.plan import VBenchPlan
 
 PAPER = yaml.safe_load((ROOT / "paper.yaml").read_text(encoding="utf-8"))
 Jobs = dict[tuple[str, ...], str]
@@ -31,7 +30,7 @@ def digests(*overlays: dict[str, Any]) -> Jobs:
     layers = {"config.yaml": RAW, "paper.yaml": PAPER, "hosted": {"generators": {"hosted": HOSTED}}}
     raw, _ = lay(layers | {str(place): overlay for place, overlay in enumerate(overlays)})
     study = Study(check(raw, ROOT), ROOT)
-    decides, vbench, jobs = Decides(study), VBenchPlan(study), Jobs()
+    decides, vbench, jobs = Decides(study), study.vbench, Jobs()
 
     def job(rule: str, **names: str) -> None:
         jobs[rule, *names.values()] = decides.digest(rule, **names)

@@ -34,7 +34,6 @@ from promptavideo.prompts import load_prompt_set
 from promptavideo.registry import KINDS
 from promptavideo.settings import Section, lay
 from promptavideo.study import Study
-from promptavideo.vbench.plan import VBenchPlan
 
 pytestmark = pytest.mark.workflow
 
@@ -266,7 +265,7 @@ def test_a_yaml_block_is_accepted(block: Block, clone: Path) -> None:
     file, _ = block.header
     if file == "mine.yaml":
         raw, origins = lay(layers_of(block))
-        VBenchPlan(Study(check(raw, clone, origins), clone))
+        _ = Study(check(raw, clone, origins), clone).vbench
         return
     before = (clone / file).read_text()
     (clone / file).write_text(text_of({file: yaml.safe_load(before), "block": yaml.safe_load(block.text)}))

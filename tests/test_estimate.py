@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from promptavideo.config import Config, check
-from promptavideo.estimate import Estimate, Row, announce, as_reference, as_table, describe, probe_here, speed_of
+from promptavideo.estimate import Estimate, Row, announce, as_reference, as_table, describe, probe_here
 from promptavideo.generators.diffusers_config import DiffusersConfig
 from promptavideo.layout import REWARDS
 from promptavideo.operators.ledger import Budget, Ledger, Prices
@@ -18,7 +18,6 @@ from promptavideo.store import Entry, write_manifest
 from promptavideo.study import Study
 from promptavideo.timing import Timing
 from promptavideo.vbench.evaluate import Judged, Result, write_result
-from promptavideo.vbench.plan import VBenchPlan
 
 ROOT = Path(__file__).parent.parent
 START, LOAD = 3, 10  # seconds of a job beside its work, by default
@@ -181,7 +180,7 @@ def test_the_jobs_of_vbench_are_planned(tmp_path: Path) -> None:
     settings = config(vbench=RAW["vbench"] | {"shard_size": 50})
     rows(tmp_path, settings)
     study = Study(settings, tmp_path)
-    plan, batch = VBenchPlan(study), study.batch("mini-t2v", "evaluation/heldout/sft")
+    plan, batch = study.vbench, study.batch("mini-t2v", "evaluation/heldout/sft")
     judged = plan.set_of(batch).names
     row = rows(tmp_path, settings)["evaluation/heldout/sft vbench"]
     assert (row.jobs, row.jobs_done) == (len(judged) * 4, 0)  # 100 prompts x 2 replicates, 50 videos a job
@@ -391,10 +390,10 @@ def test_a_machine_is_probed_only_against_a_reference(tmp_path: Path, monkeypatc
     monkeypatch.setattr("promptavideo.probe.run", run)
     settings = config()
     assert probe_here(settings, ROOT, ["mini-t2v"]) is None and not asked
-    assert speed_of(settings, None) == Speed()
+    assert Speed.of(None, settings.planning.reference) == Speed()
     planning = {"reference": {"filming": 0.02, "training": 0.1, "plain": 0.1}}
     settings = config(planning=planning)
-    found = speed_of(settings, probe_here(settings, ROOT, ["mini-t2v"]))
+    found = Speed.of(probe_here(settings, ROOT, ["mini-t2v"]), settings.planning.reference)
     assert found.filming == {"mini-t2v": 2} and found.training == pytest.approx(3)
     work = settings.generators["mini-t2v"]
     assert isinstance(work, DiffusersConfig)

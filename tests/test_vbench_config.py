@@ -12,7 +12,7 @@ from promptavideo.errors import InputError
 from promptavideo.study import Study
 from promptavideo.vbench.config import VBenchConfig, VBenchSet
 from promptavideo.vbench.dimensions import DIMENSIONS
-from promptavideo.vbench.plan import LEFT_OUT, VBenchPlan
+from promptavideo.vbench.plan import LEFT_OUT
 
 DESCRIBED = [name for name, one in DIMENSIONS.items() if one.described]
 FLICKERING = {"dimensions": ["temporal_flickering"]}
@@ -133,7 +133,7 @@ def test_ablations_need_the_rewards_and_both_dimensions() -> None:
     ("python", "told"), [("nowhere/bin/python", r"nowhere/bin/python does not exist; make"), ("python", None)]
 )
 def test_a_missing_environment_is_named_before_the_run(python: str, told: str | None) -> None:
-    plan = VBenchPlan(Study(check(changed("vbench/python", python), ROOT), ROOT))
+    plan = Study(check(changed("vbench/python", python), ROOT), ROOT).vbench
     if told is None:
         plan.check_python()
     else:
@@ -150,7 +150,7 @@ def test_vbench_is_left_out_at_laptop_scale_where_make_left_its_mark(
     for file in files:
         (tmp_path / file).touch()
     raw = changed("vbench/python", str(tmp_path / "bin/python")) | {"scale": scale}
-    plan = VBenchPlan(Study(check(raw, ROOT), ROOT))
+    plan = Study(check(raw, ROOT), ROOT).vbench
     assert plan.left_out == (absent and scale == "laptop")
     assert bool(plan.files(["mini-t2v"], "vbench")) != plan.left_out
     assert plan.tables == {"vbench": "heldout"}

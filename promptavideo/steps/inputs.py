@@ -28,14 +28,13 @@ def read_prompt_set(study: Study, name: str) -> None:
     """Read a prompt set from its file or source into a checked table, apart from those that boosters learn from."""
     from promptavideo.prompts import check_disjoint, load_prompt_set
     from promptavideo.schemas import PROMPT_SET, read_table, write_table
-    from promptavideo.vbench.plan import VBenchPlan
     from promptavideo.vbench.rows import check_judged, read_rows
 
     table = load_prompt_set(name, study.config.prompt_sets[name], Path())
     paths = {other: Path(study.layout.prompt_set(other)) for other in study.apart(name)}
     others = {other: read_table(path, PROMPT_SET) for other, path in paths.items()}
     check_disjoint(others | {name: table}, [(name, other) for other in others])
-    if judged := VBenchPlan(study).judging(name):
+    if judged := study.vbench.judging(name):
         texts = dict(zip(table["prompt_id"], table["prompt"], strict=True))
         check_judged(texts, judged, read_rows(Path(study.layout.vbench_rows)))
     write_table(table, Path(study.layout.prompt_set(name)), PROMPT_SET)

@@ -15,7 +15,7 @@ from promptavideo.steps.batches import read_joined, read_scores
 from promptavideo.store import Store
 from promptavideo.study import Study
 from promptavideo.totals import total
-from promptavideo.vbench.plan import VBenchPlan
+from promptavideo.vbench.plan import TABLES
 
 
 def videoscore(study: Study, scope: str) -> None:
@@ -40,8 +40,8 @@ def vbench(study: Study, scope: str, name: str) -> None:
     from promptavideo.vbench import table as vbench_tables
     from promptavideo.vbench.listing import read_listing
 
-    plan, config = VBenchPlan(study), study.config
-    batches, kind = plan.rows(study.compared(scope), name), plan.kind(name)
+    plan, config = study.vbench, study.config
+    batches, kind = plan.rows(study.compared(scope), name), TABLES[name]
     rows = [
         vbench_tables.Judged(
             batch.track,
@@ -100,7 +100,7 @@ def report(study: Study) -> None:
     from promptavideo.figures import held_out, stage_scores
     from promptavideo.report import CAPTIONS, HELD_OUT, ReportFigure, ReportTable, write_report
 
-    names = ["videoscore", *VBenchPlan(study).tables]
+    names = ["videoscore", *study.vbench.tables]
     folder = Path("results/figures")
     table = tables.read_videoscore_table(_stem("tables", "videoscore").with_suffix(".csv"))
     stage_scores(table, folder / "stages.png")

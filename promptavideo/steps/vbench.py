@@ -6,7 +6,6 @@ from promptavideo.layout import Layout
 from promptavideo.schemas import PROMPTS, read_table
 from promptavideo.store import Store, read_manifest
 from promptavideo.study import Study
-from promptavideo.vbench.plan import VBenchPlan
 
 
 def read_prompts(study: Study) -> None:
@@ -23,8 +22,7 @@ def fetch_checkpoint(study: Study, name: str) -> None:
     """Put one of VBench's checkpoints on disk, verified."""
     from promptavideo.vbench.checkpoints import stage
 
-    entry = VBenchPlan(study).checkpoints[name]
-    stage(name, entry, Path(study.layout.vbench_cache), Path(study.layout.checkpoint(name)))
+    stage(name, study.vbench.checkpoints[name], Path(study.layout.vbench_cache), Path(study.layout.checkpoint(name)))
 
 
 def list_videos(study: Study, track: str, name: str) -> None:
@@ -33,7 +31,7 @@ def list_videos(study: Study, track: str, name: str) -> None:
     from promptavideo.vbench.listing import FOLDER, write_listing
     from promptavideo.vbench.rows import read_rows
 
-    batch, plan = study.batch(track, name), VBenchPlan(study)
+    batch, plan = study.batch(track, name), study.vbench
     files, settings = study.files(batch), plan.set_of(batch)
     listed = plan.list_of(settings)
     listing = videos.list_videos(

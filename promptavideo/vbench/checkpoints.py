@@ -223,11 +223,6 @@ def _stage_hub(name: str, entry: HubCheckpoint, cache: Path) -> tuple[list[str],
     return [os.path.relpath(path, cache) for path in [*files, reference]], commit
 
 
-def needed(entries: dict[str, UrlCheckpoint | HubCheckpoint], dimension: str) -> list[str]:
-    """The names of the checkpoints that a dimension needs."""
-    return [name for name, entry in entries.items() if dimension in entry.dimensions]
-
-
 def describe(name: str, entry: UrlCheckpoint | HubCheckpoint) -> str:
     """A checkpoint in one line, for the list of what is missing."""
     source = entry.url if isinstance(entry, UrlCheckpoint) else f"the Hub's {entry.repo_id}"

@@ -6,7 +6,6 @@ from typing import Any
 
 from promptavideo.batches import Batch
 from promptavideo.judging import Gathered, Group
-from promptavideo.vbench.plan import VBenchPlan
 
 
 class VBenchGroup(Group):
@@ -14,16 +13,15 @@ class VBenchGroup(Group):
 
     def decides(self, batch: Batch) -> dict[str, Any]:
         """How the set is judged."""
-        return VBenchPlan(self.study).set_of(batch).decides()
+        return self.study.vbench.set_of(batch).decides()
 
     def results(self, batch: Batch) -> list[str]:
         """VBench's result of each dimension and shard, and the list of what was to be judged."""
-        return [self.study.files(batch).listing, *VBenchPlan(self.study).results(batch)]
+        return [self.study.files(batch).listing, *self.study.vbench.results(batch)]
 
     def records(self, batch: Batch) -> list[str]:
         """Of the checkpoints that the set's dimensions need."""
-        plan = VBenchPlan(self.study)
-        return plan.records(*plan.set_of(batch).names)
+        return self.study.vbench.records(*self.study.vbench.set_of(batch).names)
 
     def join(self, batch: Batch) -> Gathered:
         """One row a video and dimension."""
@@ -33,7 +31,7 @@ class VBenchGroup(Group):
         from promptavideo.vbench.scores import join
         from promptavideo.vbench.staged import read_staged
 
-        plan = VBenchPlan(self.study)
+        plan = self.study.vbench
         settings, listing = plan.set_of(batch), read_listing(Path(self.study.files(batch).listing))
         results = [read_result(Path(path)) for path in plan.results(batch)]
         table = join(listing, settings.names, results)

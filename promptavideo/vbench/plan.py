@@ -8,7 +8,7 @@ from promptavideo.batches import Batch, Refine
 from promptavideo.errors import InputError, require
 from promptavideo.shards import shard_count, shard_names
 from promptavideo.study import Study
-from promptavideo.vbench.checkpoints import describe, needed, read_checkpoints
+from promptavideo.vbench.checkpoints import read_checkpoints
 from promptavideo.vbench.config import VBenchSet
 from promptavideo.vbench.dimensions import DIMENSIONS
 
@@ -24,31 +24,19 @@ LEFT_OUT = "left-out"
 class VBenchPlan:
     """Answers questions about VBench."""
 
-    dimensions = tuple(DIMENSIONS)
-
     def __init__(self, study: Study) -> None:
         self._study, self._config = study, study.config
         self.checkpoints = read_checkpoints(study.root / self._config.vbench.checkpoints)
         """Every checkpoint by name."""
 
-    @staticmethod
-    def kind(table: str) -> Kind:
-        """What a table is: `main` or `ablation`."""
-        return TABLES[table]
-
     @cached_property
     def tables(self) -> dict[str, str]:
         """The tables that the configuration asks for, and the evaluation set of each."""
-        sets = {table: getattr(self._config.vbench, key) for table, key in TABLES.items()}
-        return {table: name for table, name in sets.items() if name is not None}
+        return {table: name for table, key in TABLES.items() if (name := getattr(self._config.vbench, key)) is not None}
 
     def records(self, *dimensions: str) -> list[str]:
         """The records that the checkpoints of some dimensions are there."""
         return [self._study.layout.checkpoint(name) for name in self.checkpoints_of(*dimensions)]
-
-    def describe(self, checkpoint: str) -> str:
-        """A checkpoint in one line, for the list of what is missing."""
-        return describe(checkpoint, self.checkpoints[checkpoint])
 
     def list_of(self, *settings: VBenchSet) -> list[str]:
         """The file of VBench's prompts, if something is judged by it."""
@@ -62,28 +50,24 @@ class VBenchPlan:
             if entry.prompts == prompt_set and entry.vbench and entry.vbench.mode == "standard"
         }
 
-    @property
-    def python(self) -> str:
-        """The interpreter that has vbench; a path counts from the repository root, where jobs run."""
-        return self._config.vbench.python
-
     def check_python(self) -> None:
         """Check that there is an interpreter for VBench.
 
         Raises:
             InputError: There is none at the configured path.
         """
-        if "/" in self.python and not (self._study.root / self.python).is_file():
+        python = self._config.vbench.python
+        if "/" in python and not (self._study.root / python).is_file():
             raise InputError(
-                f"vbench.python: {self.python} does not exist; make .venv-vbench/run makes the environment, or set "
+                f"vbench.python: {python} does not exist; make .venv-vbench/run makes the environment, or set "
                 "vbench.python to `python` and run with conda (--sdm conda)"
             )
 
     @cached_property
     def left_out(self) -> bool:
         """Whether this run goes without VBench, since `make` could not make its environment; never at paper scale."""
-        python = self._study.root / self.python
-        marked = "/" in self.python and python.parents[1].joinpath(LEFT_OUT).is_file()
+        python = self._study.root / self._config.vbench.python
+        marked = "/" in self._config.vbench.python and python.parents[1].joinpath(LEFT_OUT).is_file()
         return marked and not python.is_file() and self._config.scale == "laptop"
 
     def set_of(self, batch: Batch) -> VBenchSet:
@@ -102,17 +86,21 @@ class VBenchPlan:
 
     def checkpoints_of(self, *dimensions: str) -> list[str]:
         """The checkpoints that some dimensions need, each once."""
-        return list(dict.fromkeys(name for one in dimensions for name in needed(self.checkpoints, one)))
+        entries = self.checkpoints.items()
+        return list(dict.fromkeys(name for one in dimensions for name, entry in entries if one in entry.dimensions))
 
     def checkpoints_needed(self) -> list[str]:
         """The records of the checkpoints that the sets of the configuration need."""
         sets = self._config.evaluation.sets.values()
         return self.records(*(name for entry in sets if entry.vbench for name in entry.vbench.names))
 
+    def jobs(self, batch: Batch) -> list[tuple[str, str]]:
+        """The dimension and the shard of each job that judges a batch."""
+        return [(name, shard) for name in self.set_of(batch).names for shard in self.shards(batch, name)]
+
     def results(self, batch: Batch) -> list[str]:
-        """What the jobs that judge a batch write."""
-        files = self._study.files(batch)
-        return [files.dimension(name, shard) for name in self.set_of(batch).names for shard in self.shards(batch, name)]
+        """What these jobs write."""
+        return [self._study.files(batch).dimension(name, shard) for name, shard in self.jobs(batch)]
 
     def shards(self, batch: Batch, dimension: str) -> list[str]:
         """The names of the jobs that judge a batch in a dimension."""
