@@ -80,12 +80,7 @@ def evolution_curve(
         totals: Maps scores to one total a row, on the same index.
         path: Target, `.png`.
         bootstrap: Resampling settings; the defaults of `BootstrapConfig` when None.
-
-    Raises:
-        InputError: There is no round, or a round has no scores.
     """
-    if not rounds or any(scores.empty for scores in rounds.values()):
-        raise InputError("the evolution figure needs at least one round, and scores in each round")
     settings = bootstrap or BootstrapConfig()
     mean, best = _by_round(rounds, totals)
     numbers = mean.columns.to_numpy()
@@ -116,21 +111,11 @@ def stage_scores(table: pd.DataFrame, path: Path) -> None:
     Args:
         table: As `tables.videoscore_table` or `tables.with_paper_rows` returns it.
         path: Target, `.png`.
-
-    Raises:
-        InputError: The table has no row.
     """
-    if table.empty:
-        raise InputError("the figure of scores by refiner needs a table with at least one row")
     panels = list(table.groupby(["generator", "set"], sort=False))
-    columns = min(2, len(panels))
     tallest = max(len(rows) for _, rows in panels)
-    size = (4.8 * columns, (0.34 * tallest + 1.1) * ceil(len(panels) / columns))
-    with _figure(path, size) as figure:
-        grid = figure.subplots(ceil(len(panels) / columns), columns, squeeze=False).ravel()
-        for spare in grid[len(panels) :]:
-            spare.remove()
-        for axes, ((generator, name), rows) in zip(grid, panels, strict=False):
+    with _panels(path, len(panels), 0.34 * tallest + 1.1) as grid:
+        for axes, ((generator, name), rows) in zip(grid, panels, strict=True):
             printed = name == PAPER_SET
             _stage_panel(axes, rows, printed)
             label = "paper, Table 1" if printed else _drawable(str(name), 20)
@@ -146,14 +131,9 @@ def held_out(table: pd.DataFrame, path: Path) -> None:
     Args:
         table: As `tables.videoscore_table` returns it, with at least one reported metric.
         path: Target, `.png`.
-
-    Raises:
-        InputError: The table reports no further metric.
     """
     metrics = [name.removesuffix("_gain") for name in map(str, table) if name.endswith("_gain")]
     ours = table[table["set"] != PAPER_SET]
-    if not metrics or ours.empty:
-        raise InputError("the figure of held-out judges needs a judge of `role: report`, and rows that it judged")
     groups = list(ours.groupby(["generator", "set"], sort=False))
     with _figure(path, (3.4 * 3, 2.9 * len(groups))) as figure:
         grid = figure.subplots(len(groups), 3, squeeze=False)
@@ -196,10 +176,8 @@ def training_curves(logs: Mapping[str, pd.DataFrame], path: Path) -> None:
         path: Target, `.png`.
 
     Raises:
-        InputError: There is no log, or a log lacks `step` or `loss`.
+        InputError: A log lacks `step` or `loss`.
     """
-    if not logs:
-        raise InputError("the figure of training curves needs at least one training log")
     for name, log_table in logs.items():
         missing = [column for column in ("step", "loss") if column not in log_table]
         if missing:
@@ -213,14 +191,9 @@ def training_curves(logs: Mapping[str, pd.DataFrame], path: Path) -> None:
         panels.append(("DPO: loss", "loss", dpo, log(2)))
         panels.append(("DPO: reward margin", "rewards/margins", dpo, 0.0))
         panels.append(("DPO: reward accuracy", "rewards/accuracies", dpo, 0.5))
-    columns = min(2, len(panels))
-    rows = ceil(len(panels) / columns)
     looks = {name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(logs)}
-    with _figure(path, (4.8 * columns, 3.1 * rows)) as figure:
-        grid = figure.subplots(rows, columns, squeeze=False).ravel()
-        for spare in grid[len(panels) :]:
-            spare.remove()
-        for axes, (title, column, shown, untrained) in zip(grid, panels, strict=False):
+    with _panels(path, len(panels), 3.1) as grid:
+        for axes, (title, column, shown, untrained) in zip(grid, panels, strict=True):
             if untrained is not None:
                 axes.axhline(untrained, color=GRAY, linestyle=":", linewidth=1.2)
             for name, log_table in shown.items():
@@ -248,21 +221,8 @@ def contact_sheet(rows: Sequence[SheetRow], path: Path, frames: int = 4) -> None
         rows: One row a prompt.
         path: Target, `.png`.
         frames: How many evenly spaced frames to show of each video.
-
-    Raises:
-        InputError: There is nothing to show, a clip has no frame, or the sheet would be too tall for one image.
     """
-    if not any(row.videos for row in rows):
-        raise InputError("the contact sheet needs at least one row with a video")
-    strips = []
-    for row in rows:
-        for refiner, _, clip in row.videos:
-            if not len(clip.frames):
-                raise InputError(f"contact sheet: the video of {refiner!r} for {row.prompt[:60]!r} has no frame")
-        strips.append([_strip(clip, frames) for _, _, clip in row.videos])
-    layout = _Sheet(rows, strips)
-    if max(layout.width, layout.height) >= 2**16:
-        raise InputError(f"a contact sheet of {len(rows)} rows is too large for one image; show fewer prompts")
+    layout = _Sheet(rows, [[_strip(clip, frames) for _, _, clip in row.videos] for row in rows])
     with _figure(path, (layout.width / _Sheet.DPI, layout.height / _Sheet.DPI), dpi=_Sheet.DPI, layout=None) as figure:
         layout.draw(figure)
 
@@ -280,6 +240,18 @@ def _figure(
         yield figure
         with atomic_path(path) as partial:
             canvas.print_png(str(partial), metadata={"Software": None})
+
+
+@contextmanager
+def _panels(path: Path, count: int, height: float) -> Iterator[Sequence[Axes]]:
+    """The axes of a figure of panels, two in a row."""
+    columns = min(2, count)
+    rows = ceil(count / columns)
+    with _figure(path, (4.8 * columns, height * rows)) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for spare in grid[count:]:
+            spare.remove()
+        yield grid[:count]
 
 
 def _by_round(

@@ -167,24 +167,10 @@ def test_long_texts_stay_in_their_column(tmp_path: Path) -> None:
     assert (image[:, middle - 8 : middle + 8] == 255).all()
 
 
-def test_bad_input_is_refused(tmp_path: Path) -> None:
+def test_a_log_without_steps_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
-    with pytest.raises(InputError, match="at least one round"):
-        evolution_curve({}, value, path)
-    with pytest.raises(InputError, match="scores in each round"):
-        evolution_curve({0: ROUNDS[0], 1: ROUNDS[1][:0]}, value, path)
-    with pytest.raises(InputError, match="at least one row"):
-        stage_scores(make_table([]), path)
-    with pytest.raises(InputError, match="at least one training log"):
-        training_curves({}, path)
     with pytest.raises(InputError, match=r"'sft' lacks the columns step"):
         training_curves({"sft": pd.DataFrame({"loss": [1.0]})}, path)
-    with pytest.raises(InputError, match="at least one row with a video"):
-        contact_sheet([SheetRow("a", [])], path)
-    with pytest.raises(InputError, match=r"'sft'.*no frame"):
-        contact_sheet([SheetRow("a", [("sft", "b", clip(0, 0))])], path)
-    with pytest.raises(InputError, match="too large"):
-        contact_sheet([SheetRow("a", [("sft", "b", clip(0))])] * 320, path)
     assert not path.exists()
 
 
@@ -213,9 +199,3 @@ def test_held_out_judges_are_drawn_beside_the_rewards_a_row_a_set(tmp_path: Path
             sizes.append(image.size)
     (width, height), (same, taller) = sizes
     assert width == same and taller == 2 * height, "two sets, and nothing of the paper's rows"
-
-
-def test_a_table_without_a_judge_that_only_reports_has_no_such_figure(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="needs a judge of `role: report`"):
-        held_out(make_table(["original", "sft"]), tmp_path / "none.png")
-    assert not (tmp_path / "none.png").exists()
