@@ -117,21 +117,13 @@ def videoscore_table(arms: Sequence[Arm], bootstrap: BootstrapConfig, columns: C
         the same generator and set is given; interval and p-value cells are empty where the data cannot carry one.
 
     Raises:
-        InputError: An arm is given twice, is empty, holds more than one refined text a prompt, or was not filmed for
-            the same prompts and replicates as its `original`.
+        InputError: An arm was not filmed for the same prompts and replicates as its `original`.
         ScoreError: A score is not a finite number.
     """
-    by_name: dict[tuple[str, str, str], Arm] = {}
     for arm in arms:
-        name = (arm.generator, arm.set, arm.refiner)
-        if name in by_name:
-            raise InputError(f"arm {arm} is given twice; a table has one row for each generator, set and refiner")
-        by_name[name] = arm
         _check(arm, columns)
-    rows = []
-    for arm in arms:
-        baseline = by_name.get((arm.generator, arm.set, BASELINE))
-        rows.append(_row(arm, None if baseline is arm else baseline, bootstrap, columns))
+    baselines = {(arm.generator, arm.set): arm for arm in arms if arm.refiner == BASELINE}
+    rows = [_row(arm, baselines.get((arm.generator, arm.set)), bootstrap, columns) for arm in arms]
     return _typed(pd.DataFrame(rows, columns=list(columns.all)))
 
 
@@ -280,23 +272,10 @@ def write_provenance(stem: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write `stem`.provenance.json beside a table: a list with one object for each of its rows, in order.
 
     Args:
-        stem: The stem given to `write`, whose .csv must exist.
+        stem: The stem given to `write`.
         rows: Where each row comes from; values that JSON can carry.
-
-    Raises:
-        InputError: The table is missing, has another number of rows, or an entry cannot be written as JSON.
     """
-    path = _beside(stem, ".csv")
-    try:
-        expected = len(pd.read_csv(path, skip_blank_lines=False, dtype=str))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); write the table before its provenance") from error
-    if len(rows) != expected:
-        raise InputError(f"{path} has {expected} rows, but {len(rows)} provenance entries are given; give one for each")
-    try:
-        text = json.dumps([dict(row) for row in rows], indent=2, sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{stem}: a provenance entry cannot be written as JSON ({error})") from error
+    text = json.dumps([dict(row) for row in rows], indent=2, sort_keys=True, allow_nan=False)
     _write_text(_beside(stem, ".provenance.json"), text + "\n")
 
 
@@ -316,11 +295,6 @@ def read_provenance(stem: Path) -> list[Any]:
 
 def _check(arm: Arm, shown: Columns) -> None:
     """Refuse scores from which no honest row can be made."""
-    if arm.scores.empty:
-        raise InputError(f"arm {arm}: there are no scores; film and score its batch first")
-    several = arm.scores.loc[arm.scores["candidate"] != 0, "prompt_id"]
-    if len(several):
-        raise InputError(f"arm {arm}: prompt {several.min()} has more than one refined text; evaluation films only one")
     columns = [*(metric.five for metric in shown.objective), *(metric.name for metric in shown.reported)]
     finite = np.isfinite(arm.scores[columns].to_numpy(float)).all(axis=1)
     if not finite.all():
@@ -334,20 +308,21 @@ def _row(arm: Arm, baseline: Arm | None, bootstrap: BootstrapConfig, columns: Co
     row["videos"] = len(arm.scores)
     row.update({str(name): float(value) for name, value in means.mean().items()})
     row["words"] = float(arm.scores.drop_duplicates("prompt_id")["refined"].map(count_words).mean())
-    row["avg_ci_low"], row["avg_ci_high"] = bootstrap_interval(means["avg"].to_numpy(), bootstrap, arm.set)
-    if baseline is not None:
+    row |= interval("avg", means["avg"], bootstrap, arm)
+    if baseline is not None and baseline is not arm:
         _check_same_videos(arm, baseline)
-        before = prompt_means(baseline, columns)
-        differences = (means["avg"] - before["avg"]).to_numpy()
-        row["gain"] = float(differences.mean())
-        row["gain_ci_low"], row["gain_ci_high"] = bootstrap_interval(differences, bootstrap, arm.set)
-        row["p_value"] = paired_p_value(differences, bootstrap, arm.set)
-        for metric in columns.reported:
-            gains = (means[metric.name] - before[metric.name]).to_numpy()
-            low, high = bootstrap_interval(gains, bootstrap, arm.set)
-            row |= {f"{metric.name}_gain": float(gains.mean())}
-            row |= {f"{metric.name}_gain_ci_low": low, f"{metric.name}_gain_ci_high": high}
+        gains = means - prompt_means(baseline, columns)
+        row["p_value"] = paired_p_value(gains["avg"].to_numpy(), bootstrap, arm.set)
+        names = {"avg": "gain", **{metric.name: f"{metric.name}_gain" for metric in columns.reported}}
+        for name, column in names.items():
+            row |= {column: float(gains[name].mean()), **interval(column, gains[name], bootstrap, arm)}
     return row
+
+
+def interval(name: str, values: pd.Series, bootstrap: BootstrapConfig, arm: Arm) -> dict[str, float]:
+    """The cells of the interval of a mean over prompts, by column."""
+    low, high = bootstrap_interval(values.to_numpy(float), bootstrap, arm.set)
+    return {f"{name}_ci_low": low, f"{name}_ci_high": high}
 
 
 def prompt_means(arm: Arm, columns: Columns = PAPER_COLUMNS) -> pd.DataFrame:
