@@ -243,7 +243,7 @@ def _figure(
 
 
 @contextmanager
-def _panels(path: Path, count: int, height: float) -> Iterator[Sequence[Axes]]:
+def _panels(path: Path, count: int, height: float) -> Iterator[NDArray[np.object_]]:
     """The axes of a figure of panels, two in a row."""
     columns = min(2, count)
     rows = ceil(count / columns)

@@ -393,8 +393,6 @@ def test_an_ablation_that_lacks_a_dimension_leaves_it_empty() -> None:
 def test_ablations_want_both_judgements_of_the_same_videos() -> None:
     row, arm = judged(ablation_cells()), reward_arm()
     others = [
-        reward_arm("dpo-2"),
-        Arm("other", "ablation", "original", arm.scores),
         Arm("mini", "ablation", "original", arm.scores[:-1]),
         Arm("mini", "ablation", "original", arm.scores.assign(key=[f"x{key}" for key in arm.scores["key"]])),
     ]

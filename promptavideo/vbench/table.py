@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from promptavideo.errors import InputError
-from promptavideo.resampling import BootstrapConfig, bootstrap_interval
+from promptavideo.resampling import BootstrapConfig
 from promptavideo.seeds import derive
 from promptavideo.tables import (
     LAPTOP_NOTE,
     PAPER_COLUMNS,
     Arm,
     Columns,
+    interval,
     prompt_means,
     read_printed,
 )
@@ -143,9 +144,7 @@ def ablation_table(
     _check_alike(rows)
     made = []
     for row, arm in zip(rows, arms, strict=True):
-        if (row.generator, row.refiner) != (arm.generator, arm.refiner) or set(row.scores["key"]) != set(
-            arm.scores["key"]
-        ):
+        if set(row.scores["key"]) != set(arm.scores["key"]):
             raise InputError(f"{row.generator}/{row.refiner}: VBench and the rewards judged other videos; run again")
         ours = prompt_means(arm, columns)
         values = {name: ours[name] for name in (*columns.average, "avg")}
@@ -155,8 +154,7 @@ def ablation_table(
         cells: dict[str, object] = {"generator": row.generator, "refiner": row.refiner, "videos": len(arm.scores)}
         for name, value in values.items():
             cells[name] = float(value.mean()) if len(value) else None
-            low, high = bootstrap_interval(value.to_numpy(float), bootstrap, arm.set)
-            cells |= {f"{name}_ci_low": low, f"{name}_ci_high": high}
+            cells |= interval(name, value, bootstrap, arm)
         made.append(cells)
     shown = ablation_shown(columns)
     intervals = [f"{name}_ci_{end}" for name in shown[3:] for end in ("low", "high")]
@@ -165,7 +163,7 @@ def ablation_table(
 
 def _row(row: Judged, bootstrap: BootstrapConfig) -> dict[str, object]:
     groups = _groups(row.scores)
-    values = _averages(groups, [np.arange(group.prompts)[None] for group in groups])[:, 0]
+    values = _averages(groups, [group.places[None] for group in groups])[:, 0]
     low, high = _intervals(groups, bootstrap)
     cells: dict[str, object] = {"generator": row.generator, "refiner": row.refiner}
     cells["videos"] = row.scores["key"].nunique()
@@ -207,7 +205,7 @@ def notes(
         lines.append(MISSING_NOTE.format(missing=", ".join(missing), set=set_name))
     if kind == "main" and any(row.listing.mode == "custom" for row in rows):
         lines.append(CUSTOM_NOTE)
-    shapes = {row.generator: str(_shape(row.listing)) for row in rows}
+    shapes = {row.generator: _shape(row.listing) for row in rows}
     if len(set(shapes.values())) > 1:
         told = "; ".join(f"{name} {shape}" for name, shape in shapes.items())
         lines.append(f"Generators film in different ways, on which dynamic_degree and others depend: {told}.")
@@ -220,11 +218,15 @@ def notes(
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Prompts that are judged for the same dimensions: sums over each prompt's videos, [prompts] by dimension."""
+    """Prompts that are judged for the same dimensions: sums over each prompt's videos, [prompts, dimensions]."""
 
-    weighted: dict[str, NDArray[np.float64]]
-    weights: dict[str, NDArray[np.float64]]
-    prompts: int
+    weighted: pd.DataFrame
+    weights: pd.DataFrame
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """The places of the prompts."""
+        return np.arange(len(self.weights))
 
 
 def _groups(scores: pd.DataFrame) -> list[_Group]:
@@ -239,13 +241,7 @@ def _groups(scores: pd.DataFrame) -> list[_Group]:
     groups = []
     for names in sorted(set(patterns)):
         rows = [one == names for one in patterns]
-        groups.append(
-            _Group(
-                {name: weighted.loc[rows, name].to_numpy(float) for name in names},
-                {name: weights.loc[rows, name].to_numpy(float) for name in names},
-                sum(rows),
-            )
-        )
+        groups.append(_Group(weighted.loc[rows, list(names)], weights.loc[rows, list(names)]))
     return groups
 
 
@@ -262,8 +258,8 @@ def _averages(groups: Sequence[_Group], drawn: Sequence[NDArray[np.int64]]) -> N
         weighted, weights = np.zeros(samples), np.zeros(samples)
         for group, places in zip(groups, drawn, strict=True):
             if name in group.weighted:
-                weighted += group.weighted[name][places].sum(axis=-1)
-                weights += group.weights[name][places].sum(axis=-1)
+                weighted += group.weighted[name].to_numpy(float)[places].sum(axis=-1)
+                weights += group.weights[name].to_numpy(float)[places].sum(axis=-1)
         values[name] = np.divide(weighted, weights, out=np.full(samples, np.nan), where=weights > 0)
     values |= totals(values)
     return np.stack([values[name] for name in NUMBERS])
@@ -275,11 +271,11 @@ def _intervals(groups: Sequence[_Group], bootstrap: BootstrapConfig) -> NDArray[
     The same prompts are drawn for all rows of a table.
     """
     ends = np.full((2, len(NUMBERS)), np.nan)
-    known = np.isfinite(_averages(groups, [np.arange(group.prompts)[None] for group in groups])[:, 0])
-    if min(group.prompts for group in groups) < 2 or not known.any():
+    known = np.isfinite(_averages(groups, [group.places[None] for group in groups])[:, 0])
+    if min(len(group.places) for group in groups) < 2 or not known.any():
         return ends
     drawn = stats.bootstrap(
-        [np.arange(group.prompts) for group in groups],
+        [group.places for group in groups],
         lambda *drawn, axis: _averages(groups, [np.atleast_2d(places) for places in drawn])[known],
         vectorized=True,
         n_resamples=bootstrap.resamples,
@@ -293,21 +289,9 @@ def _intervals(groups: Sequence[_Group], bootstrap: BootstrapConfig) -> NDArray[
     return np.where(ends[1] - ends[0] > 1e-12, ends, np.nan)
 
 
-@dataclass(frozen=True)
-class _Shape:
+def _shape(listing: Listing) -> str:
     """What dimensions such as dynamic_degree depend on."""
-
-    width: int
-    height: int
-    frames: int
-    fps: float
-
-    def __str__(self) -> str:
-        return f"{self.width}x{self.height}, {self.frames} frames at {self.fps:g} a second"
-
-
-def _shape(listing: Listing) -> _Shape:
-    return _Shape(listing.width, listing.height, listing.frames, listing.fps)
+    return f"{listing.width}x{listing.height}, {listing.frames} frames at {listing.fps:g} a second"
 
 
 def _check_alike(rows: Sequence[Judged]) -> None:
@@ -316,7 +300,7 @@ def _check_alike(rows: Sequence[Judged]) -> None:
     for row in rows:
         other = first.setdefault(row.generator, row)
         ours, theirs = _shape(row.listing), _shape(other.listing)
-        if ours != theirs:
+        if (ours, row.listing.fps) != (theirs, other.listing.fps):  # the text rounds
             raise InputError(
                 f"{row.generator}: the videos of {other.refiner} are {theirs}, those of {row.refiner} are {ours}; "
                 "VBench's scores depend on that, so film all in one way"
