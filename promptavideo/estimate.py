@@ -70,10 +70,7 @@ class Estimate:
         self.measured = cache(self._measured)
         self.loading = cache(self._loading)
         self._judged_jobs = cache(self._read_judged_jobs)
-        self._film_counts = cache(lambda track: self._counts.of(study.batches(track)))
-        self._score_counts = cache(
-            lambda track, judges: self._counts.of(one for one in study.batches(track) if judges in one.judges)
-        )
+        self._counted = cache(self._count)
 
     def video(self, track: str) -> float:
         """Seconds to film one video."""
@@ -147,9 +144,13 @@ class Estimate:
 
     def videos(self, batch: Batch, shards: int, judges: str | None = None) -> float:
         """Videos to film, or to score, in some of a batch's filming jobs, at most; the batch's mean of new ones."""
-        counts = self._film_counts(batch.track) if judges is None else self._score_counts(batch.track, judges)
+        counts = self._counted(batch.track, judges)
         whole = counts[batch].videos if batch in counts else self._study.prompts(batch) * batch.per_prompt
         return whole * shards / len(self._study.shards(batch))
+
+    def _count(self, track: str, judges: str | None) -> dict[Batch, Count]:
+        """The videos of a track's batches, or of those that a group of judges looks at."""
+        return self._counts.of(one for one in self._study.batches(track) if judges is None or judges in one.judges)
 
     def texts(self, batch: Batch) -> int:
         """Texts that a network writes for a batch."""
@@ -201,11 +202,11 @@ class Estimate:
         rows: list[Row] = []
         boosters = self._study.boosters(track)
         last_round = self._study.rounds(track)[-1]
-        for batch, filmed in self._film_counts(track).items():
+        for batch, filmed in self._counted(track, None).items():
             rows += self._texts(batch)
             rows.append(self._films(batch, filmed))
             for judges in batch.judges:
-                rows.append(self._scores(batch, judges, self._score_counts(track, judges)[batch]))
+                rows.append(self._scores(batch, judges, self._counted(track, judges)[batch]))
             if self._vbench.judged(batch):
                 rows.append(self._judges(batch))
             ready = [one for one in boosters if one.drawing is None] if batch == last_round else []
@@ -247,20 +248,23 @@ class Estimate:
                 found.append(one)
         return found
 
+    def _records_behind(self, batch: Batch, judges: str | None) -> list[timing.Timing]:
+        """The records of the jobs that made a batch's videos, or scored them."""
+        return [record for made in self._counts.made_by(batch) for record in self._records_of(made, judges)]
+
     def _films(self, batch: Batch, count: Count) -> Row:
         entry = self._config.generators[batch.generator]
         jobs = self._study.manifests(batch)
         done = self._done(batch, jobs)
         seconds = count.left * self.video(batch.track) + (len(jobs) - done) * self.loading(batch.track, None)
-        made_by = self._counts.made_by(batch)
-        took = sum(max(one.seconds, one.job_seconds) for made in made_by for one in self._records_of(made, None))
+        took = sum(max(one.seconds, one.job_seconds) for one in self._records_behind(batch, None))
         if not entry.films_here:
             seconds, took = 0.0, 0.0
         return self._row(
             batch.track,
             f"{batch.name} film",
-            hours_done=took / 3600,
-            hours_to_do=seconds / 3600,
+            took,
+            seconds,
             money_done=count.done * entry.price,
             money_to_do=count.left * entry.price,
             jobs=len(jobs),
@@ -273,14 +277,14 @@ class Estimate:
         files = self._study.files(batch)
         jobs = [files.judged(judges, shard) for shard in self._study.scoring_shards(batch, judges)]
         done = self._done(batch, jobs, judges)
-        records = [one for made in self._counts.made_by(batch) for one in self._records_of(made, judges)]
+        records = self._records_behind(batch, judges)
         left = count.videos - min(count.videos, sum(one.items for one in records)) if done < len(jobs) else 0
         seconds = left * self.score(batch.track, judges) + (len(jobs) - done) * self.loading(batch.track, judges)
         return self._row(
             batch.track,
             f"{batch.name} score" + ("" if judges == REWARDS else f" by {judges}"),
-            hours_done=sum(max(one.seconds, one.job_seconds) for one in records) / 3600,
-            hours_to_do=seconds / 3600,
+            sum(max(one.seconds, one.job_seconds) for one in records),
+            seconds,
             jobs=len(jobs),
             jobs_done=done,
         )
@@ -295,8 +299,7 @@ class Estimate:
                 done, took = done + 1, took + (seconds if math.isnan(measured) else measured)
             else:
                 to_do += seconds
-        hours = {"hours_done": took / 3600, "hours_to_do": to_do / 3600}
-        return self._row(batch.track, f"{batch.name} vbench", jobs=len(jobs), jobs_done=done, **hours)
+        return self._row(batch.track, f"{batch.name} vbench", took, to_do, jobs=len(jobs), jobs_done=done)
 
     def _done(self, batch: Batch, files: Collection[str], judges: str = REWARDS) -> int:
         """How many of a batch's jobs are done; all of them once it is gathered."""
@@ -355,28 +358,28 @@ class Estimate:
     def _gpu(self, track: str, stage: str, expected: float, done: bool, took: float) -> Row:
         """A stage that is one job."""
         seconds = expected + self.load if math.isnan(took) or not done else took
-        hours = {"hours_done" if done else "hours_to_do": seconds / 3600}
-        return self._row(track, stage, jobs=1, jobs_done=int(done), **hours)
+        spent, left = (seconds, 0.0) if done else (0.0, seconds)
+        return self._row(track, stage, spent, left, jobs=1, jobs_done=int(done))
 
     def _row(
         self,
         track: str,
         stage: str,
-        hours_done: float = 0.0,
-        hours_to_do: float = 0.0,
+        seconds_done: float,
+        seconds_to_do: float,
         money_done: float = 0.0,
         money_to_do: float = 0.0,
         **counts: Any,
     ) -> Row:
         """A row whose money includes that of its GPU hours."""
-        price = self._config.planning.gpu_hour_price
+        price, done, to_do = self._config.planning.gpu_hour_price, seconds_done / 3600, seconds_to_do / 3600
         return Row(
             track,
             stage,
-            gpu_hours_done=hours_done,
-            gpu_hours_to_do=hours_to_do,
-            money_done=money_done + hours_done * price,
-            money_to_do=money_to_do + hours_to_do * price,
+            gpu_hours_done=done,
+            gpu_hours_to_do=to_do,
+            money_done=money_done + done * price,
+            money_to_do=money_to_do + to_do * price,
             **counts,
         )
 
