@@ -295,11 +295,6 @@ def test_an_average_over_frames_weighs_by_frames() -> None:
         check_average("color", 0.0, judged[2:])
 
 
-def test_prompts_that_are_not_vbenchs_cannot_be_judged_for_what_its_list_says(judge: Judge) -> None:
-    with pytest.raises(InputError, match="judges scene of the prompts of its own list only"):
-        judge(None, "scene", listed("scene", mode="custom"))
-
-
 def test_a_missing_library_of_one_dimension_is_told(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     def unimplemented(*_: object, **__: object) -> None:
         raise NotImplementedError("UnImplemented dimension color!, No module named 'detectron2'")

@@ -66,13 +66,9 @@ def evaluate(
         device: `cuda`, `cpu`, or `auto` for the first that is there.
 
     Raises:
-        InputError: The vbench package cannot be imported here, or judges no such prompts.
+        InputError: The vbench package cannot be imported here.
         ScoreError: VBench left a video out or gave no number for it.
     """
-    if listing.mode == "custom" and DIMENSIONS[dimension].described:
-        raise InputError(
-            f"VBench judges {dimension} of the prompts of its own list only; take it out of the set's list"
-        )
     if not videos:  # a set may hold fewer prompts of VBench's list than were planned for
         return Result(dimension, None, (), {}, accelerator(), 0.0)
     _prepare(cache)

@@ -14,7 +14,6 @@ Mode = Literal["standard", "custom"]
 """`standard`: prompts of VBench's list, with what it says of them; `custom`: any others."""
 
 FOLDER = "videos"
-LISTING = "videos.json"
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,6 @@ def _check_complete(
                 f"replicate {replicate}",
                 *manifests,
             )
-    if len(wanted) != len(set(wanted)):
-        raise InputError("a prompt has more than one refined text; VBench takes one")
 
 
 def _shape(found: Sequence[tuple[Path, Entry]], store: Store, stage: str) -> _Shape:
