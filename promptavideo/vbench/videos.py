@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -25,19 +25,6 @@ LONG_SECONDS = 5.0
 """From here on VBench-Long is the benchmark."""
 NAME_BYTES = 255
 """File systems hold no longer names."""
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """What all videos of an evaluation share."""
-
-    frames: int
-    height: int
-    width: int
-    fps: float
-
-    def __str__(self) -> str:
-        return f"{self.frames} frames of {self.width}x{self.height} at {self.fps:g} a second"
 
 
 def list_videos(
@@ -68,11 +55,11 @@ def list_videos(
     }
     wanted = list(zip(table["prompt_id"], table["replicate"], strict=True))
     _check_complete(wanted, list(entries), list(manifests))
-    shape = _shape([entries[one] for one in wanted], store, stage)
-    if shape.frames / shape.fps >= LONG_SECONDS:
+    empty = _alike([entries[one] for one in wanted], store, settings, stage)
+    if empty.frames / empty.fps >= LONG_SECONDS:
         log.warning(
             "the videos are %.1f s long; from %g s on VBench-Long is the benchmark, and its numbers are others",
-            shape.frames / shape.fps,
+            empty.frames / empty.fps,
             LONG_SECONDS,
         )
     replicates = sorted(table["replicate"].unique().tolist())
@@ -94,7 +81,7 @@ def list_videos(
                     auxiliary_info=row.auxiliary_info,
                 )
             )
-    return Listing(settings.mode, shape.frames, shape.fps, shape.width, shape.height, tuple(videos))
+    return replace(empty, videos=tuple(videos))
 
 
 def link_videos(listing: Listing, folder: Path) -> None:
@@ -128,24 +115,28 @@ def _check_complete(
             )
 
 
-def _shape(found: Sequence[tuple[Path, Entry]], store: Store, stage: str) -> _Shape:
-    """Decode each video once and see that they are alike."""
-    shapes: dict[_Shape, Entry] = {}
+def _alike(found: Sequence[tuple[Path, Entry]], store: Store, settings: VBenchSet, stage: str) -> Listing:
+    """Decode each video once and see that they are alike; gives a listing of what they share, without the videos."""
+    shapes: dict[Listing, Entry] = {}
     progress = Progress(stage, len(found), "videos")
     for manifest, entry in found:
         clip = store.read(entry, manifest)
         frames, height, width = clip.frames.shape[:3]
-        shapes.setdefault(_Shape(frames, height, width, clip.fps), entry)
+        shapes.setdefault(Listing(settings.mode, frames, clip.fps, width, height, ()), entry)
         progress.advance(1)
     if next(iter(shapes)).frames < 2:
         raise InputError("the videos have one frame each; VBench compares frames")
     if len(shapes) > 1:
         (one, first), (other, second), *_ = shapes.items()
         raise InputError(
-            f"the videos are not alike, so their scores cannot be averaged: prompt {first.prompt_id} has {one}, prompt "
-            f"{second.prompt_id} has {other}; film all of them in one way"
+            f"the videos are not alike, so their scores cannot be averaged: prompt {first.prompt_id} has {_told(one)}, "
+            f"prompt {second.prompt_id} has {_told(other)}; film all of them in one way"
         )
     return next(iter(shapes))
+
+
+def _told(shape: Listing) -> str:
+    return f"{shape.frames} frames of {shape.width}x{shape.height} at {shape.fps:g} a second"
 
 
 def _file(name: str, replicate: int) -> str:
