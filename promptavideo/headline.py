@@ -1,7 +1,6 @@
 """The last words of a run: what the refiners gained, and where the rest is to be seen."""
 
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,14 +11,17 @@ from promptavideo.tables import LAPTOP, LAPTOP_NOTE, PAPER_SET, read, read_video
 WIDTH = 80
 
 
-def headline(table: pd.DataFrame, notes: Sequence[str], files: dict[str, Path]) -> str:
-    """The gains of a VideoScore table as plain text of 80 columns.
+def of_results(results: Path) -> str:
+    """The gains in the VideoScore table of a folder of results, and where more is to be seen, in 80 columns.
 
-    Args:
-        table: As `read_videoscore_table` gives it; rows of the paper are left out.
-        notes: What stands below it, which says whether its numbers may be compared with the paper's.
-        files: Where more is to be seen, by what it is; only those that exist are named.
+    Rows of the paper are left out; the table's notes say whether its numbers may be compared with the paper's.
+
+    Raises:
+        InputError: The folder holds no VideoScore table.
     """
+    stem = results / "tables" / "videoscore"
+    table = read_videoscore_table(stem.with_suffix(".csv"))
+    _, _, notes = read(stem)
     lines: list[str] = []
     ours = table[table["set"] != PAPER_SET]
     width = max([len("refiner"), *ours["refiner"].map(len)])
@@ -37,21 +39,10 @@ def headline(table: pd.DataFrame, notes: Sequence[str], files: dict[str, Path]) 
     for note in notes:
         if note.startswith(OTHERS_NOTE.partition(":")[0]):
             lines += [*textwrap.wrap(note, WIDTH), ""]
+    files = {"report": results / "report.html"}
+    for name in ours["generator"].unique():
+        files[f"contact sheet of {name}"] = results / name / "figures/contact_sheet.png"
     there = {what: path for what, path in files.items() if path.exists()}
     label = max((len(what) for what in there), default=0) + 1
     lines += [f"{what + ':':{label}} {path}" for what, path in there.items()]
     return "\n".join(lines)
-
-
-def of_results(results: Path) -> str:
-    """The headline of a folder of results.
-
-    Raises:
-        InputError: It holds no VideoScore table.
-    """
-    stem = results / "tables" / "videoscore"
-    table = read_videoscore_table(stem.with_suffix(".csv"))
-    _, _, notes = read(stem)
-    generators = table.loc[table["set"] != PAPER_SET, "generator"].unique()
-    sheets = {f"contact sheet of {name}": results / name / "figures" / "contact_sheet.png" for name in generators}
-    return headline(table, notes, {"report": results / "report.html", **sheets})
