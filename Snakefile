@@ -35,10 +35,9 @@ localrules:
     gather,
     pairs,
     triples,
-    videoscore,
+    table,
     vbench_prompts,
     vbench_checkpoint,
-    vbench_table,
     learning_curves,
     contact_sheet,
     report,
@@ -64,10 +63,7 @@ for track in STUDY.tracks:
         name:
             track
         input:
-            expand(
-                f"results/{track}/tables/{{table}}.csv",
-                table=["videoscore", *VBENCH.tables],
-            ),
+            expand(f"results/{track}/tables/{{table}}.csv", table=TABLES),
             figures_of(track),
 
 

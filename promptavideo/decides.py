@@ -6,14 +6,12 @@ that there are more or fewer of them is.
 
 import hashlib
 import json
-from functools import cached_property
 from typing import Any
 
-from promptavideo import published
 from promptavideo.batches import Draw, Refine, Round
+from promptavideo.comparisons import comparisons
 from promptavideo.judging import group_of
 from promptavideo.study import Study
-from promptavideo.vbench.plan import TABLES
 
 Facts = dict[str, Any]
 
@@ -23,6 +21,7 @@ class Decides:
 
     def __init__(self, study: Study) -> None:
         self._study, self._config, self._vbench = study, study.config, study.vbench
+        self._tables = comparisons(study)
 
     def digest(self, rule: str, **wildcards: str) -> str:
         """Twelve hexadecimal digits over what decides a job of a rule."""
@@ -153,19 +152,11 @@ class Decides:
         """Nothing but its inputs."""
         return {}
 
-    def vbench_table(self, scope: str, table: str) -> Facts:
-        """The rows, and how they are resampled."""
-        rows = self._vbench.rows(self._study.compared(scope), table)
-        average = self._config.evaluation.average if TABLES[table] == "ablation" else None
-        return {"rows": [[row.track, row.name] for row in rows], "average": average, **self._shown()}
-
     # Tables and figures
 
-    def videoscore(self, scope: str) -> Facts:
+    def table(self, scope: str, table: str) -> Facts:
         """The rows and columns, and how they are resampled."""
-        rows = [[row.track, row.name] for row in self._study.rows(self._study.compared(scope))]
-        average, reported = self._config.evaluation.average, [metric.name for metric in self._study.reported]
-        return {"rows": rows, "average": average, "reported": reported, **self._shown()}
+        return self._tables[table].decides(scope)
 
     def learning_curves(self, track: str) -> Facts:
         """Which rounds and boosters are shown."""
@@ -184,17 +175,4 @@ class Decides:
     def report(self) -> Facts:
         """Which tables and tracks there are."""
         drawn = {track: bool(self._study.boosters(track)) for track in self._study.tracks}
-        return {"tracks": drawn, "tables": list(self._vbench.tables), "average": self._config.evaluation.average}
-
-    def _shown(self) -> Facts:
-        return {
-            "objective": self._config.objective,
-            "bootstrap": self._config.evaluation.bootstrap.decides(),
-            "scale": self._config.scale,
-            "seed": self._config.seed,
-            "published": self._published,
-        }
-
-    @cached_property
-    def _published(self) -> list[str] | None:
-        return published.sources_at(self._config.scale, self._study.root)
+        return {"tracks": drawn, "tables": list(self._tables), "average": self._config.evaluation.average}

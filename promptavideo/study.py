@@ -315,10 +315,6 @@ class Study:
 
     # Tables and figures
 
-    def rows(self, tracks: Iterable[str]) -> list[Batch]:
-        """The rows of the VideoScore table."""
-        return [one for track in tracks for one in self.evaluations(track) if REWARDS in one.judges]
-
     def shown(self, track: str) -> dict[str, Batch]:
         """The contact sheet's columns: the original prompts, the first booster and the last, on the first set."""
         compared = self.config.evaluation.compared(track)

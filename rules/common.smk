@@ -9,6 +9,7 @@ from snakemake.common.configfile import load_configfile
 
 from promptavideo import runfile
 from promptavideo.batches import Draw, Originals, Pilot, Refine, Round
+from promptavideo.comparisons import comparisons
 from promptavideo.config import check, resolve
 from promptavideo.decides import Decides
 from promptavideo.errors import InputError
@@ -33,6 +34,7 @@ try:
     CONFIG = check(RAW, ROOT, ORIGINS)
     STUDY = Study(CONFIG, ROOT)
     VBENCH = STUDY.vbench
+    TABLES = comparisons(STUDY)
     DECIDES = Decides(STUDY)
     RUNFILE = runfile.write(resolve(RAW, ROOT))
 except InputError as error:

@@ -65,14 +65,6 @@ def pair_inputs(wildcards):
     ]
 
 
-def row_inputs(wildcards):
-    """What the rows of the VideoScore table are made of: scores, and the cards of the boosters behind them."""
-    rows = STUDY.rows(STUDY.compared(wildcards.scope))
-    scores = [STUDY.files(row).scores(judges) for row in rows for judges in row.judges]
-    writers = [STUDY.writer(row.track, row.source.refiner) for row in rows]
-    return scores + STUDY.cards(filter(None, writers))
-
-
 def figures_of(track):
     """The figures of one track."""
     learned = ["evolution", "training"] if STUDY.boosters(track) else []

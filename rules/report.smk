@@ -1,13 +1,12 @@
 # Tables, figures and the report.
 
 
-rule videoscore:
+rule table:
     input:
-        row_inputs,
-        "resources/paper/table1_videoscore.csv",
+        lambda wildcards: TABLES[wildcards.table].files(wildcards.scope),
     output:
         multiext(
-            "results/{scope}/videoscore",
+            "results/{scope}/{table}",
             ".csv",
             ".md",
             ".tex",
@@ -15,17 +14,19 @@ rule videoscore:
             ".provenance.json",
         ),
     log:
-        LAYOUT.log("videoscore", "{scope}"),
+        LAYOUT.log("table", "{scope}", "{table}"),
     benchmark:
-        LAYOUT.benchmark("videoscore", "{scope}")
+        LAYOUT.benchmark("table", "{scope}", "{table}")
+    wildcard_constraints:
+        table=pattern(TABLES),
     conda:
         "../envs/report.yaml"
     params:
-        decides=decides("videoscore"),
+        decides=decides("table"),
     message:
-        "Compare the refiners in results/{wildcards.scope}/videoscore.csv"
+        "Compare the refiners in results/{wildcards.scope}/{wildcards.table}.csv"
     shell:
-        "python scripts/videoscore_table.py {wildcards.scope} --log {log}"
+        "python scripts/table.py {wildcards.scope} {wildcards.table} --log {log}"
 
 
 rule learning_curves:
@@ -83,9 +84,7 @@ rule contact_sheet:
 
 rule report:
     input:
-        tables=expand(
-            "results/tables/{table}.csv", table=["videoscore", *VBENCH.tables]
-        ),
+        tables=expand("results/tables/{table}.csv", table=TABLES),
         figures=[figure for track in STUDY.tracks for figure in figures_of(track)],
     output:
         html="results/report.html",

@@ -1,4 +1,4 @@
-# VBench: a batch's videos under the names that it wants, one job a dimension and shard, and its tables.
+# VBench: a batch's videos under the names that it wants, one job a dimension and shard.
 
 
 rule vbench_videos:
@@ -51,43 +51,3 @@ rule vbench_dimension:
     shell:
         "{params.python:q} scripts/vbench_dimension.py {wildcards.track} {wildcards.batch} {wildcards.dimension} "
         "{wildcards.shard} --device {params.device} --checkpoints {params.checkpoints} --log {log}"
-
-
-rule vbench_table:
-    input:
-        lambda wildcards: VBENCH.files(STUDY.compared(wildcards.scope), wildcards.table),
-        cards=lambda wildcards: STUDY.cards(
-            filter(
-                None,
-                (
-                    STUDY.writer(row.track, row.source.refiner)
-                    for row in VBENCH.rows(
-                        STUDY.compared(wildcards.scope), wildcards.table
-                    )
-                ),
-            )
-        ),
-        paper="resources/paper/table8_vbench.csv",
-    output:
-        multiext(
-            "results/{scope}/{table}",
-            ".csv",
-            ".md",
-            ".tex",
-            ".notes.json",
-            ".provenance.json",
-        ),
-    log:
-        LAYOUT.log("vbench_table", "{scope}", "{table}"),
-    benchmark:
-        LAYOUT.benchmark("vbench_table", "{scope}", "{table}")
-    wildcard_constraints:
-        table=pattern(VBENCH.tables) or "none",
-    conda:
-        "../envs/report.yaml"
-    params:
-        decides=decides("vbench_table"),
-    message:
-        "Compare the refiners in results/{wildcards.scope}/{wildcards.table}.csv"
-    shell:
-        "python scripts/vbench_table.py {wildcards.scope} {wildcards.table} --log {log}"

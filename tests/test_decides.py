@@ -11,6 +11,7 @@ import yaml
 from makers import RAW, ROOT
 
 from promptavideo.batches import RULES, Draw
+from promptavideo.comparisons import comparisons
 from promptavideo.config import check
 from promptavideo.decides import Decides
 from promptavideo.layout import REWARDS
@@ -63,9 +64,8 @@ def digests(*overlays: dict[str, Any]) -> Jobs:
                 job("vbench_dimension", **names, dimension="color", shard="first")
                 job("gather", **names, judges="vbench")
     for scope in ("tables", *(f"{track}/tables" for track in study.tracks)):
-        job("videoscore", scope=scope)
-        for table in vbench.tables:
-            job("vbench_table", scope=scope, table=table)
+        for table in comparisons(study):
+            job("table", scope=scope, table=table)
     return jobs
 
 
@@ -144,7 +144,7 @@ def test_how_work_is_done_and_what_nothing_uses_decide_nothing(overlay: dict[str
     [
         (
             {"seed": 2},
-            {"propose", "candidates", "refine", "train", "videoscore", "vbench_table"},
+            {"propose", "candidates", "refine", "train", "table"},
         ),
         ({"models": {"cogvideox-5b": {"revision": "v2"}}}, {"fetch"}),
         ({"prompt_sets": {"webvid-test": {"count": 100}}}, {"prompt_set"}),
@@ -155,7 +155,7 @@ def test_how_work_is_done_and_what_nothing_uses_decide_nothing(overlay: dict[str
         ({"generators": {"hosted": {"seconds": 8}}}, {"film"}),
         ({"judges": {"videoscore": {"dtype": "float32"}}}, {"score"}),
         ({"judges": {"fidelity": {"max_tokens": 128}}}, {"score"}),
-        ({"judges": {"fidelity": {"metrics": ["KEEP"]}}}, {"score", "gather", "videoscore"}),
+        ({"judges": {"fidelity": {"metrics": ["KEEP"]}}}, {"score", "gather", "table"}),
         ({"operators": {"glm-4": {"temperature": 0.5}}}, {"propose"}),
         ({"operators": {"glm-4-refiner": {"temperature": 0.5}}}, {"refine"}),
         ({"refiners": {"glm-4": {"attempts": 3}}}, {"refine"}),
@@ -179,13 +179,13 @@ def test_how_work_is_done_and_what_nothing_uses_decide_nothing(overlay: dict[str
         ({"boosters": {"dpo-2": {"settings": {"beta": 0.5}}}}, {"train"}),
         ({"boosters": {"dpo-2": {"from": "sft"}}}, {"candidates", "train"}),
         ({"boosters": {"dpo-2": {"data": {"prompts": "evolution"}}}}, {"candidates"}),
-        ({"evaluation": {"bootstrap": {"resamples": 99}}}, {"videoscore", "vbench_table"}),
-        ({"evaluation": {"average": ["VQ"]}}, {"videoscore", "vbench_table", "report"}),
+        ({"evaluation": {"bootstrap": {"resamples": 99}}}, {"table"}),
+        ({"evaluation": {"average": ["VQ"]}}, {"table", "report"}),
         ({"evaluation": {"sets": {"webvid-test": {"replicates": 2}}}}, {"refine"}),
-        ({"evaluation": {"refiners": ["original", "sft"]}}, {"videoscore", "vbench_table", "contact_sheet"}),
+        ({"evaluation": {"refiners": ["original", "sft"]}}, {"table", "contact_sheet"}),
         (
             {"objective": ["MPS", "AES", "FC", "TVA", "DD", "TC", "VQ"]},
-            {"propose", "score", "gather", "pairs", "triples", "videoscore", "vbench_table"},
+            {"propose", "score", "gather", "pairs", "triples", "table"},
         ),
         ({"vbench": {"sha256": "0" * 64}}, {"vbench_prompts"}),
     ],
@@ -195,7 +195,7 @@ def test_what_decides_reruns_its_step_alone(overlay: dict[str, Any], decided: se
 
 
 def test_another_scale_renames_tables_alone() -> None:
-    assert rules({"scale": "laptop"}) == {"videoscore", "vbench_table"}
+    assert rules({"scale": "laptop"}) == {"table"}
 
 
 def test_a_dpo_setting_trains_dpo_alone() -> None:
@@ -230,7 +230,7 @@ def test_a_judge_that_reports_decides_no_score_of_the_rewards() -> None:
 def test_another_refiner_is_another_batch_and_another_row() -> None:
     listed = PAPER["evaluation"]["refiners"]
     overlay = {"refiners": {"words": {"kind": "promptist", "model": "promptist", "tokenizer": "gpt2"}}}
-    assert rules(overlay | {"evaluation": {"refiners": [*listed, "words"]}}) == {"videoscore", "vbench_table"}
+    assert rules(overlay | {"evaluation": {"refiners": [*listed, "words"]}}) == {"table"}
 
 
 def test_a_judges_version_decides(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 from makers import RAW, ROOT, changed
 
 from promptavideo.batches import RULES, Draw, Originals, Pilot, Refine, Round
+from promptavideo.comparisons import comparisons
 from promptavideo.config import check
 from promptavideo.errors import InputError
 from promptavideo.layout import Layout
@@ -241,7 +242,7 @@ class TestTables:
     """Rows and columns."""
 
     def test_have_a_row_for_every_set_and_refiner(self, two: Study) -> None:
-        rows = two.rows(["mini-t2v-1.5"])
+        rows = comparisons(two)["videoscore"].rows("mini-t2v-1.5/tables")
         assert len(rows) == 2 * 5
         row = next(one for one in rows if one.name == "evaluation/held.out/dpo-1")
         assert row.source == Refine("held.out", "dpo-1")
@@ -258,13 +259,13 @@ class TestTables:
 
     def test_a_generator_is_compared_with_its_own_refiners(self) -> None:
         own = study(evaluation=RAW["evaluation"] | {"refiners_of": {"mini-t2v": ["original", "dpo-1"]}})
-        assert [one.source for one in own.rows(["mini-t2v"])] == [
+        assert [one.source for one in comparisons(own)["videoscore"].rows("tables")] == [
             Refine("heldout", name) for name in ("original", "dpo-1")
         ]
 
     def test_sets_for_vbench_alone_have_no_row(self) -> None:
         sets = RAW["evaluation"]["sets"] | {"more": RAW["evaluation"]["sets"]["heldout"] | {"rewards": False}}
-        rows = study(evaluation=RAW["evaluation"] | {"sets": sets}).rows(["mini-t2v"])
+        rows = comparisons(study(evaluation=RAW["evaluation"] | {"sets": sets}))["videoscore"].rows("mini-t2v/tables")
         assert {row.source.set for row in rows if isinstance(row.source, Refine)} == {"heldout"}
 
     def test_the_sheet_shows_the_original_the_first_booster_and_the_last(self, two: Study) -> None:

@@ -7,6 +7,7 @@ import pytest
 from makers import ROOT, changed, message
 from pydantic import ValidationError
 
+from promptavideo.comparisons import comparisons
 from promptavideo.config import check
 from promptavideo.errors import InputError
 from promptavideo.study import Study
@@ -150,10 +151,11 @@ def test_vbench_is_left_out_at_laptop_scale_where_make_left_its_mark(
     for file in files:
         (tmp_path / file).touch()
     raw = changed("vbench/python", str(tmp_path / "bin/python")) | {"scale": scale}
-    plan = Study(check(raw, ROOT), ROOT).vbench
+    study = Study(check(raw, ROOT), ROOT)
+    plan, tables = study.vbench, comparisons(study)
     assert plan.left_out == (absent and scale == "laptop")
-    assert bool(plan.files(["mini-t2v"], "vbench")) != plan.left_out
-    assert plan.tables == {"vbench": "heldout"}
+    assert bool(tables["vbench"].rows("mini-t2v/tables")) != plan.left_out
+    assert list(tables) == ["videoscore", "vbench"]
     if "bin/python" not in files:
         with pytest.raises(InputError, match="does not exist"):
             plan.check_python()

@@ -105,8 +105,8 @@ def batches(learned: int, evaluated: int, written: int | None = None) -> dict[st
 
 
 REPORT = {"report": 1}
-SCORE_TABLE = {"videoscore": 1, **REPORT}
-TABLES = {"vbench_table": 1, **SCORE_TABLE}
+SCORE_TABLE = {"table": 1, **REPORT}  # videoscore
+TABLES = {"table": 2, **REPORT}  # and vbench
 CURVES = {"learning_curves": 1, **REPORT}
 SHEET = {"contact_sheet": 1, **TABLES}
 SHOWN = CURVES | SHEET
@@ -458,7 +458,7 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
     "evaluation.sets.heldout.vbench.mode": ("standard", MODE),
     "evaluation.sets.heldout.vbench.dimensions": (
         ["temporal_flickering", "motion_smoothness"],
-        {"vbench_checkpoint": 1, "vbench_dimension": 7, "gather": 7, "vbench_table": 1, "report": 1},
+        {"vbench_checkpoint": 1, "vbench_dimension": 7, "gather": 7, "table": 1, "report": 1},
     ),
     "evaluation.refiners": (["original", "sft", "dpo-1", "dpo-2", "asked"], TABLES),
     "evaluation.refiners_of.hosted": (["original", "llm"], ONE),

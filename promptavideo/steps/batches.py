@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from promptavideo.errors import InputError
 from promptavideo.files import atomic_path
 from promptavideo.hardware import environment
 from promptavideo.layout import REWARDS
-from promptavideo.schemas import PROMPT_SET, PROMPTS, read_table, rewards, scores, write_table
+from promptavideo.results import read_scores
+from promptavideo.schemas import PROMPT_SET, PROMPTS, read_table, rewards, write_table
 from promptavideo.shards import shard_rows
 from promptavideo.store import Store, read_manifest
 from promptavideo.study import Study
@@ -40,7 +41,7 @@ def propose(study: Study, track: str, name: str) -> None:
         selected = next_round(
             batch.source.number,
             prompt_set,
-            [read_scores(study, one, REWARDS) for one in study.before(batch)],
+            [read_scores(study, one) for one in study.before(batch)],
             config.operators[operator].load(operator, Path(config.store)),
             read_template(Path(config.evolution.template), EVOLUTION_PLACEHOLDERS),
             config.evolution,
@@ -206,22 +207,6 @@ def _origin(study: Study, batch: Batch, judges: Mapping[str, Any]) -> dict[str, 
         **provenance.filmed(entries),
         **provenance.written([timing.read(Path(path)) for path in study.writing(batch)]),
     }
-
-
-def read_scores(study: Study, batch: Any, judges: str) -> pd.DataFrame:
-    """The metrics of a batch by a group of judges, a table of `schemas.scores`."""
-    return read_table(Path(study.files(batch).scores(judges)), scores(study.metrics(judges)))
-
-
-def read_joined(study: Study, batch: Batch, others: Collection[str]) -> pd.DataFrame:
-    """The rewards of a batch, and beside them some metrics that other judges found of it, raw."""
-    from promptavideo.scoring import KEY
-
-    table = read_scores(study, batch, REWARDS)
-    for judges in batch.judges:
-        if names := [metric.name for metric in study.metrics(judges) if metric.name in others]:
-            table = table.merge(read_scores(study, batch, judges)[[*KEY, *names]], on=KEY, validate="one_to_one")
-    return table
 
 
 def _named(batches: Any) -> str:

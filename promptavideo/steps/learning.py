@@ -10,8 +10,8 @@ import pandas as pd
 
 from promptavideo.batches import Batch, Draw
 from promptavideo.errors import InputError
+from promptavideo.results import read_joined
 from promptavideo.schemas import PAIRS, TRIPLES, read_table, write_table
-from promptavideo.steps.batches import read_joined
 from promptavideo.study import Study
 from promptavideo.totals import Selected, outside
 

@@ -1,8 +1,6 @@
-"""What the workflow needs to know of VBench before anything runs: jobs, checkpoints, and the rows of its tables."""
+"""What the workflow needs to know of VBench before anything runs: jobs and checkpoints."""
 
-from collections.abc import Iterable
 from functools import cached_property
-from typing import Literal
 
 from promptavideo.batches import Batch, Refine
 from promptavideo.errors import InputError, require
@@ -11,11 +9,6 @@ from promptavideo.study import Study
 from promptavideo.vbench.checkpoints import read_checkpoints
 from promptavideo.vbench.config import VBenchSet
 from promptavideo.vbench.dimensions import DIMENSIONS
-
-Kind = Literal["main", "ablation"]
-
-TABLES: dict[str, Kind] = {"vbench": "main", "vbench100": "ablation"}
-"""The tables by name, and the key of the configuration that names the set of each."""
 
 LEFT_OUT = "left-out"
 """The mark that `make` puts into the folder of VBench's environment where it cannot be made."""
@@ -28,11 +21,6 @@ class VBenchPlan:
         self._study, self._config = study, study.config
         self.checkpoints = read_checkpoints(study.root / self._config.vbench.checkpoints)
         """Every checkpoint by name."""
-
-    @cached_property
-    def tables(self) -> dict[str, str]:
-        """The tables that the configuration asks for, and the evaluation set of each."""
-        return {table: name for table, key in TABLES.items() if (name := getattr(self._config.vbench, key)) is not None}
 
     def records(self, *dimensions: str) -> list[str]:
         """The records that the checkpoints of some dimensions are there."""
@@ -82,7 +70,8 @@ class VBenchPlan:
 
     def judged(self, batch: Batch) -> bool:
         """Whether a table shows VBench's judgements of a batch."""
-        return isinstance(batch.source, Refine) and batch.source.set in self.tables.values() and not self.left_out
+        shown = (self._config.vbench.main, self._config.vbench.ablation)
+        return isinstance(batch.source, Refine) and batch.source.set in shown and not self.left_out
 
     def checkpoints_of(self, *dimensions: str) -> list[str]:
         """The checkpoints that some dimensions need, each once."""
@@ -115,18 +104,3 @@ class VBenchPlan:
         prompts = self._study.prompts(batch)
         standard = self.set_of(batch).mode == "standard"  # each is judged for some dimensions only
         return min(prompts, DIMENSIONS[dimension].prompts) if standard else prompts
-
-    def rows(self, tracks: Iterable[str], table: str) -> list[Batch]:
-        """The rows of a table; none where VBench is left out."""
-        if self.left_out:
-            return []
-        every = (one for track in tracks for one in self._study.evaluations(track))
-        return [one for one in every if isinstance(one.source, Refine) and one.source.set == self.tables[table]]
-
-    def files(self, tracks: Iterable[str], table: str) -> list[str]:
-        """The files that a table is made of."""
-        kept = []
-        for files in map(self._study.files, self.rows(tracks, table)):
-            rewards = [files.scores("rewards")] if TABLES[table] == "ablation" else []
-            kept += [files.prompts, files.scores("vbench"), files.listing, *rewards]
-        return kept

@@ -60,7 +60,12 @@ def command(*arguments: str, more: tuple[str, ...] = ()) -> list[str]:
 
 def snakemake(folder: Path, *arguments: str, more: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     run = subprocess.run(
-        command(*arguments, more=more), cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=1800
+        command(*arguments, more=more),
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=1800,
     )
     assert run.returncode == 0, run.stderr[-5000:]
     return run
@@ -238,7 +243,7 @@ def test_another_refiner_is_filmed_alone(finished: Path) -> None:
     found = jobs(finished, target, more=("change.yaml",))
     assert found["refine"] == found["film"] == 2
     assert found["score"] == found["gather"] == 2 * 3  # by the rewards, and by two judges that only report
-    assert set(found) <= {"refine", "film", "score", "gather", "videoscore", "total"}
+    assert set(found) <= {"refine", "film", "score", "gather", "table", "total"}
     snakemake(finished, target, more=("change.yaml",))
     table = pd.read_csv(finished / target)
     assert list(table.loc[table["set"] == "webvid-test", "refiner"]) == ["original", "glm-4", "gpt-4o"]
@@ -283,4 +288,4 @@ def test_another_round_of_dpo_trains_that_round_alone(finished: Path) -> None:
     found = rerun(finished, {"preference": {"rounds": 3}, "refiners": refiners})
     for rule in ("candidates", "triples", "train", "film", "score", "gather"):
         assert found[rule] == 2, rule
-    assert not {"propose", "pairs", "refine", "videoscore", "vbench_table", *UNTOUCHED} & set(found)
+    assert not {"propose", "pairs", "refine", "table", *UNTOUCHED} & set(found)
