@@ -434,6 +434,7 @@ def test_a_finished_run_gives_the_planning_numbers_of_its_machine(tmp_path: Path
             "seconds_per_text": 0.2, "seconds_per_example": 1, "seconds_per_triple": 2,
         }
     )  # fmt: skip
+    assert {*found.as_planning("mini-t2v")} - {"seconds_per_video"} <= {*type(settings.planning).model_fields}
     text = describe(as_table(found.rows("mini-t2v")), found, settings)
     assert "planning numbers of this machine by mini-t2v: seconds_per_video: 0.5, seconds_per_job: 0.75, " in text
     measured = Probe({"mini-t2v": 0.0123, "other": 0.5}, 0.0456, 0.017)
