@@ -6,7 +6,7 @@ from pathlib import Path
 from promptavideo import cli
 from promptavideo.layout import Layout
 from promptavideo.vbench.evaluate import evaluate, write_result
-from promptavideo.vbench.listing import FOLDER, check_folder, check_videos, read_listing, shard
+from promptavideo.vbench.listing import check_videos, read_listing, shard
 from promptavideo.vbench.staged import check_staged
 
 parser = cli.parser(__doc__, "track", "batch", "dimension", "shard")
@@ -20,11 +20,10 @@ def main(options: Namespace) -> None:
     files = layout.batch(options.track, options.batch)
     check_staged([Path(layout.checkpoint(name)) for name in options.checkpoints], Path(layout.vbench_cache))
     path = Path(files.listing)
-    listing, folder = read_listing(path), path.parent / FOLDER
+    listing = read_listing(path)
     videos = shard(listing.of(options.dimension), options.shard)
     check_videos(path, videos)
-    check_folder(path, folder, listing.videos)
-    result = evaluate(options.dimension, listing, videos, folder, Path(layout.vbench_cache), options.device)
+    result = evaluate(options.dimension, listing, videos, Path(layout.vbench_cache), options.device)
     write_result(result, Path(files.dimension(options.dimension, options.shard)))
 
 

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -123,8 +124,8 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Judge:
         folder.mkdir()
         for video in listing.videos:
             (folder / video.file).write_bytes(b"video")
-        chosen = listing.videos if videos is None else videos
-        return evaluate(dimension, listing, chosen, folder, tmp_path / "cache", device)
+        chosen = [replace(one, video=str(folder / one.file)) for one in (listing.videos if videos is None else videos)]
+        return evaluate(dimension, listing, chosen, tmp_path / "cache", device)
 
     return run
 
@@ -325,7 +326,7 @@ def test_vbench_is_imported_with_everything_pointing_to_the_staged_files(
     monkeypatch.chdir(tmp_path)
     listing = listed("temporal_flickering")
     with pytest.raises(InputError) as caught:
-        evaluate("temporal_flickering", listing, listing.videos, tmp_path, Path("cache"), "cpu")
+        evaluate("temporal_flickering", listing, listing.videos, Path("cache"), "cpu")
     seen = json.loads(str(caught.value.__cause__))
     assert {name: seen[name] for name in VARIABLES} == {
         "VBENCH_CACHE_DIR": str(tmp_path / "cache"),

@@ -21,7 +21,6 @@ from promptavideo.vbench.config import VBenchSet
 from promptavideo.vbench.listing import (
     Listing,
     Video,
-    check_folder,
     check_videos,
     read_listing,
     shard,
@@ -134,7 +133,6 @@ def test_links_have_the_original_prompts_as_names_and_lead_to_the_store(batch: B
     for video in listing.videos:
         assert not (folder / video.file).readlink().is_absolute()
         assert (folder / video.file).resolve() == batch.store.video(video.key).resolve()
-    check_folder(folder / "list.json", folder, listing.videos)
 
 
 def test_a_file_system_that_takes_two_names_for_one_is_named(
@@ -306,30 +304,6 @@ def test_a_video_that_vbench_could_not_read_is_named_and_filmed_again(
         check_videos(path, listing.videos)
     others = [one for one in batch.manifests if one != manifest]
     assert not any(one.exists() for one in (video, manifest, path)) and all(one.exists() for one in others)
-
-
-def test_a_folder_holds_the_listed_videos_and_no_others(tmp_path: Path) -> None:
-    videos, listed = [video(row) for row in range(4)], tmp_path.with_suffix(".json")
-    for one in videos:
-        (tmp_path / one.file).touch()
-    check_folder(listed, tmp_path, videos)
-
-    (tmp_path / videos[2].file).unlink()
-    (tmp_path / videos[3].file).unlink()
-    (tmp_path / videos[3].file).symlink_to("nowhere.mp4")
-    with pytest.raises(InputError) as caught:
-        check_folder(listed, tmp_path, videos)
-    assert str(caught.value).startswith(
-        f"{tmp_path}: 2 missing, first 'prompt 2-0.mp4', other than {listed} says. It was removed"
-    )
-
-    (tmp_path / "prompt 9-0.mp4").touch()
-    with pytest.raises(InputError, match=r"2 missing, first 'prompt 2-0\.mp4' and 1 too many, first 'prompt 9-0\.mp4'"):
-        check_folder(listed, tmp_path, videos)
-    with pytest.raises(InputError, match=r"4 too many, first 'prompt 0-0\.mp4', other"):
-        check_folder(listed, tmp_path, [])
-    with pytest.raises(InputError, match="gone: 4 missing"):
-        check_folder(listed, tmp_path / "gone", videos)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 14, 100])

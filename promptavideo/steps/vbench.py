@@ -28,7 +28,7 @@ def fetch_checkpoint(study: Study, name: str) -> None:
 def list_videos(study: Study, track: str, name: str) -> None:
     """Check every video of an evaluation, link it under the name that VBench wants, and write the list last."""
     from promptavideo.vbench import videos
-    from promptavideo.vbench.listing import FOLDER, write_listing
+    from promptavideo.vbench.listing import write_listing
     from promptavideo.vbench.rows import read_rows
 
     batch, plan = study.batch(track, name), study.vbench
@@ -42,5 +42,5 @@ def list_videos(study: Study, track: str, name: str) -> None:
         read_rows(Path(listed[0])) if listed else None,
         f"list {name}",
     )
-    videos.link_videos(listing, Path(files.listing).parent / FOLDER)
+    videos.link_videos(listing, Path(files.listing).with_name("videos"))
     write_listing(listing, Path(files.listing))

@@ -52,16 +52,13 @@ class Result:
     seconds: float
 
 
-def evaluate(
-    dimension: str, listing: Listing, videos: Sequence[Video], folder: Path, cache: Path, device: str
-) -> Result:
+def evaluate(dimension: str, listing: Listing, videos: Sequence[Video], cache: Path, device: str) -> Result:
     """Let VBench judge videos.
 
     Args:
         dimension: One of `DIMENSIONS`.
         listing: What the videos are part of.
         videos: Those to judge, of `listing.of(dimension)`.
-        folder: The folder of links that holds them.
         cache: VBench's folder of checkpoints, with all that the dimension needs.
         device: `cuda`, `cpu`, or `auto` for the first that is there.
 
@@ -84,7 +81,7 @@ def evaluate(
     began = time.perf_counter()
     with TemporaryDirectory() as temporary:
         output = Path(temporary)
-        links = _link(videos, folder, output / "videos")
+        links = _link(videos, output / "videos")
         judge = vbench.VBench(torch.device(chosen), str(_prompts(dimension, videos, output)), str(output))
         prompts = {video.file: video.prompt for video in videos} if listing.mode == "custom" else []
         try:
@@ -166,12 +163,12 @@ def _prepare(cache: Path) -> None:
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 
 
-def _link(videos: Sequence[Video], folder: Path, links: Path) -> Path:
-    """Make a folder that holds the links of some videos only: VBench takes every file of a folder, and one it was not
-    told of is an error or, worse, judged."""
+def _link(videos: Sequence[Video], links: Path) -> Path:
+    """Make a folder of links to some videos only: VBench takes every file of a folder, and one it was not told of is an
+    error or, worse, judged."""
     links.mkdir()
     for video in videos:
-        (links / video.file).symlink_to((folder / video.file).resolve())
+        (links / video.file).symlink_to(Path(video.video).resolve())
     return links
 
 

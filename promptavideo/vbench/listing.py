@@ -13,8 +13,6 @@ from promptavideo.shards import part
 Mode = Literal["standard", "custom"]
 """`standard`: prompts of VBench's list, with what it says of them; `custom`: any others."""
 
-FOLDER = "videos"
-
 
 @dataclass(frozen=True)
 class Video:
@@ -65,31 +63,6 @@ def read_listing(path: Path) -> Listing:
         InputError: The file is missing or no such listing.
     """
     return read_record(path, Listing, "list of videos for VBench")
-
-
-def check_folder(path: Path, folder: Path, videos: Sequence[Video]) -> None:
-    """Check that a folder of links holds exactly the listed videos, and that each leads somewhere.
-
-    Args:
-        path: The list, which was written after the folder.
-        folder: The folder.
-        videos: The videos that the list names.
-
-    Raises:
-        InputError: A video is missing or too many; names the first few. The list is removed, since making it checks
-            every video.
-    """
-    expected = {video.file for video in videos}
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    missing = sorted(expected - {name for name in found if (folder / name).is_file()})
-    extra = sorted(found - expected)
-    faults = [
-        f"{len(names)} {what}, first {names[0]!r}"
-        for what, names in (("missing", missing), ("too many", extra))
-        if names
-    ]
-    if faults:
-        raise discarded(f"{folder}: {' and '.join(faults)}, other than {path} says", path)
 
 
 def check_videos(path: Path, videos: Sequence[Video]) -> None:
