@@ -24,7 +24,7 @@ from promptavideo.preference import AuthorsConfig, BestWorstConfig, PreferenceCo
 from promptavideo.probe import Reference
 from promptavideo.prompts import PromptSet, check_disjoint, check_slices, load_prompt_set
 from promptavideo.resampling import BootstrapConfig
-from promptavideo.settings import Entry, Marked, Planning, Ref, Section, lay, number_in_text, origin, started_from
+from promptavideo.settings import Entry, Planning, Ref, Section, lay, number_in_text, origin, started_from
 from promptavideo.totals import outside
 from promptavideo.vbench.config import ABLATION, VBenchConfig, VBenchSet
 from promptavideo.vbench.dimensions import SAMPLES
@@ -82,7 +82,7 @@ class EvaluationConfig(Section):
     sets: dict[Name, EvaluationSet] = Field(min_length=1)
     refiners: Annotated[list[Name], Ref("refiners")] = Field(min_length=1)
     """The rows of each track's tables; `original` is among them, since gains are measured against it."""
-    refiners_of: dict[Name, list[Name]] = Field(default={})
+    refiners_of: Annotated[dict[Name, list[Name]], Ref("refiners")] = Field(default={})
     """{track: refiners} of tracks that are compared with others than `refiners`."""
     average: list[Name] = Field(default=["VQ", "TC", "DD", "TVA", "FC"], min_length=1)
     """The metrics of the objective whose mean is `avg`; the paper's are VideoScore's."""
@@ -229,37 +229,29 @@ class Config(Section):
             yield "shard_size, shard_minutes: give one of the two, and null for the other"
 
     def _unknown_names(self) -> Iterator[str]:
-        parts: list[tuple[str, Section]] = [
-            *self.entries(),
-            *((f"prompt_sets.{name}", entry) for name, entry in self.prompt_sets.items()),
-            *((name, getattr(self, name)) for name in ("evolution", "booster", "preference", "evaluation")),
-        ]
-        used: list[tuple[str, Marked]] = [(where, one) for where, part in parts for one in part.marked()]
-        for where, one in used:
+        for one in self.marked():
             if not isinstance(one.marker, Ref) or one.marker.section == "boosters":
                 continue
             known: dict[str, Any] = getattr(self, one.marker.section)
-            if one.marker.section == "models" and not where.startswith("generators."):
+            if one.marker.section == "models" and not one.key.startswith("generators."):
                 known = {name: entry for name, entry in self.models.items() if entry.weighs}
-            yield from _unknown(f"{where}.{one.key}", [one.value], known)
+            yield from _unknown(one.key, [one.value], known)
         for track in self.evolution.operators:
             yield from _unknown(f"evolution.operators.{track}", [track], self.generators)
-        for track, names in self.evaluation.refiners_of.items():
+        for track in self.evaluation.refiners_of:
             yield from _unknown(f"evaluation.refiners_of.{track}", [track], self.generators)
-            yield from _unknown(f"evaluation.refiners_of.{track}", names, self.refiners)
 
     def _bad_boosters(self) -> Iterator[str]:
-        marked = [(f"{entry}.{one.key}", one) for entry, part in self.entries() for one in part.marked()]
-        for where, one in marked:
+        for one in self.marked():
             if one.marker != Ref("boosters"):
                 continue
             track, _, booster = one.value.rpartition("/")
             if track and track not in self.generators:
-                yield f"{where}: there is no track {track!r}; known are {', '.join(self.generators)}"
+                yield f"{one.key}: there is no track {track!r}; known are {', '.join(self.generators)}"
             elif booster not in self.boosters:
-                yield from _unknown(where, [booster], self.boosters)
+                yield from _unknown(one.key, [booster], self.boosters)
             elif track and self.boosters[booster].tracks:
-                yield f"{where}: {booster} is shared by tracks; write {booster}"
+                yield f"{one.key}: {booster} is shared by tracks; write {booster}"
         for name, entry in self.boosters.items():
             if entry.drawn and not (entry.drawn.draw or entry.start):
                 yield f"boosters.{name}.data.draw: a booster must draw its candidates; give `draw` or `from`"
@@ -467,8 +459,8 @@ def _lines(error: ValidationError, raw: object) -> list[str]:
 
 
 def _message(problem: ErrorDetails) -> str:
-    if problem["type"] in ("float_type", "int_type") and (written := number_in_text(problem["input"])):
-        return f"YAML reads this as text; write {written}, without quotes"
+    if problem["type"] in ("float_type", "int_type") and (fault := number_in_text(problem["input"])):
+        return fault
     known = {"extra_forbidden": "there is no such key", "missing": "is missing"}
     return known.get(problem["type"], problem["msg"].removeprefix("Value error, "))
 

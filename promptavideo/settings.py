@@ -78,18 +78,13 @@ class Section(BaseModel):
 
     def marked(self) -> Iterator[Marked]:
         """The names and files that the section's keys give, down to the last of its parts."""
-        for field_name, field in type(self).model_fields.items():
-            value, name = getattr(self, field_name), field.alias or field_name
-            listed = [("", one) for one in value] if _many(value) else [("", value)]
-            if isinstance(value, Mapping):
-                listed = [(f".{key}", one) for key, one in value.items()]
-            for marker in field.metadata:
-                if isinstance(marker, Ref | File):
-                    yield from (Marked(f"{name}{key}", marker, one) for key, one in listed if one is not None)
-            parts = value.items() if isinstance(value, Mapping) else enumerate(value) if _many(value) else []
-            for place, part in [("", value), *((f".{place}", part) for place, part in parts)]:
-                if isinstance(part, Section):
-                    yield from (Marked(f"{name}{place}.{one.key}", one.marker, one.value) for one in part.marked())
+        for name, field in type(self).model_fields.items():
+            markers = [one for one in field.metadata if isinstance(one, Ref | File)]
+            for key, value in _parts(field.alias or name, getattr(self, name)):
+                if isinstance(value, Section):
+                    yield from (Marked(f"{key}.{one.key}", one.marker, one.value) for one in value.marked())
+                else:
+                    yield from (Marked(key, marker, value) for marker in markers)
 
 
 class Entry(Section):
@@ -129,6 +124,18 @@ def _many(value: Any) -> bool:
     return isinstance(value, list | tuple)
 
 
+def _parts(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """What a value of lists and mappings is made of, with the dotted keys; names of a list have that of the list."""
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _parts(f"{key}.{name}", part)
+    elif _many(value):
+        for place, part in enumerate(value):
+            yield from _parts(f"{key}.{place}" if isinstance(part, Section) else key, part)
+    elif value is not None:
+        yield key, value
+
+
 def _deciding(value: Any, dumped: Any) -> Any:
     if isinstance(value, Section):
         return {
@@ -148,16 +155,17 @@ def _members(annotation: Any) -> tuple[Any, ...]:
 
 
 def number_in_text(value: object) -> str | None:
-    """How a number that YAML reads as text is to be written: `5e-2` wants a dot, and quotes make text of any number."""
+    """What is wrong with a number that YAML reads as text: `5e-2` wants a dot, and quotes make text of any number."""
     if not isinstance(value, str) or not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", value.strip()):
         return None
     mantissa, letter, exponent = value.strip().partition("e" if "e" in value else "E")
-    return f"{mantissa}.0{letter}{exponent}" if letter and "." not in mantissa else value.strip()
+    written = f"{mantissa}.0{letter}{exponent}" if letter and "." not in mantissa else value.strip()
+    return f"YAML reads this as text; write {written}, without quotes"
 
 
 def _no_number(value: Any) -> Any:
-    if written := number_in_text(value):
-        raise ValueError(f"YAML reads this as text; write {written}, without quotes")
+    if fault := number_in_text(value):
+        raise ValueError(fault)
     return value
 
 
