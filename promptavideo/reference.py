@@ -198,19 +198,13 @@ def _keys(path: str, section: Node) -> Iterator[tuple[str, Node, bool]]:
 
 def _table(path: str, section: Node) -> str:
     """Its keys, one a row; nothing if it has none but its kind."""
-    rows = [
-        (
-            f"`{key}`",
-            _words(node),
-            "required" if required else _code(node["default"]) if "default" in node else "",
-            said,
-        )
-        for key, node, required in _keys(path, section)
-        if "const" not in node
-        for said in [_said(node)]
-    ]
-    lines = [f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |" for row in rows]
-    return "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *lines] if rows else [])
+    lines = []
+    for key, node, required in _keys(path, section):
+        if "const" not in node:
+            default = "required" if required else _code(node["default"]) if "default" in node else ""
+            cells = f"`{key}`", _words(node), default, _said(node)
+            lines.append(f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |")
+    return "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *lines] if lines else [])
 
 
 def _said(node: Node) -> str:

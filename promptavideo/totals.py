@@ -92,10 +92,7 @@ def candidate_means(
 
 def passes(candidates: pd.DataFrame, thresholds: Mapping[str, float]) -> pd.DataFrame:
     """Whether each candidate (as `candidate_means` gives it) exceeds each threshold that is set, a column each."""
-    return pd.DataFrame(
-        {name: candidates[name] > value for name, value in thresholds.items()},
-        index=candidates.index,
-    )
+    return candidates[[*thresholds]] > pd.Series(thresholds, dtype=float)
 
 
 def rejections(passed: pd.DataFrame, thresholds: Mapping[str, float]) -> list[str]:

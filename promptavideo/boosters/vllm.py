@@ -12,7 +12,7 @@ from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import BoosterConfig
 from promptavideo.boosters.load import Chain, load_chain, load_chat_tokenizer
 from promptavideo.boosters.sampling import BoosterSampler
-from promptavideo.devices import enough_memory
+from promptavideo.devices import enough_memory, first_line
 from promptavideo.errors import InputError
 
 REPRODUCIBLE = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_BATCH_INVARIANT": "1"}
@@ -64,8 +64,7 @@ class VllmSampler(BoosterSampler):
                     generation_config="vllm",  # nothing of the model's own sampling defaults, as with `generate`
                 )
         except (ValueError, RuntimeError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
-            raise InputError(f"vLLM does not start ({reason}); {advice}") from error
+            raise InputError(f"vLLM does not start ({first_line(error)}); {advice}") from error
 
     def _draw(self, asked: Sequence[list[int]], seeds: Sequence[int]) -> list[str]:
         from vllm import SamplingParams
