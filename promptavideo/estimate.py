@@ -132,8 +132,7 @@ class Estimate:
 
     def training(self, booster: Booster) -> float:
         """Seconds of a training at its largest."""
-        planning = self._config.planning
-        each = booster.entry.seconds(planning.seconds_per_example, planning.seconds_per_triple)
+        each = getattr(self._config.planning, booster.entry.SECONDS)
         examples = len(booster.tracks) * self._study.prompts_in(booster.prompts)
         return examples * self._epochs(booster) * each * self.speed.training
 
@@ -164,12 +163,12 @@ class Estimate:
         boosters = self._study.boosters(track)
         drawn = [self._study.candidates(track, one) for one in boosters if one.drawing]
         texts = [(self._took("candidates", track, one.name) - load) / self.texts(one) for one in drawn]
-        trained: dict[float, list[float]] = {}
+        trained: dict[str, list[float]] = {}
         for one in boosters:
             card = self._root / self._study.files_of(one).card
             examples = json.loads(card.read_text(encoding="utf-8"))["examples"] if card.exists() else math.nan
             took = (self._took("train", one.home, one.name) - load) / (examples * self._epochs(one))
-            trained.setdefault(one.entry.seconds(0.0, 1.0), []).append(took)
+            trained.setdefault(one.entry.SECONDS, []).append(took)
         film, score = self.measured(track, None), self.measured(track, REWARDS)
         judged = [one for dimension in DIMENSIONS for one in self._judged_jobs(track, dimension)]
         gathered = (self._took("gather", track, one.name, REWARDS) for one in self._study.batches(track))
@@ -180,8 +179,8 @@ class Estimate:
             "seconds_per_score": score.seconds / score.items if score.items else math.nan,
             "seconds_per_judgement": sum(one.seconds for one in judged) / max(sum(one.items for one in judged), 1),
             "seconds_per_text": _median(texts),
-            "seconds_per_example": _median(trained.get(0.0, [])),
-            "seconds_per_triple": _median(trained.get(1.0, [])),
+            "seconds_per_example": _median(trained.get("seconds_per_example", [])),
+            "seconds_per_triple": _median(trained.get("seconds_per_triple", [])),
         }
         return {name: seconds for name, seconds in found.items() if seconds > 0}
 

@@ -45,6 +45,8 @@ class TrainerEntry(Entry):
     """Of its data."""
     SECTION: ClassVar[str]
     """Of `booster`, with the settings that the entry's are laid over."""
+    SECONDS: ClassVar[str]
+    """The key of `planning` with what one row of its data takes in one epoch."""
 
     start: Annotated[str | None, Ref("boosters")] = Field(None, alias="from")
     """The booster that it goes on from, `NAME` of the same track or `TRACK/NAME`; the base model when absent."""
@@ -77,10 +79,6 @@ class TrainerEntry(Entry):
         return type(below).model_validate(laid)
 
     @abstractmethod
-    def seconds(self, per_example: float, per_triple: float) -> float:
-        """Seconds of one row of its data in one epoch, of what the configuration expects of each kind."""
-
-    @abstractmethod
     def train(
         self, data: "pd.DataFrame", chain: "Chain", instruction: "Instruction", settings: TrainSettings, run: "Run"
     ) -> None:
@@ -92,14 +90,11 @@ class SftConfig(TrainerEntry):
 
     SCHEMA: ClassVar[pa.DataFrameSchema] = PAIRS
     SECTION: ClassVar[str] = "sft"
+    SECONDS: ClassVar[str] = "seconds_per_example"
 
     trainer: Literal["sft"]
     data: Literal["evolution"] = "evolution"
     """The best text of each prompt of the evolution."""
-
-    def seconds(self, per_example: float, per_triple: float) -> float:
-        """A pair's."""
-        return per_example
 
     def train(
         self, data: "pd.DataFrame", chain: "Chain", instruction: "Instruction", settings: TrainSettings, run: "Run"
@@ -119,6 +114,7 @@ class DpoConfig(TrainerEntry):
 
     SCHEMA: ClassVar[pa.DataFrameSchema] = TRIPLES
     SECTION: ClassVar[str] = "dpo"
+    SECONDS: ClassVar[str] = "seconds_per_triple"
 
     trainer: Literal["dpo"]
     data: Drawn = Drawn()
@@ -128,10 +124,6 @@ class DpoConfig(TrainerEntry):
     def drawn(self) -> Drawn:
         """Its candidates."""
         return self.data
-
-    def seconds(self, per_example: float, per_triple: float) -> float:
-        """A triple's."""
-        return per_triple
 
     def train(
         self, data: "pd.DataFrame", chain: "Chain", instruction: "Instruction", settings: TrainSettings, run: "Run"
