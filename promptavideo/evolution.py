@@ -86,12 +86,7 @@ def first_round(prompt_set: pd.DataFrame, config: RoundRule, run_seed: int) -> p
 
     Returns:
         A `schemas.PROMPTS` table sorted by prompt_id.
-
-    Raises:
-        InputError: The prompt set is empty.
     """
-    if prompt_set.empty:
-        raise InputError("the prompt set of the evolution is empty")
     prompts = dict(zip(prompt_set["prompt_id"], prompt_set["prompt"], strict=True))
     originals = {prompt_id: [prompt] for prompt_id, prompt in prompts.items()}
     return prompts_table(prompts, originals, run_seed, config.replicates)

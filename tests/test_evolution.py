@@ -133,11 +133,6 @@ def test_first_round_films_the_originals() -> None:
     assert table["seed"].nunique() == 6
 
 
-def test_empty_prompt_set_is_an_input_error() -> None:
-    with pytest.raises(InputError, match="empty"):
-        first_round(PROMPT_SET.head(0), config(), 1)
-
-
 def test_candidates_are_numbered_over_rounds_and_share_the_seed_of_their_prompt() -> None:
     settings = config(variants=3)
     operator = Scripted(lambda key: [f"{key[2]} r{key[3]} v{index}" for index in range(3)])

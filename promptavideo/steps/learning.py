@@ -66,7 +66,8 @@ def train(study: Study, home: str, name: str) -> None:
         booster=settings,
     )
     chain = read_chain(Path(study.layout.model(settings.base)), Path(start) if start else None)
-    data = _joined(read_table(Path(path), booster.entry.SCHEMA) for path in study.sources(booster))
+    tables = [read_table(Path(path), booster.entry.SCHEMA) for path in study.sources(booster)]
+    data = pd.concat(tables, ignore_index=True)  # one prompt may be among those of several tracks
     instruction = Instruction(Path(settings.instruction))
     booster.entry.train(data, chain, instruction, booster.entry.settled(settings), run)
 
@@ -80,8 +81,3 @@ def _reported(selected: Selected) -> pd.DataFrame:
     for line in selected.report:
         log.info(line)
     return selected.table
-
-
-def _joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """The data of several tracks, one after the other; one prompt may be among those of several."""
-    return pd.concat(list(tables), ignore_index=True)
