@@ -12,7 +12,8 @@ from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import BoosterConfig
 from promptavideo.boosters.load import Chain, load_chain, load_chat_tokenizer
 from promptavideo.boosters.sampling import BoosterSampler
-from promptavideo.devices import enough_memory, first_line
+from promptavideo.devices import enough_memory
+from promptavideo.errors import first_line
 from promptavideo.errors import InputError
 
 REPRODUCIBLE = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_BATCH_INVARIANT": "1"}
