@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file
 
-from promptavideo.miniature import distillation, training
+from promptavideo.miniature import distillation, fitting, training
 from promptavideo.miniature.distillation import (
     Plan,
     Trajectories,
@@ -152,7 +153,7 @@ def test_the_student_starts_as_its_teacher_and_learns(filmed: Path, teacher: Pat
     losses: list[float] = []
     plan = replace(PLAN, steps=8, decay_steps=1, lr=1e-3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.EMAModel, "step", lambda *arguments: None)
+        patch.setattr(EMAModel, "step", lambda *arguments: None)
         original = torch.Tensor.backward
         patch.setattr(torch.Tensor, "backward", lambda self: (losses.append(float(self)), original(self))[1])
         train_student(tmp_path, teacher, plan)
@@ -169,16 +170,16 @@ def test_a_stopped_distillation_goes_on_to_the_same_student(
         (tmp_path / name).mkdir()
         (tmp_path / name / "trajectories").symlink_to(filmed / "trajectories")
     distil(tmp_path / "whole", teacher, encoder, PLAN)
-    save, done = training._save_state, [0]
+    save, done = fitting.save_state, [0]
 
-    def stopping(path: Path, state: dict[str, Any]) -> None:
-        save(path, state)
+    def stopping(*state: Any) -> None:
+        save(*state)
         done[0] += 1
         if done[0] == saves:
             raise StoppedError
 
     with monkeypatch.context() as patch, pytest.raises(StoppedError):
-        patch.setattr(training, "_save_state", stopping)
+        patch.setattr(fitting, "save_state", stopping)
         distil(tmp_path / "stopped", teacher, encoder, PLAN)
     torch.manual_seed(99)
     distil(tmp_path / "stopped", teacher, tmp_path / "no encoder is needed", PLAN)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from promptavideo.generators.diffusers import DiffusersConfig, DiffusersGenerator
-from promptavideo.miniature import training
+from promptavideo.miniature import fitting, training
 from promptavideo.miniature.training import Plan, export, fill_cache, train, train_transformer, train_vae
 from promptavideo.models import MiniatureModel, check_model, fetch
 from promptavideo.shots import Shot
@@ -50,15 +50,15 @@ def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
 
 def stop_after(saves: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes training stop once it has saved its state that many times."""
-    save, done = training._save_state, [0]
+    save, done = fitting.save_state, [0]
 
-    def stopping(path: Path, state: dict[str, Any]) -> None:
-        save(path, state)
+    def stopping(*state: Any) -> None:
+        save(*state)
         done[0] += 1
         if done[0] == saves:
             raise StoppedError
 
-    monkeypatch.setattr(training, "_save_state", stopping)
+    monkeypatch.setattr(fitting, "save_state", stopping)
 
 
 def test_both_models_learn_from_where_they_started(unbroken: Path) -> None:

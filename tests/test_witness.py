@@ -10,7 +10,7 @@ import torch
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.judges.pixels import NEUTRAL_AGREEMENT
 from promptavideo.judges.witness import Witness, WitnessConfig
-from promptavideo.miniature import training, witness
+from promptavideo.miniature import fitting, witness
 from promptavideo.miniature.prompts import short_prompt
 from promptavideo.miniature.witness import LABELS, Plan, WitnessNetwork, blended, export, losses, render_all, train
 from promptavideo.miniature.world import QUALITIES, Scene, random_scene, render
@@ -136,7 +136,7 @@ class TestTraining:
     def test_a_tiny_training_lowers_its_loss(self, tmp_path: Path) -> None:
         plan = replace(TINY, scenes=32, steps=60, batch=16, decay_steps=1, lr=1e-2)
         renders = render_all(plan)
-        held = renders.batch(*training.seeded(9, 9), 64)
+        held = renders.batch(*fitting.seeded(9, 9), 64)
         torch.manual_seed(plan.seed)
         fresh = WitnessNetwork(witness.WitnessNetworkConfig())
         train(tmp_path, plan)
@@ -172,7 +172,7 @@ class TestTraining:
         load(tmp_path / "whole.out", tmp_path / "model").score([Clip(np.zeros((8, 32, 32, 3), np.uint8), 8.0)], ["a"])
 
     def test_what_a_clip_should_show_is_what_was_blended(self) -> None:
-        batch = render_all(TINY).batch(*training.seeded(3), 256)
+        batch = render_all(TINY).batch(*fitting.seeded(3), 256)
         for name, target in batch.targets.items():
             assert target.shape == (256, len(LABELS[name]))
             assert torch.allclose(target.sum(dim=1), torch.ones(256))

@@ -17,22 +17,21 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, LatteTransformer3DModel
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from promptavideo.dtypes import autocast
 from promptavideo.files import atomic_path
 from promptavideo.judges.detector import detect
 from promptavideo.miniature.assembly import drop_paths, load_text_encoder
+from promptavideo.miniature.fitting import Schedule, fit, load_parts, seeded
 from promptavideo.miniature.training import (
     LATENT_CHANNELS,
     LATENT_SIZE,
     TEXT_TOKENS,
     build_scheduler,
     encode_texts,
-    fit,
     padded,
-    seeded,
     velocity,
 )
 from promptavideo.miniature.world import FRAMES, SHAPES, caption, random_scene
@@ -44,9 +43,9 @@ SHAPE_SHARES = (0.5, 0.28, 0.22)
 """Of ball, box and triangle among the captions: the teacher fails balls most, and failures are dropped."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Sizes of a distillation; steps are optimizer steps, batches count clips."""
+@dataclass(frozen=True, kw_only=True)
+class Plan(Schedule):
+    """Sizes of a distillation."""
 
     teacher_steps: int = 12  # a multiple of `student_steps`
     student_steps: int = 4
@@ -55,11 +54,8 @@ class Plan:
     part: int = 512  # clips in one file of trajectories
     film_batch: int = 64  # divides `part`
     steps: int = 2500
-    batch: int = 32
     lr: float = 3e-4
     decay_steps: int = 1250
-    checkpoint_every: int = 250
-    seed: int = 0
 
 
 def distil(folder: Path, teacher: Path, text_encoder: Path, plan: Plan, device: str = "cpu") -> None:
@@ -173,10 +169,8 @@ class Trajectories:
     """What `film_trajectories` wrote, in memory."""
 
     def __init__(self, folder: Path) -> None:
-        parts = [load_file(path) for path in sorted(folder.glob("[0-9]*.safetensors"), key=lambda p: int(p.stem))]
-        self.points = torch.cat([part["points"] for part in parts])
-        states = torch.cat([part["states"] for part in parts])
-        self.texts = states.split(torch.cat([part["lengths"] for part in parts]).tolist())
+        parts = load_parts(folder)
+        self.points, self.texts = parts["points"], parts["states"].split(parts["lengths"].tolist())
 
     def batch(self, rng: np.random.Generator, size: int) -> tuple[torch.Tensor, ...]:
         """Latents [B, C, T, H, W] before and after one step, the step's number [B], and the `padded` texts."""

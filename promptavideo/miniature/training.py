@@ -7,22 +7,20 @@ part.
 
 import logging
 import math
-import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, LatteTransformer3DModel
-from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from promptavideo.dtypes import autocast
 from promptavideo.files import atomic_path
+from promptavideo.miniature import fitting
 from promptavideo.miniature.assembly import drop_paths, load_text_encoder
 from promptavideo.miniature.world import ANYWHERE, FRAMES, SIZE, caption, random_scene, render
 from promptavideo.tokenization import load_tokenizer
@@ -33,20 +31,17 @@ TEXT_TOKENS = 120  # LattePipeline pads every text to it
 LATENT_CHANNELS, LATENT_SIZE = 8, 8  # a clip's latents are [8, 8, 8, 8]: channels, frames, height, width
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Sizes of a training run; steps are optimizer steps, batches count clips."""
+@dataclass(frozen=True, kw_only=True)
+class Plan(fitting.Schedule):
+    """Sizes of a training run."""
 
     vae_steps: int = 2200
     vae_batch: int = 8
     vae_lr: float = 1e-3
     clips: int = 32768
     steps: int = 6000
-    batch: int = 32
     lr: float = 1e-3
-    decay_steps: int = 1500  # the learning rate falls to zero over the last ones
-    checkpoint_every: int = 250
-    seed: int = 0
+    decay_steps: int = 1500
     part: int = 2048  # clips in one file of the cache
     encode_batch: int = 64  # clips encoded at once; divides `part`
 
@@ -116,41 +111,9 @@ def train(folder: Path, text_encoder: Path, plan: Plan, device: str = "cpu") -> 
     train_transformer(folder, plan, device)
 
 
-def seeded(*key: int) -> tuple[np.random.Generator, torch.Generator]:
-    """Generators that depend on the key alone, so a resumed run draws what an unbroken one would."""
-    rng = np.random.default_rng(key)
-    return rng, torch.Generator().manual_seed(int(rng.integers(2**62)))
-
-
 def _pixels(clips: list[np.ndarray]) -> torch.Tensor:
     """Clips [T, H, W, 3] as one batch of frames [B * T, 3, H, W] in -1..1."""
     return torch.from_numpy(np.concatenate(clips)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def _warm_decay(step: int, steps: int, decay: int, warm: int = 200) -> float:
-    """Learning-rate factor: linear warm-up, flat, linear decay over the last `decay` steps."""
-    return min((step + 1) / warm, 1.0, max(steps - step, 0) / decay)
-
-
-def _save_state(path: Path, state: dict[str, Any]) -> None:
-    with atomic_path(path) as partial:
-        torch.save(state, partial)
-
-
-def _save_model(model: Any, folder: Path) -> None:
-    """Save a diffusers model so that `folder` holds all of it or does not exist."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-
-
-def _save_average(model: Any, average: Any, folder: Path) -> None:
-    average.store(model.parameters())
-    average.copy_to(model.parameters())
-    _save_model(model, folder)
-    average.restore(model.parameters())
 
 
 def train_vae(folder: Path, plan: Plan, device: str = "cpu") -> Any:
@@ -163,20 +126,15 @@ def train_vae(folder: Path, plan: Plan, device: str = "cpu") -> Any:
         return AutoencoderKL.from_pretrained(folder / "vae").to(device)
     torch.manual_seed(plan.seed)
     vae = build_vae().to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=plan.vae_lr, betas=(0.9, 0.98), weight_decay=1e-4)
-    state_path, start = folder / "vae.state.pt", 0
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=True, map_location="cpu")
-        vae.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        start = state["step"]
+    optimizer = fitting.optimizer_of(vae, weight_decay=1e-4)
+    path, trained = folder / "vae.state.pt", {"model": vae, "optimizer": optimizer}
+    start = fitting.load_state(path, trained)
+    schedule = fitting.Schedule(steps=plan.vae_steps, lr=plan.vae_lr, decay_steps=plan.vae_steps // 2)
     began = time.monotonic()
     for step in range(start, plan.vae_steps):
-        rng, noise = seeded(plan.seed, 1, step)
+        rng, noise = fitting.seeded(plan.seed, 1, step)
         frames = _pixels([render(random_scene(rng), rng, ANYWHERE) for _ in range(plan.vae_batch)])
         frames = frames.to(device, memory_format=torch.channels_last)
-        for group in optimizer.param_groups:
-            group["lr"] = plan.vae_lr * _warm_decay(step, plan.vae_steps, plan.vae_steps // 2)
         with autocast(vae.device.type):
             posterior = vae.encode(frames).latent_dist
             output = vae.decode(posterior.sample(noise)).sample
@@ -187,25 +145,22 @@ def train_vae(folder: Path, plan: Plan, device: str = "cpu") -> Any:
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
         divergence = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
         loss = reconstruction + 3e-4 * divergence
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
+        fitting.descend(vae, optimizer, loss, step, schedule)
         if (step + 1) % 50 == 0:
             speed = (step + 1 - start) / (time.monotonic() - began)
             log.info("vae %d/%d mse %.5f kl %.2f, %.2f steps/s", step + 1, plan.vae_steps,
                      error.detach().square().mean(), divergence.detach(), speed)  # fmt: skip
         if (step + 1) % plan.checkpoint_every == 0:
-            _save_state(state_path, {"model": vae.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1})
+            fitting.save_state(path, step + 1, trained)
     vae.register_to_config(scaling_factor=_scaling_factor(vae, plan))
-    _save_model(vae, folder / "vae")
+    fitting.save_model(vae, folder / "vae")
     return vae
 
 
 @torch.no_grad()
 def _scaling_factor(vae: Any, plan: Plan) -> float:
     """The factor that gives latents unit deviation."""
-    rng, _ = seeded(plan.seed, 2)
+    rng, _ = fitting.seeded(plan.seed, 2)
     pixels = _pixels([render(random_scene(rng), rng, ANYWHERE) for _ in range(64)])
     latents = vae.encode(pixels.to(vae.device)).latent_dist.mean
     return 1 / float(latents.std())
@@ -235,7 +190,7 @@ def fill_cache(folder: Path, vae: Any, text_encoder: Path, plan: Plan) -> None:
     tokenizer = load_tokenizer(text_encoder)
     encoder = load_text_encoder(text_encoder)
     for index, path in missing:
-        rng, _ = seeded(plan.seed, 3, index)
+        rng, _ = fitting.seeded(plan.seed, 3, index)
         latents, states, lengths = [], [], []
         for _ in range(plan.part // plan.encode_batch):
             scenes = [random_scene(rng) for _ in range(plan.encode_batch)]
@@ -264,11 +219,8 @@ class Cache:
     """The training set in memory: latents [N, 8, 8, 8, 8] (channels, frames, height, width) and ragged text states."""
 
     def __init__(self, folder: Path) -> None:
-        parts = [load_file(path) for path in sorted(folder.glob("[0-9]*.safetensors"), key=lambda p: int(p.stem))]
-        self.latents = torch.cat([part["latents"] for part in parts])
-        self.states = torch.cat([part["states"] for part in parts])
-        lengths = torch.cat([part["lengths"] for part in parts])
-        self.ends = lengths.cumsum(0).tolist()
+        parts = fitting.load_parts(folder)
+        self.latents, self.texts = parts["latents"], parts["states"].split(parts["lengths"].tolist())
         self.empty = load_file(folder / "empty.safetensors")["states"].float()
 
     def batch(self, rng: np.random.Generator, size: int, empty: bool) -> tuple[torch.Tensor, ...]:
@@ -277,11 +229,7 @@ class Cache:
         latents = self.latents[rows].float()
         if empty:
             return latents, self.empty.expand(size, -1, -1), torch.zeros(size * FRAMES, 1, TEXT_TOKENS)
-        return latents, *padded([self.text(row) for row in rows])
-
-    def text(self, row: int) -> torch.Tensor:
-        """Hidden states [L, 384] of one clip's caption."""
-        return self.states[(self.ends[row - 1] if row else 0) : self.ends[row]]
+        return latents, *padded([self.texts[row] for row in rows])
 
 
 def padded(texts: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -311,7 +259,7 @@ def train_transformer(folder: Path, plan: Plan, device: str = "cpu") -> None:
     alphas = build_scheduler().alphas_cumprod.to(device)
 
     def loss_of(step: int) -> torch.Tensor:
-        rng, noise_rng = seeded(plan.seed, 4, step)
+        rng, noise_rng = fitting.seeded(plan.seed, 4, step)
         latents, states, bias = (part.to(device) for part in cache.batch(rng, plan.batch, empty=step % 10 == 9))
         noise = torch.randn(latents.shape, generator=noise_rng).to(device)
         # Eight alike frames outvote mild noise, so content and motion are decided late in the schedule: lean there.
@@ -323,7 +271,7 @@ def train_transformer(folder: Path, plan: Plan, device: str = "cpu") -> None:
             found = velocity(model, signal * latents + spread * noise, times, states, bias)
         return (found - (signal * noise - spread * latents)).square().mean()
 
-    fit("transformer", model, folder, plan, 0.999, loss_of)
+    fitting.fit("transformer", model, folder, plan, 0.999, loss_of)
 
 
 def velocity(
@@ -348,78 +296,6 @@ def velocity(
         )[0]
     predicted: torch.Tensor = output.chunk(2, dim=1)[0].float()
     return predicted
-
-
-class Schedule(Protocol):
-    """What `fit` reads of a plan; see `Plan`."""
-
-    @property
-    def steps(self) -> int: ...  # noqa: D102
-    @property
-    def lr(self) -> float: ...  # noqa: D102
-    @property
-    def decay_steps(self) -> int: ...  # noqa: D102
-    @property
-    def checkpoint_every(self) -> int: ...  # noqa: D102
-
-
-def fit(
-    name: str,
-    model: Any,
-    folder: Path,
-    plan: Schedule,
-    decay: float,
-    loss_of: Callable[[int], torch.Tensor],
-    part: str = "transformer",
-) -> None:
-    """Train (or resume) a model; saves its moving average to `folder/part`.
-
-    Args:
-        name: What log lines call it.
-        model: On its device.
-        folder: Gets the checkpoint `{part}.state.pt` too.
-        plan: Steps, learning rate and checkpoints.
-        decay: Of the moving average.
-        loss_of: The loss of a step, which depends on the step's number and the model alone.
-        part: What the folder calls the model.
-    """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.lr, betas=(0.9, 0.98), weight_decay=0.01)
-    average = EMAModel(model.parameters(), decay=decay, use_ema_warmup=True, power=0.75)
-    state_path, start = folder / f"{part}.state.pt", 0
-    if state_path.exists():
-        state = torch.load(state_path, weights_only=True, map_location="cpu")
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.load_state_dict(state["average"])
-        average.to(model.device)
-        start = state["step"]
-    began, losses = time.monotonic(), []
-    for step in range(start, plan.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = plan.lr * _warm_decay(step, plan.steps, plan.decay_steps)
-        loss = loss_of(step)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        average.step(model.parameters())
-        losses.append(loss.item())
-        if (step + 1) % 50 == 0:
-            speed = (step + 1 - start) / (time.monotonic() - began)
-            log.info("%s %d/%d loss %.4f, %.2f steps/s, %.0f min left", name, step + 1, plan.steps,
-                     np.mean(losses[-50:]), speed, (plan.steps - step - 1) / speed / 60)  # fmt: skip
-        if (step + 1) % plan.checkpoint_every == 0 or step + 1 == plan.steps:
-            _save_state(
-                state_path,
-                {
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "average": average.state_dict(),
-                    "step": step + 1,
-                },
-            )
-            _save_average(model, average, folder / part)
-    _save_average(model, average, folder / part)  # what a run killed after its last state had not saved
 
 
 def export(folder: Path, target: Path) -> None:

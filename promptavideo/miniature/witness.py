@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import PretrainedConfig, PreTrainedModel
 
+from promptavideo.miniature.fitting import Schedule, fit, seeded
 from promptavideo.miniature.world import (
     BACKGROUNDS,
     COLOURS,
@@ -50,17 +51,15 @@ BLANK, STILL = 0.04, 0.05
 Size = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Sizes of a training; steps are optimizer steps, batches count clips."""
+@dataclass(frozen=True, kw_only=True)
+class Plan(Schedule):
+    """Sizes of a training."""
 
     scenes: int = 3072  # each rendered with every shape and with none
     steps: int = 3000
-    batch: int = 32
     lr: float = 3e-3
     decay_steps: int = 1200
     checkpoint_every: int = 200
-    seed: int = 0
 
 
 class WitnessNetworkConfig(PretrainedConfig):
@@ -163,8 +162,6 @@ class Batch:
 
 def render_all(plan: Plan) -> Renders:
     """Render the scenes of a training: any content, any strength of each flaw, paths all over the frame."""
-    from promptavideo.miniature.training import seeded  # with diffusers, which a judge does without
-
     clips = np.empty((plan.scenes, len(SHAPES) + 1, FRAMES, SIZE, SIZE, 3), np.uint8)
     labels: dict[str, list[int]] = {name: [] for name in LABELS if name != "shape"}
     for index in range(plan.scenes):
@@ -260,8 +257,6 @@ def train(folder: Path, plan: Plan, device: str = "cpu") -> None:
         plan: Sizes.
         device: Where the network runs; what is drawn is drawn on the CPU and does not depend on it.
     """
-    from promptavideo.miniature.training import fit, seeded
-
     folder.mkdir(parents=True, exist_ok=True)
     log.info("rendering %d scenes", plan.scenes)
     renders = render_all(plan)
