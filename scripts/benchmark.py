@@ -6,7 +6,8 @@ distilled miniature against its teacher.
 
 import time
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,13 +21,12 @@ from promptavideo.boosters.load import Chain
 from promptavideo.config import Config, check
 from promptavideo.dtypes import resolve
 from promptavideo.judges import Judge, load_judges
-from promptavideo.judges.neural import NeuralJudge
 from promptavideo.metrics import PAPER
 from promptavideo.miniature.acceptance import measure
 from promptavideo.models import fetch
 from promptavideo.prompts import load_prompt_set
 from promptavideo.shots import Shot
-from promptavideo.video import Clip
+from promptavideo.video import Clip, read_video
 
 SCORED_TOGETHER = 16
 SCORED_FRAMES = 33
@@ -66,24 +66,26 @@ def main(options: Namespace) -> None:
 def _filming(config: Config, prompts: list[str]) -> list[Row]:
     """Videos a second: one pipeline call a prompt, against fixed-shape batches; the same threads for both."""
     name, entry = next(iter(config.generators.items()))
-    folders = [Path("resources/models", model) for model in entry.models]
-    rates = []
-    for batch_size in (1, entry.batch_size):
-        generator = entry.model_copy(update={"batch_size": batch_size}).load("benchmark", folders, None)
-        shots = [Shot(prompt, None, seed) for seed, prompt in enumerate(prompts)]
-        generator.film(shots[:batch_size])
-
-        def film(generator=generator, shots=shots, batch_size=batch_size) -> int:  # type: ignore[no-untyped-def]
-            for start in range(0, len(shots), batch_size):
-                generator.film(shots[start : start + batch_size])
-            return len(shots)
-
-        rates.append(_rate(film))
-    single, batched = rates
+    single, batched = (_films(entry, prompts, batch_size=size) for size in (1, entry.batch_size))
     return [
         (f"filming {name}, one prompt a call", single, "v/s", 1.0),
         (f"filming {name}, batches of {entry.batch_size}", batched, "v/s", batched / single),
     ]
+
+
+def _films(entry: Any, prompts: Sequence[str], **settings: Any) -> float:
+    """Videos a second of a generator with some other settings, after a first batch."""
+    folders = [Path("resources/models", model) for model in entry.models]
+    generator = entry.model_copy(update=settings).load("benchmark", folders, None)
+    shots = [Shot(prompt, None, seed) for seed, prompt in enumerate(prompts)]
+    _film(generator, shots[: generator.batch_size])
+    return _rate(partial(_film, generator, shots))
+
+
+def _film(generator: Any, shots: Sequence[Shot]) -> list[Clip]:
+    """The clips of some shots, filmed in the generator's batches."""
+    size = generator.batch_size
+    return [clip for start in range(0, len(shots), size) for clip in generator.film(shots[start : start + size])]
 
 
 def _dtypes() -> tuple[str, str]:
@@ -95,16 +97,7 @@ def _dtypes() -> tuple[str, str]:
 def _filming_dtypes(config: Config, prompts: list[str]) -> list[Row]:
     """Videos a second in the dtype that `auto` takes and in the other; one small call, since emulation takes long."""
     name, entry = next(iter(config.generators.items()))
-    rates = []
-    for dtype in _dtypes():
-        settings = entry.model_copy(update={"batch_size": len(prompts), "dtype": dtype, "device": "cpu"})
-        generator = settings.load("benchmark", [Path("resources/models", model) for model in entry.models], None)
-
-        def film(generator=generator) -> int:  # type: ignore[no-untyped-def]
-            return len(list(generator.film([Shot(prompt, None, seed) for seed, prompt in enumerate(prompts)])))
-
-        film()
-        rates.append(_rate(film))
+    rates = [_films(entry, prompts, batch_size=len(prompts), dtype=dtype, device="cpu") for dtype in _dtypes()]
     return _compared(f"filming {name}", rates, "v/s")
 
 
@@ -123,14 +116,20 @@ def _training_dtypes(config: Config) -> list[Row]:
         trained = get_peft_model(model, lora_config(booster.sft.lora, model.config.num_hidden_layers))
         tokens = torch.arange(2 * 64).view(2, 64) + 100
 
-        def step(trained=trained, dtype=dtype, tokens=tokens) -> int:  # type: ignore[no-untyped-def]
-            with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
-                trained(input_ids=tokens, labels=tokens).loss.backward()
-            return 1
-
+        step = partial(_train_step, trained, tokens, dtype)
         step()
         rates.append(_rate(step))
     return _compared(f"training step of {booster.base}, 2 x 64 tokens", rates, "/s")
+
+
+def _train_step(model: Any, tokens: Any, dtype: str) -> list[float]:
+    """The loss of one step, whose gradients are computed."""
+    import torch
+
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+        loss = model(input_ids=tokens, labels=tokens).loss
+        loss.backward()
+    return [float(loss)]
 
 
 def _compared(what: str, rates: Sequence[float], unit: str) -> list[Row]:
@@ -150,22 +149,17 @@ def _student(config: Config, prompts: int) -> list[Row]:
             entry = config.generators[name]
             (model,) = entry.models
             generator = entry.load("benchmark", [_fetched(config, model, Path(folder))], None)
-            spent = [0, 0.0]
+            spent: list[float] = []
 
-            def film(  # type: ignore[no-untyped-def]
-                shots: list[Shot], generator=generator, spent=spent
-            ) -> list[Clip]:
+            def film(shots: list[Shot], generator=generator, spent=spent) -> list[Clip]:  # type: ignore[no-untyped-def]
                 began = time.perf_counter()
-                clips: list[Clip] = []
-                for start in range(0, len(shots), generator.batch_size):
-                    clips += generator.film(shots[start : start + generator.batch_size])
-                spent[0] += len(shots)
-                spent[1] += time.perf_counter() - began
+                clips = _film(generator, shots)
+                spent.append((time.perf_counter() - began) / len(shots))
                 return clips
 
             report = measure(film, config.seed, prompts, seeds=2)
             shares = ", ".join(f"{c.name.split(' moved')[0]} {c.value:.2f}" for c in report.criteria)
-            found.append((f"filming {name} ({shares})", spent[0] / spent[1]))
+            found.append((f"filming {name} ({shares})", len(spent) / sum(spent)))
     slow = found[0][1]
     return [(what, rate, "v/s", rate / slow) for what, rate in found]
 
@@ -196,16 +190,18 @@ def _sampling(config: Config, prompts: list[str]) -> list[Row]:
             booster.model_copy(update={"sampling": sampling, "threads": 1}),
         )
 
-        def draw(sampler=sampler) -> int:  # type: ignore[no-untyped-def]
-            texts = sampler.rewrite(repeated, list(range(len(repeated))), f"{sampler.settings.batch_size} rows a call")
-            return sum(len(ids) for ids in sampler.tokenizer(texts)["input_ids"])
-
-        rates.append(_rate(draw))
+        rates.append(_rate(partial(_draw, sampler, repeated)))
     few, many = rates
     return [
         (f"candidates, {count} rows a call", few, "t/s", 1.0),
         (f"candidates, {booster.sampling.batch_size} rows a call", many, "t/s", many / few),
     ]
+
+
+def _draw(sampler: Any, prompts: list[str]) -> list[int]:
+    """The tokens that a sampler writes for some prompts."""
+    texts = sampler.rewrite(prompts, list(range(len(prompts))), f"{sampler.settings.batch_size} rows a call")
+    return [token for ids in sampler.tokenizer(texts)["input_ids"] for token in ids]
 
 
 def _scoring(prompts: list[str]) -> list[Row]:
@@ -233,35 +229,32 @@ def _scoring(prompts: list[str]) -> list[Row]:
 
 
 class _Scoring:
-    """Tiny videos, and the paper's three rewards to score them one by one or in batches; all work returns its count."""
+    """Tiny videos, and the paper's three rewards to score them one by one or in batches.
+
+    All work returns as many things as it does videos.
+    """
 
     def __init__(self, folder: Path, prompts: list[str]) -> None:
         from promptavideo.filming import film_shard
-        from promptavideo.generators.base import Lost
-        from promptavideo.store import Store, VideoFile, read_manifest
-        from promptavideo.video import read_video
+        from promptavideo.store import Store, read_manifest
         from tests.fakes import Painter, prompts_table
         from tests.tiny_judges import fetched
-
-        Made = Clip | VideoFile | Lost
 
         class _LongPainter(Painter):
             """Films as many frames as the authors do with CogVideoX, repeating those of a scene."""
 
-            def film(self, shots: Sequence[Shot]) -> list[Made]:
-                return [self._longer(made) for made in super().film(shots)]
-
-            @staticmethod
-            def _longer(made: Made) -> Made:
-                if not isinstance(made, Clip):
-                    return made
-                return Clip(np.resize(made.frames, (SCORED_FRAMES, *made.frames.shape[1:])), made.fps)
+            def film(self, shots: Sequence[Shot]) -> list[Any]:
+                return [
+                    Clip(np.resize(made.frames, (SCORED_FRAMES, *made.frames.shape[1:])), made.fps)
+                    for made in super().film(shots)
+                    if isinstance(made, Clip)
+                ]
 
         self.prompts, self.manifest, self.store = prompts, folder / "videos.jsonl", Store(folder, "world")
         self.rows = prompts_table({prompt: [prompt] for prompt in prompts})
         film_shard(self.rows, _LongPainter(), self.store, self.manifest, "film")
         self.paths = [self.store.video(entry.key) for entry in read_manifest(self.manifest)]
-        self.clips = [read_video(path) for path in self.paths]
+        self.clips = self.decode()
         models = fetched(folder)
         self.turn = 0
         self.alone, self.batched = self._load(models, 1), self._load(models, SCORED_TOGETHER)
@@ -279,61 +272,57 @@ class _Scoring:
             reward.score(self.clips[:1], self.prompts[:1])
         return rewards
 
-    def decode(self) -> int:
+    def decode(self) -> list[Clip]:
         """Decode every video once."""
-        from promptavideo.video import read_video
+        return [read_video(path) for path in self.paths]
 
-        return len([read_video(path) for path in self.paths])
-
-    def make_inputs(self) -> int:
+    def make_inputs(self) -> list[Clip]:
         """Make the networks' inputs of every clip."""
         for reward in self.alone.values():
-            assert isinstance(reward, NeuralJudge)
             for clip, prompt in zip(self.clips, self.prompts, strict=True):
                 reward.prepare(clip, prompt)
-        return len(self.clips)
+        return self.clips
 
-    def networks_alone(self) -> int:
+    def networks_alone(self) -> list[Clip]:
         """Score decoded clips one by one."""
         for reward in self.alone.values():
             for clip, prompt in zip(self.clips, self.prompts, strict=True):
                 reward.score([clip], [prompt])
-        return len(self.clips)
+        return self.clips
 
-    def networks_together(self) -> int:
+    def networks_together(self) -> list[Clip]:
         """Score decoded clips in batches."""
         for reward in self.batched.values():
             reward.score(self.clips, self.prompts)
-        return len(self.clips)
+        return self.clips
 
-    def apart(self) -> int:
+    def apart(self) -> list[Path]:
         """Score every video as the authors' scripts do."""
-        from promptavideo.video import read_video
-
         for reward in self.alone.values():
             for path, prompt in zip(self.paths, self.prompts, strict=True):
                 reward.score([read_video(path)], [prompt])
-        return len(self.paths)
+        return self.paths
 
-    def together(self) -> int:
+    def together(self) -> Sized:
         """Score every video as a job of ours does."""
         from promptavideo.scoring import score_shard
 
         self.turn += 1  # under another identity, no score is found in the cache
         rewards = {f"{identity} {self.turn}": reward for identity, reward in self.batched.items()}
-        return len(score_shard(self.rows, [self.manifest], rewards, PAPER, self.store, "score"))
+        return score_shard(self.rows, [self.manifest], rewards, PAPER, self.store, "score")
 
 
-def _best(works: Sequence[Callable[[], int]], turns: int = 5) -> list[float]:
+def _best(works: Sequence[Callable[[], Sized]], turns: int = 5) -> list[float]:
     """The best rate of each, which take turns, since other work on the machine slows any of them down."""
     rates = [[_rate(work) for work in works] for _ in range(turns)]
     return [max(found) for found in zip(*rates, strict=True)]
 
 
-def _rate(work: Callable[[], int]) -> float:
+def _rate(work: Callable[[], Sized]) -> float:
+    """How many a second of what some work gives."""
     began = time.perf_counter()
     done = work()
-    return done / (time.perf_counter() - began)
+    return len(done) / (time.perf_counter() - began)
 
 
 if __name__ == "__main__":
