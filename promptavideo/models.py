@@ -4,6 +4,7 @@ torch, transformers and diffusers are imported where they are used: planning a w
 needs none of them.
 """
 
+import functools
 import hashlib
 import json
 import logging
@@ -159,15 +160,12 @@ class HubModel(ModelEntry):
             if revision == UNPINNED:
                 revision = str(model_info(self.repo_id, token=token()).sha)
                 log.warning("models.%s.revision: takes the newest commit; write %s there to pin it", name, revision)
-            options: dict[str, Any] = {
-                "repo_id": self.repo_id,
-                "revision": revision,
-                "local_dir": target,
-                "token": token(),
-            }
-            listing = snapshot_download(**options, dry_run=True)
+            snapshot = functools.partial(
+                snapshot_download, repo_id=self.repo_id, revision=revision, local_dir=target, token=token()
+            )
+            listing: Any = snapshot(dry_run=True)
             files = _choose(name, self.repo_id, (file.filename for file in listing), self.allow_patterns, self.weights)
-            snapshot_download(**options, allow_patterns=[escape(file) for file in files])
+            snapshot(allow_patterns=[escape(file) for file in files])
         try:
             _verify(name, target, self.sha256, "check the revision and the entry's digests")
         except InputError:

@@ -114,7 +114,9 @@ class NeuralJudge(Judge):
         Raises:
             ScoreError: The clip is not uint8 [T, H, W, 3] with T > 0, or the prompt is too long.
         """
-        _check(clip)
+        shape, kind = clip.frames.shape, clip.frames.dtype
+        if len(shape) != 4 or shape[3] != 3 or not all(shape) or kind != np.uint8:
+            raise ScoreError(f"a clip is {kind} {list(shape)}, not uint8 [frames, height, width, 3]")
         return self._read(self.sample(clip), prompt)
 
     def circumstances(self) -> dict[str, Any]:
@@ -181,9 +183,3 @@ class NeuralJudge(Judge):
         self.batch_size //= 2
         log.warning("%s: out of %s memory; going on with batches of %d", self._name, where, self.batch_size)
         torch.cuda.empty_cache()
-
-
-def _check(clip: Clip) -> None:
-    shape, kind = clip.frames.shape, clip.frames.dtype
-    if len(shape) != 4 or shape[3] != 3 or not all(shape) or kind != np.uint8:
-        raise ScoreError(f"a clip is {kind} {list(shape)}, not uint8 [frames, height, width, 3]")
