@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from promptavideo.errors import InputError, PromptAVideoError, ScoreError
-from promptavideo.generators.base import Generator, GeneratorEntry, Lost, RefusedError
+from promptavideo.generators.base import Generator, GeneratorEntry, RefusedError
 from promptavideo.progress import Progress
 from promptavideo.shots import Shot, shots_of
 from promptavideo.store import BlackError, Entry, Store, Stored, write_manifest
@@ -125,11 +125,11 @@ class _Shoot:
         stopped: PromptAVideoError | None = None  # raised last, so that what was made of the others is kept
         generator = self._generator
         for (key, shot), made in zip(batch.items(), generator.film(list(batch.values())), strict=True):
-            if isinstance(made, Lost):
-                if isinstance(made.error, RefusedError):
-                    self.refused[key] = str(made.error)
-                else:
-                    stopped = stopped or made.error
+            if isinstance(made, RefusedError):
+                self.refused[key] = str(made)
+                continue
+            if isinstance(made, PromptAVideoError):
+                stopped = stopped or made
                 continue
             said = generator.circumstances()
             said |= {"made_with": self._store.keep(generator.environment() | said)}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from promptavideo import shots as shots_module
 from promptavideo.errors import InputError
-from promptavideo.generators.base import Generator, Lost, Made, RefusedError
+from promptavideo.generators.base import Generator, Made, RefusedError
 from promptavideo.judges.base import Judge
 from promptavideo.metrics import PAPER
 from promptavideo.miniature.world import random_scene, render
@@ -55,8 +55,7 @@ class Painter(Generator):
         for shot in shots:
             text = shot.text
             if text in (*self.refused, *self.lost):
-                error = RefusedError("not this") if text in self.refused else InputError("the machine stopped")
-                clips.append(Lost(error))
+                clips.append(RefusedError("not this") if text in self.refused else InputError("the machine stopped"))
                 continue
             if len(self.filmed) >= self.videos:
                 raise KeyboardInterrupt

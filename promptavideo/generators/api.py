@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -11,7 +12,7 @@ from pydantic import Field, model_validator
 
 from promptavideo.errors import InputError, PromptAVideoError, require
 from promptavideo.files import atomic_path
-from promptavideo.generators.base import Generator, GeneratorEntry, Lost, Made, RefusedError
+from promptavideo.generators.base import Generator, GeneratorEntry, Made, RefusedError
 from promptavideo.generators.orders import Orders, VideoBudget
 from promptavideo.hosted import (
     Endpoint,
@@ -123,8 +124,6 @@ class OpenAIVideoGenerator(Generator):
         self._at = Endpoint(entry, config.base_url, config.model, key, config.request_timeout_s)
         self._work = work
         self._orders = Orders(work / "ledger.jsonl", entry)
-        self._money = config.seconds * (config.price_per_second or 0.0)
-        self._open: Any = None
 
     def identity(self) -> dict[str, Any]:
         """Address, model, size and length."""
@@ -141,26 +140,26 @@ class OpenAIVideoGenerator(Generator):
     def film(self, shots: Sequence[Shot]) -> Iterator[Made]:
         """Film up to `batch_size` shots; see `Generator.film`. What was ordered before is fetched."""
         texts, keys = [shot.text for shot in shots], [self.key(shot) for shot in shots]
-        orders: list[str | Lost] = []
-        stopped: Lost | None = None
+        orders: list[str | PromptAVideoError] = []
+        stopped: PromptAVideoError | None = None
         for text, key in zip(texts, keys, strict=True):
             order = self._order(text, key, stopped)
-            if isinstance(order, Lost) and not isinstance(order.error, RefusedError):
+            if isinstance(order, PromptAVideoError) and not isinstance(order, RefusedError):
                 stopped = order
             orders.append(order)
         for text, key, order in zip(texts, keys, orders, strict=True):
-            made = order if isinstance(order, Lost) else self._collect(text, key, order)
+            made = self._collect(text, key, order) if isinstance(order, str) else order
             yield made
             if isinstance(made, VideoFile):
                 made.path.unlink(missing_ok=True)
         seconds, money = self._orders.spent()
         log.info("%s has ordered %g s of video%s in all", self._at.entry, seconds, f", {money:.2f}" if money else "")
 
-    def _order(self, text: str, key: str, stopped: Lost | None) -> str | Lost:
+    def _order(self, text: str, key: str, stopped: PromptAVideoError | None) -> str | PromptAVideoError:
         """The id of a video's order; placed now, unless it was before, or the work has stopped."""
         match self._orders.state(key):
             case ("refused", why):
-                return Lost(RefusedError(f"{why} (when asked before; {self._orders.path})"))
+                return RefusedError(f"{why} (when asked before; {self._orders.path})")
             case ("accepted", id_):
                 return id_
         if stopped:
@@ -169,16 +168,16 @@ class OpenAIVideoGenerator(Generator):
             return self._place(text, key)
         except FilteredError as error:
             self._orders.refuse(key, str(error))
-            return Lost(RefusedError(str(error)))
+            return RefusedError(str(error))
         except PromptAVideoError as error:
-            return Lost(error)
+            return error
 
     def _place(self, text: str, key: str) -> str:
         """Order a video. Each attempt that may have cost something counts as spent, however it ended."""
         config, seconds = self.config, float(self.config.seconds)
 
         def once() -> str:
-            self._orders.ask(key, seconds, self._money, config.budget)
+            self._orders.ask(key, seconds, config.price, config.budget)
             try:
                 video = self._request(
                     lambda: self._client.videos.create(
@@ -187,12 +186,9 @@ class OpenAIVideoGenerator(Generator):
                 )
                 if not isinstance(video.id, str) or not video.id:
                     raise NoAnswerError("the answer names no video", charged=True)
-            except NoAnswerError as failure:
-                if not failure.charged:
-                    self._orders.release(key, seconds, self._money)
-                raise
-            except (FilteredError, InputError):
-                self._orders.release(key, seconds, self._money)
+            except (NoAnswerError, FilteredError, InputError) as failure:
+                if not (isinstance(failure, NoAnswerError) and failure.charged):
+                    self._orders.release(key, seconds, config.price)
                 raise
             self._orders.accept(key, video.id)
             return video.id
@@ -205,7 +201,7 @@ class OpenAIVideoGenerator(Generator):
         for attempt in range(ORDERED_TWICE):
             if attempt:
                 order = self._order(text, key, None)
-                if isinstance(order, Lost):
+                if not isinstance(order, str):
                     return order
                 id_ = order
             try:
@@ -216,16 +212,16 @@ class OpenAIVideoGenerator(Generator):
                         return made
                 code, said = _reason(video)
             except PromptAVideoError as error:
-                return Lost(error)
+                return error
             if is_filtered(code):
                 why = self._at.safe(f"refused by the content filter ({said})")
                 self._orders.refuse(key, why)
-                return Lost(RefusedError(why))
+                return RefusedError(why)
             failure = self._at.safe(f"{code}: {said}")
             self._orders.drop(key)
             log.warning("%s: %s could not be made (%s)", self._at.entry, id_, failure)
-        return Lost(
-            InputError(f"{self._at.entry}: a video was ordered twice and could not be made ({failure}); text: {text!r}")
+        return InputError(
+            f"{self._at.entry}: a video was ordered twice and could not be made ({failure}); text: {text!r}"
         )
 
     def _wait(self, id_: str) -> Any:
@@ -305,19 +301,14 @@ class OpenAIVideoGenerator(Generator):
             "same command again later"
         )
 
-    @property
+    @cached_property
     def _client(self) -> Any:
-        if self._open is None:
-            from openai import OpenAI
+        from openai import OpenAI
 
-            # Retries are this project's own: the client's are not in the ledger.
-            self._open = OpenAI(
-                api_key=self._at.key or "none",
-                base_url=self.config.base_url,
-                timeout=self.config.request_timeout_s,
-                max_retries=0,
-            )
-        return self._open
+        # Retries are this project's own: the client's are not in the ledger.
+        return OpenAI(
+            api_key=self._at.key or "none", base_url=self._at.base_url, timeout=self._at.timeout_s, max_retries=0
+        )
 
 
 def _reason(video: Any) -> tuple[str, str]:

@@ -4,7 +4,6 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -76,15 +75,9 @@ class RefusedError(InputError):
     """A generator will not film this text, however often it is asked."""
 
 
-@dataclass(frozen=True)
-class Lost:
-    """A video that could not be made, and why. A `RefusedError` lets the others go on, anything else ends the work."""
-
-    error: PromptAVideoError
-
-
-Made = Clip | VideoFile | Lost
-"""What a generator gives for one shot."""
+Made = Clip | VideoFile | PromptAVideoError
+"""What a generator gives for one shot: its video, or why there is none. A `RefusedError` lets the others go on, any
+other error ends the work."""
 
 
 class Generator(ABC):

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from promptavideo.errors import InputError, ScoreError, require
 from promptavideo.files import hold
-from promptavideo.generators.base import Generator, GeneratorEntry, Lost, Made
+from promptavideo.generators.base import Generator, GeneratorEntry, Made
 from promptavideo.hardware import accelerator
 from promptavideo.models import check_model
 from promptavideo.settings import Planning, Ref
@@ -239,8 +239,8 @@ class CommandGenerator(Generator):
                     yield VideoFile(path, self.config.width, self.config.height, self.config.frames, self.config.fps)
                     continue
                 complete = False
-                absent = InputError(f"{self._entry}.command: ended well, but left out a video. {self._tail(folder)}")
-                yield Lost(failure or absent)
+                absent = f"{self._entry}.command: ended well, but left out a video. {self._tail(folder)}"
+                yield failure or InputError(absent)
             shutil.rmtree(folder if complete and not failure else output)
 
     def _call(self, folder: Path, jobs: list[dict[str, Any]], lock: int) -> InputError | None:
