@@ -109,7 +109,18 @@ class CommandConfig(GeneratorEntry):
 
     def ready(self, where: str) -> None:
         """Check that the command is there, with its code in the version that the entry names."""
-        check_command(self, where)
+        program, search = self.command[0], self.environment.get("PATH")
+        if "/" in program:
+            program = str(Path(self.checkout or "", program))
+        if "{" not in program and shutil.which(program, path=search) is None:
+            raise InputError(f"{where}.command: there is no program {program}; install it, or give its whole path")
+        if self.checkout is None:
+            return
+        folder = Path(self.checkout)
+        if not folder.is_dir():
+            raise InputError(f"{where}.checkout: {folder} is not a folder; check out version {self.version} there")
+        if (folder / ".git").exists():
+            _check_version(folder, self.version, where)
 
     def strangers(self, filming: Sequence[Mapping[str, Any]]) -> str | None:
         """A command that has no model of the registry must report its weights."""
@@ -165,7 +176,7 @@ class CommandGenerator(Generator):
         """
         self.config, self._entry = config, entry
         self.batch_size, self.crf, self.takes_negative = config.batch_size, config.crf, config.takes_negative
-        check_command(config, entry)
+        config.ready(entry)
         self._work = work.resolve()
         self._model = model.resolve() if model else None
         self._digest = check_model(model).digest if model else None
@@ -313,30 +324,6 @@ class CommandGenerator(Generator):
                 text = text.replace(secret, "***")
         lines = [line[:300] for line in text.splitlines() if line.strip()][-TAIL:]
         return f"The end of {folder / 'log.txt'}:\n  " + "\n  ".join(lines or ["(empty)"])
-
-
-def check_command(config: CommandConfig, entry: str) -> None:
-    """Check that a command is there, with its code in the version that the entry names.
-
-    Args:
-        config: The entry.
-        entry: Its name, e.g. `generators.open-sora`, for messages.
-
-    Raises:
-        InputError: There is no such program or checkout, or another version is checked out.
-    """
-    program, search = config.command[0], config.environment.get("PATH")
-    if "/" in program:
-        program = str(Path(config.checkout or "", program))
-    if "{" not in program and shutil.which(program, path=search) is None:
-        raise InputError(f"{entry}.command: there is no program {program}; install it, or give its whole path")
-    if config.checkout is None:
-        return
-    folder = Path(config.checkout)
-    if not folder.is_dir():
-        raise InputError(f"{entry}.checkout: {folder} is not a folder; check out version {config.version} there")
-    if (folder / ".git").exists():
-        _check_version(folder, config.version, entry)
 
 
 def _check_version(checkout: Path, version: str, entry: str) -> None:
