@@ -102,11 +102,14 @@ def test_unreadable_templates_are_input_errors(tmp_path: Path) -> None:
         read_template(tmp_path / "latin.txt", REFINE_PLACEHOLDERS)
 
 
-def test_rendering_refuses_a_template_that_would_lose_the_prompt() -> None:
+def test_a_template_that_would_lose_the_prompt_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text("$prompt $variants")
     with pytest.raises(InputError, match=r"\$history is missing"):
-        render_instruction("$prompt", "a cat", [scored("a cat")])
+        read_template(path, EVOLUTION_PLACEHOLDERS)
+    path.write_text("$history")
     with pytest.raises(InputError, match=r"\$prompt is missing"):
-        render_instruction("$history", "a cat")
+        read_template(path, REFINE_PLACEHOLDERS)
 
 
 def test_escaped_dollars_and_literal_braces_survive(tmp_path: Path) -> None:

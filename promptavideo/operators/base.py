@@ -140,7 +140,19 @@ def read_template(path: Path, required: Collection[str]) -> str:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: the instruction template cannot be read ({error})") from error
-    _check_template(text, required, str(path))
+    template = Template(text)
+    if not template.is_valid():
+        raise InputError(f"{path}: a lone $ is not a placeholder; write $$ for a dollar sign")
+    found = template.get_identifiers()
+    listed = ", ".join(f"${name}" for name in _PLACEHOLDERS)
+    for name in found:
+        if name not in _PLACEHOLDERS:
+            raise InputError(f"{path}: unknown placeholder ${name}; known are {listed}; write $$ for a dollar sign")
+    for name in required:
+        if name not in found:
+            raise InputError(f"{path}: the placeholder ${name} is missing")
+    if "examples" in found and "examples" not in required:
+        raise InputError(f"{path}: $examples is only for an llm refiner that names a file of examples")
     return text
 
 
@@ -158,35 +170,15 @@ def render_instruction(
         history: Earlier prompts for `$history`, the original first: it gets index 0.
         variants: How many paraphrases to ask for, for `$variants`.
         examples: Examples of good rewrites, for `$examples`.
-
-    Raises:
-        InputError: The template has an unknown placeholder, none that would carry the prompt or the examples, or one
-            for examples that are not given.
     """
-    required = ["history" if history else "prompt", *(["examples"] if examples else [])]
-    _check_template(template, required, "the instruction template")
     return Template(template).substitute(
         prompt=clean(prompt),
         history=_render_history(history),
         variants=variants,
-        examples="\n\n".join(map(_render_example, examples)),
+        examples="\n\n".join(
+            f"Short: {clean(example.prompt)}\n<PROMPT>{clean(example.refined)}</PROMPT>" for example in examples
+        ),
     )
-
-
-def _check_template(text: str, required: Collection[str], where: str) -> None:
-    template = Template(text)
-    if not template.is_valid():
-        raise InputError(f"{where}: a lone $ is not a placeholder; write $$ for a dollar sign")
-    found = template.get_identifiers()
-    listed = ", ".join(f"${name}" for name in _PLACEHOLDERS)
-    for name in found:
-        if name not in _PLACEHOLDERS:
-            raise InputError(f"{where}: unknown placeholder ${name}; known are {listed}; write $$ for a dollar sign")
-    for name in required:
-        if name not in found:
-            raise InputError(f"{where}: the placeholder ${name} is missing")
-    if "examples" in found and "examples" not in required:
-        raise InputError(f"{where}: $examples is only for an llm refiner that names a file of examples")
 
 
 def _render_history(history: Sequence[Scored]) -> str:
@@ -195,10 +187,6 @@ def _render_history(history: Sequence[Scored]) -> str:
         values = ", ".join(f"{metric} {value:.2f}" for metric, value in scored.scores.items())
         lines += [f"Prompt {index}: {clean(scored.prompt)}", f"Scores {index}: {values}"]
     return "\n".join(lines)
-
-
-def _render_example(example: Example) -> str:
-    return f"Short: {clean(example.prompt)}\n<PROMPT>{clean(example.refined)}</PROMPT>"
 
 
 class TextLimits(Section):
