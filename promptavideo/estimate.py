@@ -221,7 +221,7 @@ class Estimate:
 
     def spent(self, operator: str) -> Spent:
         """What an operator has really taken, over all tracks and stages."""
-        return Ledger(self._root / self._study.layout.ledger).spent(f"operators.{operator}")
+        return Ledger(self._root / self._study.layout.ledger, f"operators.{operator}").spent()
 
     def _records(self, track: str, judges: str | None) -> list[timing.Timing]:
         """The records of a track's jobs that filmed, or of a group of judges."""

@@ -344,7 +344,7 @@ def test_a_killed_job_asks_only_what_is_missing(serve: Any, tmp_path: Path) -> N
     assert refined == [f"Refined: {prompt}." for prompt in prompts]
     assert "HTTP Request" not in done.stderr and KEY not in done.stderr
     # The killed request may have been charged: it counts with its estimate.
-    spent = Ledger(tmp_path / "store/chat/ledger.jsonl").spent(f"operators.{NAME}")
+    spent = Ledger(tmp_path / "store/chat/ledger.jsonl", f"operators.{NAME}").spent()
     assert spent.requests == 6 and spent.completion_tokens == 5 * 20 + 50
 
 
@@ -475,14 +475,14 @@ def test_nobody_listening_costs_nothing(tmp_path: Path) -> None:
         gone = operator(server, tmp_path)
     with pytest.raises(OperatorError, match=r"no connection \(ConnectError"):
         gone.answer(Request("question", ("g",)))
-    assert Ledger(tmp_path / "chat/ledger.jsonl").spent(f"operators.{NAME}").tokens == 0
+    assert Ledger(tmp_path / "chat/ledger.jsonl", f"operators.{NAME}").spent().tokens == 0
 
 
 @pytest.mark.parametrize("slow", [says("late", delay_s=4.0), says("drop by drop", drip_s=0.05)])
 def test_a_slow_answer_times_out_and_counts_as_spent(serve: Any, tmp_path: Path, slow: Answer) -> None:
     server = serve(lambda asked: slow if asked.attempt == 0 else echo(asked))
     assert operator(server, tmp_path, timeout_s=1.0).answer(Request("question 0", ("g",))) == answers(1)[0]
-    spent = Ledger(tmp_path / "chat/ledger.jsonl").spent(f"operators.{NAME}")
+    spent = Ledger(tmp_path / "chat/ledger.jsonl", f"operators.{NAME}").spent()
     assert spent.requests == 2
     assert spent.completion_tokens == 50 + 20  # the time-out may be charged in full
     with pytest.raises(OperatorError, match=r"no answer within 0\.1 s"):
@@ -874,18 +874,18 @@ def test_other_operators_for_single_generators() -> None:
 def test_the_ledger_counts_tokens_and_money(serve: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     prices = {"prompt": 5.0, "completion": 15.0}
     operator(serve(echo), tmp_path, prices=prices).answer_all(requests(4))
-    spent = Ledger(tmp_path / "chat/ledger.jsonl").spent(f"operators.{NAME}")
+    spent = Ledger(tmp_path / "chat/ledger.jsonl", f"operators.{NAME}").spent()
     assert (spent.requests, spent.prompt_tokens, spent.completion_tokens) == (4, 400, 80)
     assert spent.money == pytest.approx((400 * 5 + 80 * 15) / 1e6)
-    assert Ledger(tmp_path / "chat/ledger.jsonl").spent("operators.other").requests == 0
-    assert Ledger(tmp_path / "nowhere.jsonl").spent("x").requests == 0
+    assert Ledger(tmp_path / "chat/ledger.jsonl", "operators.other").spent().requests == 0
+    assert Ledger(tmp_path / "nowhere.jsonl", "x").spent().requests == 0
     assert f"operators.{NAME} has spent 480 tokens, 0.00 USD in all" in caplog.text
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": "many", "completion_tokens": -1}, [1]])
 def test_an_endpoint_that_does_not_count_is_estimated(serve: Any, tmp_path: Path, usage: object) -> None:
     operator(serve(lambda asked: says("x" * 300, usage=usage)), tmp_path).answer(Request("q" * 300, ("g",)))
-    spent = Ledger(tmp_path / "chat/ledger.jsonl").spent(f"operators.{NAME}")
+    spent = Ledger(tmp_path / "chat/ledger.jsonl", f"operators.{NAME}").spent()
     assert (spent.prompt_tokens, spent.completion_tokens) == (116, 100)
 
 
@@ -925,20 +925,20 @@ def test_concurrent_requests_do_not_pass_the_budget(serve: Any, tmp_path: Path) 
 class Hesitant(Ledger):
     """Leaves others time between reading and writing."""
 
-    def _total(self, account: str) -> Spent:
-        total = super()._total(account)
+    def _total(self) -> Spent:
+        total = super()._total()
         time.sleep(0.002)
         return total
 
 
 def _spend(path: Path, count: int) -> None:
-    ledger = Hesitant(path)
+    ledger = Hesitant(path, "a", budget=Budget(tokens=1000))
     for _ in range(count):
         try:
-            id_ = ledger.ask("a", 5, 5, None, Budget(tokens=1000))
+            id_ = ledger.ask(5, 5)
         except InputError:
             return
-        ledger.settle(id_, "a", 5, 4, None)
+        ledger.settle(id_, 5, 4)
 
 
 def test_processes_share_a_ledger(tmp_path: Path) -> None:
@@ -952,22 +952,22 @@ def test_processes_share_a_ledger(tmp_path: Path) -> None:
         assert process.exitcode == 0
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert len({(line["event"], line["id"]) for line in lines}) == len(lines)
-    spent = Ledger(path).spent("a")
+    spent = Ledger(path, "a").spent()
     assert spent.tokens == sum(line["event"] == "settled" for line in lines) * 9
     assert 990 < spent.tokens <= 1000
 
 
 def test_a_torn_line_harms_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "ledger.jsonl"
-    first = Ledger(path)
-    first.settle(first.ask("a", 5, 5, None, Budget()), "a", 3, 4, None)
+    first = Ledger(path, "a")
+    first.settle(first.ask(5, 5), 3, 4)
     with path.open("a") as stream:
         stream.write('{"event": "asked", "id": "x", "acc')
-    second = Ledger(path)
-    second.ask("a", 5, 5, None, Budget())
+    second = Ledger(path, "a")
+    second.ask(5, 5)
     assert "a line is damaged" in caplog.text
-    for reader in (first, second, Ledger(path)):
-        assert reader.spent("a").tokens == 7 + 10
+    for reader in (first, second, Ledger(path, "a")):
+        assert reader.spent().tokens == 7 + 10
     assert len(path.read_text().splitlines()) == 4
 
 

@@ -11,7 +11,7 @@ from promptavideo.config import Config, check
 from promptavideo.estimate import Estimate, Row, announce, as_reference, as_table, describe, probe_here
 from promptavideo.generators.diffusers_config import DiffusersConfig
 from promptavideo.layout import REWARDS
-from promptavideo.operators.ledger import Budget, Ledger, Prices
+from promptavideo.operators.ledger import Ledger, Prices
 from promptavideo.probe import Asked, Probe, Speed, Work
 from promptavideo.runs import Job, Run
 from promptavideo.store import Entry, write_manifest
@@ -126,13 +126,12 @@ def test_what_is_done_took_what_its_jobs_recorded(tmp_path: Path) -> None:
 
 
 def test_what_operators_took_is_told_by_their_ledger(tmp_path: Path) -> None:
-    settings, ledger = config(), Ledger(tmp_path / "store/chat/ledger.jsonl")
     prices = Prices(prompt=1.0, completion=2.0)
+    settings, ledger = config(), Ledger(tmp_path / "store/chat/ledger.jsonl", "operators.paid", prices)
     found = as_table(rows(tmp_path, settings).values())
     assert "operators." not in describe(found, estimate(settings, tmp_path), settings)
     for _ in range(2):
-        ticket = ledger.ask("operators.paid", 2_000_000, 100, prices, Budget())
-        ledger.settle(ticket, "operators.paid", 1_000_000, 500_000, prices)
+        ledger.settle(ledger.ask(2_000_000, 100), 1_000_000, 500_000)
     said = describe(found, estimate(settings, tmp_path), settings)
     assert "operators.paid: took 2 requests, 3,000,000 tokens and 4.00 USD so far" in said
 

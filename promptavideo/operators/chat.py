@@ -160,7 +160,7 @@ class ChatOperator(Operator):
         secrets = tuple(value for value in self._headers.values() if value != NO_KEY)
         self._at = Endpoint(self._entry, config.base_url, config.model, key, config.timeout_s, secrets)
         self._answers = Answers(store / "chat" / "answers")
-        self._ledger = Ledger(store / "chat" / "ledger.jsonl")
+        self._ledger = Ledger(store / "chat" / "ledger.jsonl", self._entry, config.prices, config.budget)
 
     def answer(self, request: Request) -> str:
         """The answer to one request, "" if there is none; see `answer_all`."""
@@ -189,7 +189,7 @@ class ChatOperator(Operator):
             found = asyncio.run(self._ask_all([requests[place] for place in missing], progress))
             for place, text in zip(missing, found, strict=True):
                 texts[place] = text
-            spent = self._ledger.spent(self._entry)
+            spent = self._ledger.spent()
             prices = self._config.prices
             money = f", {spent.money:.2f} {prices.currency}" if prices else ""
             log.info("%s has spent %d tokens%s in all", self._entry, spent.tokens, money)
@@ -250,21 +250,21 @@ class ChatOperator(Operator):
             await run.pacer.wait(prompt_tokens + config.max_tokens, run.stop)
             if run.stop.is_set():
                 return None
-            ticket = self._ledger.ask(self._entry, prompt_tokens, config.max_tokens, config.prices, config.budget)
+            ticket = self._ledger.ask(prompt_tokens, config.max_tokens)
             try:
                 reply = await endpoint.ask(instruction, config.body(key))
             except NoAnswerError as failure:
                 if not failure.charged:
-                    self._ledger.settle(ticket, self._entry, 0, 0, config.prices)
+                    self._ledger.settle(ticket, 0, 0)
                 if attempt + 1 == retries.attempts:
                     raise
                 await self._back_off(run, failure, attempt, key)
-            except (InputError, RejectedError):
-                self._ledger.settle(ticket, self._entry, 0, 0, config.prices)
+            except InputError:
+                self._ledger.settle(ticket, 0, 0)
                 raise
             else:
                 used = _used(reply, prompt_tokens)
-                self._ledger.settle(ticket, self._entry, *used, config.prices)
+                self._ledger.settle(ticket, *used)
                 last = attempt + 1 == min(retries.attempts, _ASKED_FOR_A_WHOLE_ANSWER)
                 if not reply.fault or reply.refused or last:
                     return self._keep(reply, used, request)

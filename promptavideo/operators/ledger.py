@@ -1,7 +1,7 @@
 """What was spent: a ledger that several processes write to, and the budget that it enforces."""
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -36,21 +36,6 @@ class Budget(Section):
     """Prompt and completion tokens together."""
 
 
-@dataclass
-class Spent:
-    """Sums over requests."""
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    money: float = 0.0
-
-    @property
-    def tokens(self) -> int:
-        """Prompt and completion tokens together."""
-        return self.prompt_tokens + self.completion_tokens
-
-
 @dataclass(frozen=True)
 class _Line:
     """One line: a request is `asked` with an estimate of what it may cost, and `settled` when that is known."""
@@ -65,41 +50,61 @@ class _Line:
 
 
 @dataclass
-class _Account:
-    settled: Spent = field(default_factory=Spent)
-    open: dict[str, _Line] = field(default_factory=dict)
+class Spent:
+    """Sums over requests."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    money: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion tokens together."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def add(self, line: _Line) -> None:
+        """Count one more request."""
+        self.requests += 1
+        self.prompt_tokens += line.prompt_tokens
+        self.completion_tokens += line.completion_tokens
+        self.money += line.money
 
 
 class Ledger(SharedLines[_Line]):
-    """The requests of all accounts.
+    """The requests of one account, in a file that all accounts share.
 
     A request is entered before it is asked, with what it may cost, and settled afterwards. So two processes cannot both
     spend what is left, and a request whose end nobody saw (a time-out, a killed process) counts with its estimate.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Name the file, which need not exist."""
-        super().__init__(path, _Line)
-        self._accounts: dict[str, _Account] = {}
+    def __init__(self, path: Path, account: str, prices: Prices | None = None, budget: Budget | None = None) -> None:
+        """Take the file, which need not exist, and the account.
 
-    def spent(self, account: str) -> Spent:
-        """What an account has spent, estimates of requests without a known end included."""
+        Args:
+            path: The file.
+            account: Who asks, and has the budget: an entry of the configuration, e.g. `operators.gpt-4o`.
+            prices: What tokens cost; None for an endpoint that charges nothing.
+            budget: What the account may spend.
+        """
+        super().__init__(path, _Line)
+        self._account, self._prices, self._budget = account, prices, budget or Budget()
+        self._settled = Spent()
+        self._open: dict[str, _Line] = {}
+
+    def spent(self) -> Spent:
+        """What the account has spent, estimates of requests without a known end included."""
         if not self.path.exists():
             return Spent()
         with self._locked():
-            return self._total(account)
+            return self._total()
 
-    def ask(
-        self, account: str, prompt_tokens: int, completion_tokens: int, prices: Prices | None, budget: Budget
-    ) -> str:
+    def ask(self, prompt_tokens: int, completion_tokens: int) -> str:
         """Enter a request that is about to be asked.
 
         Args:
-            account: Who asks, and has the budget: an entry of the configuration, e.g. `operators.gpt-4o`.
             prompt_tokens: Estimate.
             completion_tokens: The most that the answer may have.
-            prices: What they cost; None for an endpoint that charges nothing.
-            budget: What the account may spend.
 
         Returns:
             The request's id, for `settle`.
@@ -107,51 +112,45 @@ class Ledger(SharedLines[_Line]):
         Raises:
             InputError: The budget has not enough left; nothing was entered.
         """
-        money = prices.of(prompt_tokens, completion_tokens) if prices else 0.0
-        line = _Line("asked", secrets.token_hex(8), account, prompt_tokens, completion_tokens, money)
+        line = self._line("asked", secrets.token_hex(8), prompt_tokens, completion_tokens)
+        budget, tokens = self._budget, prompt_tokens + completion_tokens
         with self._locked() as append:
-            total = self._total(account)
-            if budget.tokens is not None and total.tokens + prompt_tokens + completion_tokens > budget.tokens:
-                left = f"{total.tokens} of {budget.tokens} tokens are spent"
-                may = f"{prompt_tokens + completion_tokens}"
-                raise InputError(self._used_up(account, "tokens", left, may))
-            if budget.money is not None and total.money + money > budget.money:
-                currency = prices.currency if prices else ""
+            total = self._total()
+            if budget.tokens is not None and total.tokens + tokens > budget.tokens:
+                raise self._used_up("tokens", f"{total.tokens} of {budget.tokens} tokens are spent", f"{tokens}")
+            if budget.money is not None and total.money + line.money > budget.money:
+                currency = self._prices.currency if self._prices else ""
                 left = f"{total.money:.2f} of {budget.money:.2f} {currency} are spent"
-                raise InputError(self._used_up(account, "money", left, f"{money:.4f}"))
+                raise self._used_up("money", left, f"{line.money:.4f}")
             append(line)
         return line.id
 
-    def settle(self, id_: str, account: str, prompt_tokens: int, completion_tokens: int, prices: Prices | None) -> None:
+    def settle(self, id_: str, prompt_tokens: int, completion_tokens: int) -> None:
         """Enter what a request really took."""
-        money = prices.of(prompt_tokens, completion_tokens) if prices else 0.0
         with self._locked() as append:
-            append(_Line("settled", id_, account, prompt_tokens, completion_tokens, money))
+            append(self._line("settled", id_, prompt_tokens, completion_tokens))
 
-    def _used_up(self, account: str, key: str, left: str, may: str) -> str:
-        return (
-            f"{account}.budget.{key}: the budget is used up: {left} ({self.path}), and the next request may take "
-            f"{may}. Raise {account}.budget.{key} and run again"
+    def _line(self, event: Literal["asked", "settled"], id_: str, prompt_tokens: int, completion_tokens: int) -> _Line:
+        money = self._prices.of(prompt_tokens, completion_tokens) if self._prices else 0.0
+        return _Line(event, id_, self._account, prompt_tokens, completion_tokens, money)
+
+    def _used_up(self, key: str, left: str, may: str) -> InputError:
+        return InputError(
+            f"{self._account}.budget.{key}: the budget is used up: {left} ({self.path}), and the next request may take "
+            f"{may}. Raise {self._account}.budget.{key} and run again"
         )
 
     def _enter(self, line: _Line) -> None:
-        account = self._accounts.setdefault(line.account, _Account())
+        if line.account != self._account:
+            return
         if line.event == "asked":
-            account.open[line.id] = line
+            self._open[line.id] = line
         else:
-            account.open.pop(line.id, None)
-            _add(account.settled, line)
+            self._open.pop(line.id, None)
+            self._settled.add(line)
 
-    def _total(self, account: str) -> Spent:
-        known = self._accounts.get(account, _Account())
-        total = Spent(**vars(known.settled))
-        for line in known.open.values():
-            _add(total, line)
+    def _total(self) -> Spent:
+        total = replace(self._settled)
+        for line in self._open.values():
+            total.add(line)
         return total
-
-
-def _add(spent: Spent, line: _Line) -> None:
-    spent.requests += 1
-    spent.prompt_tokens += line.prompt_tokens
-    spent.completion_tokens += line.completion_tokens
-    spent.money += line.money
