@@ -47,7 +47,7 @@ KINDS: dict[str, dict[str, str]] = {
     "refiners": {
         "original": "promptavideo.refiners.original:OriginalConfig",
         "llm": "promptavideo.refiners.llm:LlmRefinerConfig",
-        "booster": "promptavideo.refiners.booster_config:BoosterRefinerConfig",
+        "booster": "promptavideo.refiners.booster:BoosterRefinerConfig",
         "promptist": "promptavideo.refiners.promptist:PromptistConfig",
         "file": "promptavideo.refiners.file:FileRefinerConfig",
     },

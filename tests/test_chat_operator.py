@@ -35,7 +35,6 @@ from promptavideo.operators.base import Key, Operator, Request, TextLimits, pars
 from promptavideo.operators.chat import ChatConfig, ChatOperator
 from promptavideo.operators.ledger import Budget, Ledger, Prices, Spent
 from promptavideo.operators.recombine import RecombineConfig, RecombineOperator
-from promptavideo.refiners.examples import read_examples
 from promptavideo.refiners.llm import LlmRefiner, LlmRefinerConfig
 from promptavideo.schemas import PROMPT_SET, PROMPTS, read_table, write_table
 from promptavideo.steps import batches
@@ -1065,10 +1064,12 @@ def test_a_refiner_shows_its_examples_and_asks_again(serve: Any, tmp_path: Path)
 
 def test_shipped_examples_and_template_fit_the_offline_operator_too() -> None:
     examples = ROOT / "templates/refine_examples.yaml"
-    assert all(len(example.refined.split()) < 100 for example in read_examples(examples))
     template = ROOT / "templates/refine_fewshot.txt"
-    refiner = LlmRefiner(RecombineOperator(RecombineConfig(kind="recombine")), template, LIMITS, 1, examples)
-    plain = LlmRefiner(RecombineOperator(RecombineConfig(kind="recombine")), ROOT / "templates/refine.txt", LIMITS, 1)
+    settings = LlmRefinerConfig(kind="llm", operator="x", template=str(template), examples=str(examples))
+    assert all(len(example.refined.split()) < 100 for example in settings.read_examples(Path()))
+    zero_shot = LlmRefinerConfig(kind="llm", operator="x", template=str(ROOT / "templates/refine.txt"))
+    operator = RecombineOperator(RecombineConfig(kind="recombine"))
+    refiner, plain = (LlmRefiner(one, operator, 1) for one in (settings, zero_shot))
     prompts = ["a red ball moving up", "exactly 9 boxes"]
     assert refiner.refine(["p1", "p2"], prompts) == plain.refine(["p1", "p2"], prompts)
 

@@ -8,11 +8,10 @@ from makers import changed
 
 from promptavideo.config import check
 from promptavideo.errors import InputError
-from promptavideo.operators.base import Key, Operator, Request, TextLimits
-from promptavideo.refiners.base import Refiner, Tally
+from promptavideo.operators.base import Key, Operator, Request
+from promptavideo.refiners.base import Refiner, Tally, evaluation_table
 from promptavideo.refiners.llm import LlmRefiner, LlmRefinerConfig
 from promptavideo.refiners.original import Original
-from promptavideo.refiners.table import evaluation_table
 from promptavideo.schemas import PROMPTS, write_table
 from promptavideo.seeds import video_seed
 from promptavideo.shots import prompts_table
@@ -39,6 +38,10 @@ class Script(Operator):
     def answer(self, request: Request) -> str:
         self.asked.append((request.instruction, request.key))
         return self.answers[len(self.asked) - 1]
+
+
+def llm(operator: Operator, template: Path) -> LlmRefiner:
+    return LlmRefiner(LlmRefinerConfig(kind="llm", operator="script", template=str(template)), operator, run_seed=7)
 
 
 def test_an_evaluation_films_every_refined_text_with_paired_seeds(tmp_path: Path) -> None:
@@ -82,7 +85,7 @@ def test_an_llm_refiner_asks_once_a_prompt_and_without_scores(tmp_path: Path) ->
     operator = Script(
         "Sure! <PROMPT>A vivid red ball rolls.</PROMPT>", "<PROMPT>A sharp box.</PROMPT><PROMPT>x</PROMPT>"
     )
-    refiner = LlmRefiner(operator, template, TextLimits(), run_seed=7)
+    refiner = llm(operator, template)
     texts = refiner.refine(["p1", "p2"], ["a red ball", "a $dollar {box}"])
     assert texts[0] == "A vivid red ball rolls."
     assert operator.asked == [
@@ -98,7 +101,7 @@ def test_an_unusable_answer_leaves_the_prompt_as_it_is(
     template = tmp_path / "refine.txt"
     template.write_text("$prompt")
     with caplog.at_level(logging.WARNING):
-        refiner = LlmRefiner(Script(answer, "A blue box turns."), template, TextLimits(), 7)
+        refiner = llm(Script(answer, "A blue box turns."), template)
         texts = refiner.refine(["p1", "p2"], ["a red ball", "a box"])
     assert texts == ["a red ball", "A blue box turns."]
     assert "refine: 1 of 2 answers are not usable" in caplog.text
@@ -108,7 +111,7 @@ def test_an_unusable_answer_leaves_the_prompt_as_it_is(
 
 def test_a_refiner_without_any_usable_answer_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "refine.txt").write_text("$prompt")
-    refiner = LlmRefiner(Script("", "I'm sorry, I can't help with that."), tmp_path / "refine.txt", TextLimits(), 7)
+    refiner = llm(Script("", "I'm sorry, I can't help with that."), tmp_path / "refine.txt")
     with pytest.raises(InputError, match=r"none of 2 answers is usable \(no <PROMPT> tags: 1, a refusal: 1\)"):
         refiner.refine(["p1", "p2"], ["a red ball", "a box"])
 
@@ -125,7 +128,7 @@ def test_a_template_without_the_prompt_is_refused(tmp_path: Path) -> None:
     template = tmp_path / "refine.txt"
     template.write_text("Write something nice.")
     with pytest.raises(InputError, match=r"refine.txt: the placeholder \$prompt is missing"):
-        LlmRefiner(Script(), template, TextLimits(), 7)
+        llm(Script(), template)
 
 
 def test_the_offline_operator_refines_each_prompt_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

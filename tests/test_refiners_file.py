@@ -13,8 +13,8 @@ from promptavideo import schemas
 from promptavideo.config import check
 from promptavideo.errors import InputError
 from promptavideo.prompts import PromptSet, load_prompt_set, prompt_id
+from promptavideo.refiners.base import evaluation_table
 from promptavideo.refiners.file import FileRefiner, FileRefinerConfig
-from promptavideo.refiners.table import evaluation_table
 from promptavideo.schemas import read_table, write_table
 from promptavideo.shots import Refined, shots_of
 from promptavideo.study import Study

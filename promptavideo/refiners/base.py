@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from promptavideo.answers import bound, no_prompt, without_thoughts
 from promptavideo.errors import InputError
 from promptavideo.settings import Entry, Ref
-from promptavideo.shots import Refined
+from promptavideo.shots import Refined, prompts_table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from promptavideo.study import Study
 
 log = logging.getLogger(__name__)
@@ -128,3 +130,18 @@ class Refiner(ABC):
     def circumstances(self) -> dict[str, Any]:
         """What is recorded beside the texts that the settings do not say."""
         return {}
+
+
+def evaluation_table(prompt_set: "pd.DataFrame", refiner: Refiner, replicates: int, run_seed: int) -> "pd.DataFrame":
+    """A `schemas.PROMPTS` table that films each prompt's refined text `replicates` times.
+
+    Args:
+        prompt_set: A `schemas.PROMPT_SET` table.
+        refiner: Rewrites every prompt once.
+        replicates: Videos a prompt, each with another seed.
+        run_seed: The run's seed.
+    """
+    ordered = prompt_set.sort_values("prompt_id", ignore_index=True)
+    ids, prompts = ordered["prompt_id"].tolist(), ordered["prompt"].tolist()
+    refined = {identity: [text] for identity, text in zip(ids, refiner.refine(ids, prompts), strict=True)}
+    return prompts_table(dict(zip(ids, prompts, strict=True)), refined, run_seed, replicates)

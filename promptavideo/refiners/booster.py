@@ -4,16 +4,16 @@ import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import BoosterConfig
 from promptavideo.boosters.load import read_chain
-from promptavideo.boosters.sampling import BoosterSampler, Sampler
 from promptavideo.devices import choose_device
 from promptavideo.hardware import device_name, environment
-from promptavideo.refiners.base import Refiner
+from promptavideo.refiners.base import Refiner, RefinerEntry
 from promptavideo.seeds import derive
+from promptavideo.settings import Ref
 
 if TYPE_CHECKING:
     from promptavideo.batches import Booster
@@ -22,11 +22,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+class BoosterRefinerConfig(RefinerEntry):
+    """A booster of this project."""
+
+    network: ClassVar[bool] = True
+
+    kind: Literal["booster"]
+    booster: Annotated[str, Ref("boosters")]
+    """`sft`, `dpo-1`, ... of the same track; `TRACK/NAME` is the booster of another one."""
+
+    def load(self, name: str, track: str, study: "Study") -> Refiner:
+        """Load the base model and merge the booster's chain of adapters."""
+        return BoosterRefiner.of(study, study.booster(self.booster, track))
+
+
 class BoosterRefiner(Refiner):
     """A loaded booster; every text has a seed of its own."""
 
     def __init__(self, config: BoosterConfig, base: Path, folder: Path, run_seed: int) -> None:
         """Load the base model and merge the booster's chain of adapters."""
+        from promptavideo.boosters.sampling import BoosterSampler, Sampler
+
         self._run_seed, self._stage, engine = run_seed, folder.name, config.sampling.engine
         chain, instruction = read_chain(base, folder), Instruction(Path(config.instruction))
         self._sampler: BoosterSampler

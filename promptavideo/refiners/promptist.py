@@ -79,9 +79,8 @@ class Promptist(Refiner):
         self._tokenizer: Any = load_tokenizer(words)
         try:
             described = AutoConfig.from_pretrained(model if (model / "config.json").is_file() else words)
-            loaded: Any
-            report: Any
-            answer: Any = AutoModelForCausalLM.from_pretrained(
+            kind: Any = AutoModelForCausalLM
+            loaded, report = kind.from_pretrained(
                 model,
                 config=described,
                 generation_config=GenerationConfig(),  # bare weights have none, and every call brings its own
@@ -89,7 +88,6 @@ class Promptist(Refiner):
                 use_safetensors=True,
                 output_loading_info=True,
             )
-            loaded, report = answer
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise InputError(
                 f"{self._key}: {model} with the tokenizer of {words} cannot be loaded ({error})"

@@ -78,7 +78,7 @@ def candidates(study: Study, track: str, name: str) -> None:
 
 def refine(study: Study, track: str, name: str) -> None:
     """Rewrite a prompt set with one refiner, ready to be filmed."""
-    from promptavideo.refiners.table import evaluation_table
+    from promptavideo.refiners.base import evaluation_table
 
     batch = study.batch(track, name)
     if not isinstance(batch.source, Refine):
