@@ -1,16 +1,15 @@
 """The laptop's operator: it recombines the wordings of the best prompts, without a language model or a network."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from promptavideo.miniature.world import QUALITY_WORDS
-from promptavideo.operators.base import Operator, OperatorEntry, Request
+from promptavideo.operators.base import Operator, OperatorEntry, Request, Scored
 from promptavideo.seeds import derive
 from promptavideo.text import clean, text_key
 
@@ -53,15 +52,6 @@ class RecombineConfig(OperatorEntry):
         return RecombineOperator(self)
 
 
-@dataclass(frozen=True)
-class _Tried:
-    """The original prompt, the phrases of each earlier one (the original's are empty) and their scores [P, 7]."""
-
-    original: str
-    phrases: list[tuple[str, ...]]
-    scores: NDArray[np.float64]
-
-
 class RecombineOperator(Operator):
     """An evolutionary operator that knows what an instruction says, as a language model would.
 
@@ -74,21 +64,23 @@ class RecombineOperator(Operator):
 
     def answer(self, request: Request) -> str:
         """Variants between `<PROMPT>` and `</PROMPT>`; equal requests always get the same."""
-        tried = _read(request)
+        original = clean(request.prompt)
         rng = np.random.default_rng(derive("recombine", *request.key))
-        credits = _credits(tried)
+        credits = _credits(original, request.history)
         used = set(credits)
         texts = []
         for _ in range(request.variants):
-            phrases = self._variant(tried, credits, used, rng)
+            phrases = self._variant(original, bool(request.history), credits, used, rng)
             used |= set(phrases)
-            texts.append(_write(tried.original, phrases))
+            texts.append(_write(original, phrases))
         return "\n".join(f"<PROMPT>{text}</PROMPT>" for text in texts)
 
-    def _variant(self, tried: _Tried, credits: dict[str, float], used: set[str], rng: np.random.Generator) -> list[str]:
+    def _variant(
+        self, original: str, scored: bool, credits: dict[str, float], used: set[str], rng: np.random.Generator
+    ) -> list[str]:
         """Phrases of one variant; no two on one subject, and at least one that is new, if any subject is free."""
         config = self._config
-        covered = {topic for topic, mention in enumerate(_MENTIONS) if mention.search(tried.original)}
+        covered = {topic for topic, mention in enumerate(_MENTIONS) if mention.search(original)}
         kept: dict[int | str, str] = {}
         for phrase in sorted(credits, key=lambda phrase: (-credits[phrase], phrase)):
             chance = 1 / (1 + np.exp(-(credits[phrase] - config.keep_bias) / config.temperature))
@@ -100,13 +92,13 @@ class RecombineOperator(Operator):
         if credits:
             count = config.new_phrases if free else 1
         else:
-            count = config.first_phrases if len(tried.phrases) else config.rewrite_phrases
+            count = config.first_phrases if scored else config.rewrite_phrases
         added: list[str] = []
         for topic in topics[:count]:
             untried = [phrase for phrase in TOPICS[topic] if phrase not in used] or list(TOPICS[topic])
             added.append(untried[rng.integers(len(untried))])
             kept.pop(topic, None)
-        return self._bound(tried.original, list(kept.values()), added)
+        return self._bound(original, list(kept.values()), added)
 
     def _bound(self, original: str, kept: list[str], added: list[str]) -> list[str]:
         """Drop the kept phrases of least credit, then added ones, until both limits hold."""
@@ -116,17 +108,6 @@ class RecombineOperator(Operator):
         ):
             phrases.pop()
         return sorted(phrases)
-
-
-def _read(request: Request) -> _Tried:
-    """Texts and scores as the instruction shows them."""
-    original = clean(request.prompt)
-    scores = [[float(f"{value:.2f}") for value in scored.scores.values()] for scored in request.history]
-    return _Tried(
-        original=original,
-        phrases=[_phrases(clean(scored.prompt), original) for scored in request.history],
-        scores=np.array(scores).reshape(len(scores), len(scores[0]) if scores else 0),
-    )
 
 
 def _phrases(prompt: str, original: str) -> tuple[str, ...]:
@@ -139,19 +120,22 @@ def _phrases(prompt: str, original: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(clause for clause in clauses if clause and clause not in known))
 
 
-def _credits(tried: _Tried) -> dict[str, float]:
+def _credits(original: str, history: Sequence[Scored]) -> dict[str, float]:
     """What each phrase of the earlier prompts seems worth, in units of the spread over the phrases.
 
     For each dimension, the regression slope of the scores on the phrase's presence, weighted with the squared share of
     the dimension's variance that it explains: a phrase earns what the prompts that have it and no others show. Summed
     over the dimensions, so that each prompt passes on what it does best.
     """
-    known = sorted({phrase for phrases in tried.phrases for phrase in phrases})
+    tried = [_phrases(clean(scored.prompt), original) for scored in history]
+    known = sorted({phrase for phrases in tried for phrase in phrases})
     if not known:
         return {}
-    presence = np.array([[phrase in phrases for phrase in known] for phrases in tried.phrases], float)
+    presence = np.array([[phrase in phrases for phrase in known] for phrases in tried], float)
     presence -= presence.mean(axis=0)
-    scores = tried.scores - tried.scores.mean(axis=0)
+    # As the instruction shows them.
+    scores = np.array([[float(f"{value:.2f}") for value in scored.scores.values()] for scored in history])
+    scores -= scores.mean(axis=0)
     covariance = presence.T @ scores  # [phrases, 7]
     presence_power = (presence**2).sum(axis=0)[:, None]
     power = np.maximum(presence_power * (scores**2).sum(axis=0), 1e-9)
