@@ -4,16 +4,18 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel
 
 from promptavideo.files import write_text
 from promptavideo.operators.base import Answer
 
 log = logging.getLogger(__name__)
 
-_ENTRY = TypeAdapter(dict[str, Any])
+
+class _Entry(BaseModel):
+    text: str = ""
+    left_out: str = ""
 
 
 class Answers:
@@ -26,16 +28,15 @@ class Answers:
         """The answer kept under a hexadecimal digest; None if there is none, or if its file was damaged."""
         path = self._path(digest)
         try:
-            entry = _ENTRY.validate_json(path.read_bytes())
-            answer = Answer(entry.get("text", ""), entry.get("left_out", ""))
+            entry = _Entry.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             return None
         except ValueError:
-            answer = Answer("")
-        if not all(isinstance(part, str) for part in (answer.text, answer.fault)) or not (answer.text or answer.fault):
+            entry = _Entry()
+        if entry == _Entry():
             log.warning("%s: is no kept answer; asking again", path)
             return None
-        return answer
+        return Answer(entry.text, entry.left_out)
 
     def put(self, digest: str, answer: Answer, origin: Mapping[str, object]) -> Answer:
         """Keep an answer, or that there is none, unless another process did so first; what is kept is returned.
