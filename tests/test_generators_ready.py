@@ -21,7 +21,7 @@ RAW: dict[str, Any] = yaml.safe_load((ROOT / "resources/generators.yaml").read_t
 @pytest.fixture(scope="module")
 def config() -> Config:
     """The file laid over config.yaml, checked as a run checks it: classes, settings and frames included."""
-    assert source.Source.installed() is not None, "entries are checked against the installed diffusers"
+    assert source.installed() is not None, "entries are checked against the installed diffusers"
     raw = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
     for part, entries in RAW.items():
         raw[part] |= entries
@@ -46,12 +46,12 @@ def test_every_pipeline_of_which_the_frames_are_known_has_an_entry(config: Confi
 
 
 def test_both_ltx_entries_read_as_many_tokens_of_a_text_as_their_makers_code(config: Config) -> None:
-    installed = source.Source.installed()
+    installed = source.installed()
     assert installed is not None
     for name in ("ltx-video", "ltx-video-distilled"):
         entry = config.generators[name]
         assert isinstance(entry, DiffusersConfig)
-        by_default = source.defaults(installed.find(entry.pipeline, name), "__call__")
+        by_default = source.defaults(source.find(installed, entry.pipeline, name), "__call__")
         assert (by_default | entry.sampling)["max_sequence_length"] == 256
 
 

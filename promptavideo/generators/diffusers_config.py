@@ -14,12 +14,13 @@ from promptavideo.dtypes import Dtype
 from promptavideo.errors import InputError
 from promptavideo.generators.base import Generator, GeneratorEntry
 from promptavideo.generators.source import (
-    Source,
     arguments,
     check_names,
     check_settings,
     defaults,
     fields,
+    find,
+    installed,
     required,
     returned,
 )
@@ -167,8 +168,8 @@ class DiffusersConfig(GeneratorEntry):
     def takes_negative(self) -> bool:
         """Whether its call's guidance has negative prompts take part: `true_cfg_scale` of a pipeline that has it, else
         `guidance_scale`, is over 1. Where diffusers' source is not there, or the call has neither, it counts as so."""
-        source = Source.installed()
-        default = defaults(source.find(self.pipeline, "pipeline"), "__call__") if source else {}
+        source = installed()
+        default = defaults(find(source, self.pipeline, "pipeline"), "__call__") if source else {}
         name = "true_cfg_scale" if "true_cfg_scale" in default else "guidance_scale"
         scale = self.sampling.get(name, default.get(name))
         return not isinstance(scale, int | float) or scale > 1
@@ -206,10 +207,10 @@ def check_pipeline(where: str, config: DiffusersConfig) -> None:
             frames.
     """
     _check_frames(where, config)
-    source = Source.installed()
+    source = installed()
     if source is None:
         return
-    pipeline = source.find(config.pipeline, f"{where}.pipeline")
+    pipeline = find(source, config.pipeline, f"{where}.pipeline")
     _check_makes_videos(f"{where}.pipeline", pipeline)
     if (known := arguments(pipeline, "__call__")) is not None:
         for argument in PASSED:
@@ -226,14 +227,14 @@ def check_pipeline(where: str, config: DiffusersConfig) -> None:
             check_names(key, config.pipeline, config.quantisation.components, components)
     if config.scheduler:
         key = f"{where}.scheduler"
-        taken = arguments(source.find(config.scheduler.name, f"{key}.name"), "__init__")
+        taken = arguments(find(source, config.scheduler.name, f"{key}.name"), "__init__")
         if taken is not None:
             check_settings(f"{key}.settings", config.scheduler.name, config.scheduler.settings, taken)
     if config.cache:
         hook = f"{config.cache.name}Config"
         settable = {
             field: kind
-            for field, kind in fields(source.find(hook, f"{where}.cache.name")).items()
+            for field, kind in fields(find(source, hook, f"{where}.cache.name")).items()
             if not field.endswith(("callback", "dtype"))
         }
         check_settings(f"{where}.cache.settings", hook, config.cache.settings, settable)

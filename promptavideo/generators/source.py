@@ -10,28 +10,22 @@ from pathlib import Path
 from promptavideo.errors import InputError
 
 
-class Source:
-    """The source of the installed diffusers."""
+def installed() -> Path | None:
+    """Where the installed diffusers begins; None without it, since a workflow may be planned in another environment."""
+    package = importlib.util.find_spec("diffusers")
+    return Path(package.origin) if package and package.origin else None
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
 
-    @classmethod
-    def installed(cls) -> "Source | None":
-        """The installed source; None without diffusers, since a workflow may be planned in another environment."""
-        package = importlib.util.find_spec("diffusers")
-        return cls(Path(package.origin)) if package and package.origin else None
+def find(root: Path, name: str, where: str) -> ast.ClassDef:
+    """The class that the installed diffusers has under a name.
 
-    def find(self, name: str, where: str) -> ast.ClassDef:
-        """The class that diffusers has under a name.
-
-        Raises:
-            InputError: It has none; the message begins with `where`.
-        """
-        found = _find_class(self._root, name)
-        if found is None:
-            raise InputError(f"{where}: diffusers {importlib.metadata.version('diffusers')} has no class {name}")
-        return found
+    Raises:
+        InputError: It has none; the message begins with `where`.
+    """
+    found = _find_class(root, name)
+    if found is None:
+        raise InputError(f"{where}: diffusers {importlib.metadata.version('diffusers')} has no class {name}")
+    return found
 
 
 Types = Mapping[str, ast.expr | None]
@@ -43,30 +37,18 @@ def arguments(found: ast.ClassDef, function: str) -> Types | None:
     node = _function(found, function)
     if node is None or node.args.kwarg is not None:
         return None
-    taken = (*node.args.args, *node.args.kwonlyargs)
-    return {argument.arg: argument.annotation for argument in taken if argument.arg != "self"}
+    return {argument.arg: argument.annotation for argument, _ in _defaulted(node)}
 
 
 def required(found: ast.ClassDef, function: str) -> list[str]:
     """The arguments of a class's own function that have no default."""
-    node = _function(found, function)
-    if node is None:
-        return []
-    positional = [argument.arg for argument in node.args.args if argument.arg != "self"]
-    keyword = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-    given = len(positional) - len(node.args.defaults)
-    return [*positional[:given], *(argument.arg for argument, default in keyword if default is None)]
+    return [argument.arg for argument, default in _defaulted(_function(found, function)) if default is None]
 
 
 def defaults(found: ast.ClassDef, function: str) -> dict[str, object]:
     """The arguments of a class's own function whose default is a number, a text, true, false or none, with it."""
-    node = _function(found, function)
-    if node is None:
-        return {}
-    positional = zip(reversed(node.args.args), reversed(node.args.defaults), strict=False)
-    keyword = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-    given = ((argument.arg, default) for argument, default in (*positional, *keyword))
-    return {name: default.value for name, default in given if isinstance(default, ast.Constant)}
+    given = _defaulted(_function(found, function))
+    return {argument.arg: default.value for argument, default in given if isinstance(default, ast.Constant)}
 
 
 def returned(found: ast.ClassDef, function: str) -> set[str]:
@@ -113,6 +95,16 @@ def check_settings(where: str, owner: str, given: Mapping[str, object], known: T
 
 def _function(found: ast.ClassDef, name: str) -> ast.FunctionDef | None:
     return next((node for node in found.body if isinstance(node, ast.FunctionDef) and node.name == name), None)
+
+
+def _defaulted(node: ast.FunctionDef | None) -> list[tuple[ast.arg, ast.expr | None]]:
+    """The arguments of a function but `self`, each with its default or None."""
+    if node is None:
+        return []
+    arguments = [*node.args.args, *node.args.kwonlyargs]
+    without = len(node.args.args) - len(node.args.defaults)
+    defaults = [*[None] * without, *node.args.defaults, *node.args.kw_defaults]
+    return [pair for pair in zip(arguments, defaults, strict=True) if pair[0].arg != "self"]
 
 
 _PLAIN: dict[str, Callable[[object], bool]] = {
