@@ -7,7 +7,7 @@ from promptavideo.text import UNSPACED, clean, clean_lines, count_words
 
 # Every quantifier is bounded, so that no text makes these slow.
 _THOUGHT_TAG = re.compile(r"<\s{0,3}(/?)\s{0,3}(?:think|thinking|thought|thoughts|reasoning)\s{0,3}>", re.IGNORECASE)
-_LIST_MARK = re.compile(r"(?:\d{1,2}[.)]|[-*•])\s")
+LIST_MARK = re.compile(r"(?:\d{1,2}[.)]|[-*•])\s")
 _WHAT = r"(?:prompt|paraphrase|variant|version|rewrite|text|description)s?"
 _PLACEHOLDER = re.compile(
     rf"(?:(?:your|my|the|a|an|new|final|refined|rewritten|improved|original|paraphrased|first|second|third|next)\s){{0,3}}"
@@ -62,7 +62,7 @@ def no_prompt(text: str) -> str:
     bare = line.strip(" .:*_\"'")
     if not any(char.isalnum() for char in line):
         return "empty"
-    if len(lines) > 1 and sum(bool(_LIST_MARK.match(one)) for one in lines) > 1:
+    if len(lines) > 1 and sum(bool(LIST_MARK.match(one)) for one in lines) > 1:
         return "a list"
     if (line[0], line[-1]) in (("[", "]"), ("{", "}")) or _PLACEHOLDER.fullmatch(bare):
         return "a placeholder"

@@ -28,6 +28,11 @@ class SharedLines(ABC, Generic[L]):
     def _enter(self, line: L) -> None:
         """Take in one more line; called for each once, in the file's order."""
 
+    def _append(self, line: L) -> None:
+        """Add a line."""
+        with self._locked() as append:
+            append(line)
+
     @contextmanager
     def _locked(self) -> Iterator[Callable[[L], None]]:
         """Take in what others appended, and yield what appends; nobody else reads or writes meanwhile."""

@@ -97,10 +97,6 @@ class Orders(SharedLines[_Line]):
         with self._locked():
             return self._spent["seconds"], self._spent["money"]
 
-    def _append(self, line: _Line) -> None:
-        with self._locked() as append:
-            append(line)
-
     def _enter(self, line: _Line) -> None:
         match line.event:
             case "asked" | "released":

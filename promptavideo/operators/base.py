@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from promptavideo.answers import foreign_script, no_prompt, without_thoughts
+from promptavideo.answers import LIST_MARK, foreign_script, no_prompt, without_thoughts
 from promptavideo.errors import InputError
 from promptavideo.settings import Entry, Section
 from promptavideo.text import clean, clean_lines, count_words, text_key
@@ -215,7 +215,6 @@ class Parsed:
 _TAG = re.compile(r"<\s{0,3}(/?)\s{0,3}prompt(?:[\s_#-]{0,2}\d{1,3}|\s[^<>]{0,40})?\s{0,3}>", re.IGNORECASE)
 _MARKUP = re.compile(r"<[^<>]{1,40}>|\*{2,3}|`{1,3}")
 _BARE_WORDS = 3  # that an answer without tags must have, so that "no" or "Sure!" is none
-_LIST_MARK = re.compile(r"(?:\d{1,2}[.)]|[-*•])\s")
 _LONG_REFERENCE = re.compile(r"&#[xX]?[0-9a-fA-F]{8,}")  # html.unescape raises on thousands of digits
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
 _SENTENCE_ENDS = tuple(".!?\"'\u201d\u2019)")
@@ -339,7 +338,7 @@ def _bare(text: str) -> list[tuple[str, str]]:
 def _trim(content: str) -> str:
     """One line without markup, list mark and enclosing quotes."""
     text = clean(_MARKUP.sub(" ", content))
-    text = _LIST_MARK.sub("", text, count=1) if _LIST_MARK.match(text) else text
+    text = text[mark.end() :] if (mark := LIST_MARK.match(text)) else text
     if len(text) > 1 and _QUOTES.get(text[0]) == text[-1] and not {text[0], text[-1]} & set(text[1:-1]):
         text = text[1:-1]
     return clean(text)

@@ -127,8 +127,7 @@ class Ledger(SharedLines[_Line]):
 
     def settle(self, id_: str, prompt_tokens: int, completion_tokens: int) -> None:
         """Enter what a request really took."""
-        with self._locked() as append:
-            append(self._line("settled", id_, prompt_tokens, completion_tokens))
+        self._append(self._line("settled", id_, prompt_tokens, completion_tokens))
 
     def _line(self, event: Literal["asked", "settled"], id_: str, prompt_tokens: int, completion_tokens: int) -> _Line:
         money = self._prices.of(prompt_tokens, completion_tokens) if self._prices else 0.0
