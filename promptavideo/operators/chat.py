@@ -83,13 +83,9 @@ class ChatConfig(OperatorEntry):
 
     # On the whole section rather than on the fields, since messages show the value of a field that is wrong.
     @model_validator(mode="after")
-    def _holds_no_secret(self) -> Self:
+    def _can_be_asked(self) -> Self:
         for variable in (self.key_variable, *self.headers.values()):
             check_endpoint(self.base_url, variable)
-        return self
-
-    @model_validator(mode="after")
-    def _can_be_asked(self) -> Self:
         if self.budget.money is not None and self.prices is None:
             raise ValueError("budget.money needs prices")
         taken = _OWN_FIELDS & self.extra_body.keys()
@@ -126,8 +122,7 @@ class ChatConfig(OperatorEntry):
         Raises:
             InputError: A variable is not set, or what it holds cannot be a header's value.
         """
-        found = {name: read_key(variable, self.base_url, entry) for name, variable in self.headers.items()}
-        return {name: NO_KEY if value is None else value for name, value in found.items()}
+        return {name: read_key(variable, self.base_url, entry) or NO_KEY for name, variable in self.headers.items()}
 
     def body(self, key: Key) -> dict[str, Any]:
         """The fields of a request's body besides model and messages."""
@@ -175,25 +170,27 @@ class ChatOperator(Operator):
             InputError: The key, the model or a setting is wrong, or the budget is used up.
             OperatorError: The endpoint answered nothing, or not several requests in a row, however often it was asked.
         """
-        texts = [self._answers.get(self._digest(request)) for request in requests]
-        missing = [place for place, text in enumerate(texts) if text is None]
-        if known := [place for place, text in enumerate(texts) if text and text.fault]:
-            first = texts[known[0]]
+        kept = {
+            place: answer
+            for place, request in enumerate(requests)
+            if (answer := self._answers.get(self._digest(request)))
+        }
+        missing = [place for place in range(len(requests)) if place not in kept]
+        if known := [place for place, answer in kept.items() if answer.fault]:
             log.warning(
                 "%s: %d requests are not asked again, since an earlier run got no answer to them (first %s: %s); to "
                 "ask again, delete the files in %s that hold \"left_out\"",
-                self._entry, len(known), _show(requests[known[0]].key), first and first.fault, self._answers.folder,
+                self._entry, len(known), _show(requests[known[0]].key), kept[known[0]].fault, self._answers.folder,
             )  # fmt: skip
         if missing:
             progress = Progress(f"ask {self._name}", len(requests), "requests", len(requests) - len(missing))
             found = asyncio.run(self._ask_all([requests[place] for place in missing], progress))
-            for place, text in zip(missing, found, strict=True):
-                texts[place] = text
+            kept |= zip(missing, found, strict=True)
             spent = self._ledger.spent()
             prices = self._config.prices
             money = f", {spent.money:.2f} {prices.currency}" if prices else ""
             log.info("%s has spent %d tokens%s in all", self._entry, spent.tokens, money)
-        return [text or Answer("") for text in texts]
+        return [kept[place] for place in range(len(requests))]
 
     async def _ask_all(self, requests: Sequence[Request], progress: Progress) -> list[Answer]:
         """Ask with several workers; after an error those end what they have begun, and it is kept."""

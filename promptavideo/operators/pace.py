@@ -1,6 +1,7 @@
 """Keeping to an endpoint's rate limits."""
 
 import asyncio
+import contextlib
 import time
 
 
@@ -29,8 +30,6 @@ class Pacer:
 
 async def sleep(seconds: float, stop: asyncio.Event) -> None:
     """Sleep, but no longer than until `stop` is set."""
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stop.wait()
-    except TimeoutError:
-        pass
