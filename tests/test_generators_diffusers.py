@@ -594,7 +594,7 @@ class TestMemory:
         assert f"going on with offload: {enough}" in caplog.text
         generator.film([Shot("a red ball", None, 2)])
         assert crowded.steps[-1] == enough  # and stays there
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU")
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda place: "GPU")
         assert generator.circumstances() == {"device": "GPU", "dtype": "float32", "offload": enough}
 
     def test_memory_that_never_suffices_is_an_error_that_says_what_to_do(

@@ -15,8 +15,8 @@ from promptavideo.devices import choose_device, ran_out
 from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 from promptavideo.generators.base import Generator
-from promptavideo.generators.diffusers_config import TEXT_LIMITS, DiffusersConfig
-from promptavideo.hardware import processor
+from promptavideo.generators.diffusers_config import TEXT_LIMITS, CacheHook, DiffusersConfig, Quantisation
+from promptavideo.hardware import device_name
 from promptavideo.models import check_model
 from promptavideo.shots import Shot
 from promptavideo.tokenization import deviation, load_tokenizer
@@ -85,11 +85,8 @@ class DiffusersGenerator(Generator):
 
     def circumstances(self) -> dict[str, Any]:
         """Hardware, dtype, and how far weights were offloaded in the end."""
-        import torch
-
-        if self._device == "cpu":
-            return {"device": processor(), "dtype": self.config.dtype}
-        return {"device": torch.cuda.get_device_name(), "dtype": self.config.dtype, "offload": self._offload}
+        found = {"device": device_name(self._device), "dtype": self.config.dtype}
+        return found if self._device == "cpu" else found | {"offload": self._offload}
 
     def cut(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text has more tokens, with those that its tokenizer adds, than are read."""
@@ -153,7 +150,8 @@ class DiffusersGenerator(Generator):
         from transformers import PreTrainedTokenizerBase
 
         dtypes = {"default": self.config.dtype, **self.config.component_dtypes}
-        options = {"quantization_config": self._quantisation()} if self.config.quantisation else {}
+        wanted = self.config.quantisation
+        options = {"quantization_config": self._quantisation(wanted)} if wanted else {}
         try:
             pipeline = DiffusionPipeline.from_pretrained(
                 self._folder,
@@ -179,8 +177,7 @@ class DiffusersGenerator(Generator):
             pipeline.register_modules(**{name: load_tokenizer(self._folder / name)})
         return pipeline
 
-    def _quantisation(self) -> Any:
-        assert self.config.quantisation is not None
+    def _quantisation(self, wanted: Quantisation) -> Any:
         if importlib.util.find_spec("torchao") is None:
             raise InputError(
                 f"generator of {self._folder.name}: quantisation needs torchao, which is not installed here; install "
@@ -193,8 +190,8 @@ class DiffusersGenerator(Generator):
             )
         from diffusers import PipelineQuantizationConfig
 
-        config = quantisation_config(self.config.quantisation.scheme)
-        return PipelineQuantizationConfig(quant_mapping=dict.fromkeys(self.config.quantisation.components, config))
+        config = quantisation_config(wanted.scheme)
+        return PipelineQuantizationConfig(quant_mapping=dict.fromkeys(wanted.components, config))
 
     def _set_up(self) -> None:
         """Scheduler, VAE and accelerations, as configured."""
@@ -212,7 +209,7 @@ class DiffusersGenerator(Generator):
             if pipeline.components.get(denoiser) is None:
                 continue
             if config.cache:
-                self._ability(denoiser, "enable_cache")(self._cache_config())
+                self._ability(denoiser, "enable_cache")(self._cache_config(config.cache))
             if config.compile:
                 name = "compile_repeated_blocks" if config.compile.regional else "compile"
                 try:
@@ -229,14 +226,12 @@ class DiffusersGenerator(Generator):
         for component, adapters in weights.items():
             self._ability(component, "set_adapters")(list(adapters), list(adapters.values()))
 
-    def _cache_config(self) -> Any:
+    def _cache_config(self, hook: CacheHook) -> Any:
         import diffusers
 
-        assert self.config.cache is not None
-        kind = getattr(diffusers, f"{self.config.cache.name}Config")
+        kind = getattr(diffusers, f"{hook.name}Config")
         settings: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in self.config.cache.settings.items()
+            name: tuple(value) if isinstance(value, list) else value for name, value in hook.settings.items()
         }
         if "current_timestep_callback" in kind.__dataclass_fields__:
             settings["current_timestep_callback"] = lambda: self._pipeline.current_timestep
