@@ -10,8 +10,8 @@ import json
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -121,7 +121,8 @@ def read_source(name: str, settings: PromptSource, root: Path, table: Path, orig
     Raises:
         InputError: The source cannot be reached or read, no file matches, the column is missing, or no row is usable.
     """
-    files = _open(f"prompt_sources.{name}", settings, root)
+    key = f"prompt_sources.{name}"
+    files = _HubFiles(key, settings) if isinstance(settings, HubSource) else _LocalFiles(key, settings, root)
     record, chosen = Record(), dict[str, str]()
     progress = Progress(f"read {name}", len(files.names), "files")
     for file in files.names:
@@ -191,6 +192,8 @@ class _Files(ABC):
 
     revision: str | None = None
     """The commit or tag they are of, if they are of one."""
+    _errors: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Turns what only this kind of source raises into such errors."""
 
     def __init__(self, key: str, where: str, digests: dict[str, str], patterns: list[str]) -> None:
         """Choose the files to read.
@@ -223,7 +226,8 @@ class _Files(ABC):
     def errors(self) -> Iterator[None]:
         """Turn what reading raises into errors for people."""
         try:
-            yield
+            with self._errors():
+                yield
         except OSError as error:
             raise InputError(f"{self.key}: cannot be read ({error}); check it and run again") from error
 
@@ -273,17 +277,6 @@ class _HubFiles(_Files):
             return stream
         path = hf_hub_download(repo_id, file, repo_type="dataset", revision=revision, token=token())
         return Path(path).open("rb")
-
-    @contextmanager
-    def errors(self) -> Iterator[None]:
-        with super().errors(), self._errors():
-            yield
-
-
-def _open(key: str, settings: PromptSource, root: Path) -> _Files:
-    if isinstance(settings, HubSource):
-        return _HubFiles(key, settings)
-    return _LocalFiles(key, settings, root)
 
 
 def _rows(where: str, suffix: str, column: str, stream: IO[bytes]) -> Iterator[Row]:

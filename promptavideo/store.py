@@ -277,7 +277,7 @@ class Store:
 
     def unnamed(self, manifests: Iterable[Path]) -> list[Path]:
         """Videos in the store that none of the manifests names."""
-        named = {entry.key for manifest in manifests for entry in read_manifest(manifest)}
+        named = self.of_manifests(manifests)
         return [path for path in sorted((self.folder / "videos").glob("*/*.mp4")) if path.stem not in named]
 
 
