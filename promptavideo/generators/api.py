@@ -257,25 +257,23 @@ class OpenAIVideoGenerator(Generator):
         """Ask for something that exists; None if it does not."""
         from openai import NotFoundError
 
-        def once() -> T | None:
+        def found() -> T | None:
             try:
-                return self._request(ask, let=NotFoundError)
+                return ask()
             except NotFoundError:
                 return None
 
         try:
-            return self._persist(once)
+            return self._persist(lambda: self._request(found))
         except FilteredError as error:
             raise InputError(f"{self._at.entry}: {error}") from error
 
-    def _request(self, ask: Callable[[], T], let: type[Exception] | None = None) -> T:
-        """Ask once; what goes wrong is explained, except for `let`."""
+    def _request(self, ask: Callable[[], T]) -> T:
+        """Ask once; what goes wrong is explained."""
         # Raised outside the `except` clause: what the client raises holds the request with its headers.
         try:
             return ask()
         except Exception as error:
-            if let and isinstance(error, let):
-                raise
             failure = self._at.explain(error)
         raise failure
 
