@@ -1,4 +1,4 @@
-"""Filming and judging in one process: for a look at some texts, and for trainers that ask for rewards as they go."""
+"""Filming and judging in one process, for a look at some texts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING, Any
 from promptavideo.generators.base import Generator
 from promptavideo.metrics import Metric
 from promptavideo.prompts import prompt_id
-from promptavideo.seeds import video_seed
 from promptavideo.shots import Shot
 from promptavideo.store import Store
-from promptavideo.totals import total
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from promptavideo.study import Study
 
 
 def judge(
@@ -88,36 +84,3 @@ def judge(
         film_shard(rows, generator, store, manifest, "film")
         table = score_shard(rows, [manifest], judges, metrics, store, "judge")
     return table[[metric.name for metric in metrics]].copy()
-
-
-class OnlineReward:
-    """The total of a track's objective as a reward function of trl's trainers, on a loaded generator and judges."""
-
-    __name__ = "objective"
-
-    def __init__(self, study: "Study", track: str) -> None:
-        """Load what films and judges a track.
-
-        Raises:
-            InputError: It cannot be loaded.
-        """
-        from promptavideo.judges import load_judges
-
-        entry, folder = study.config.generators[track], Path(study.config.store)
-        self._store = Store(folder, track)
-        models = [Path(study.layout.model(name)) for name in entry.models]
-        self._generator = entry.load(track, models, self._store.work)
-        self._judges = load_judges(study.config.rewards, Path(study.layout.models))
-        self._metrics, self._seed = study.config.objectives, study.config.seed
-        self._weights = study.config.evolution.weights
-
-    def __call__(self, prompts: Sequence[str], completions: Sequence[str], **columns: Any) -> list[float]:
-        """The total of each completion, filmed with the seed that its prompt has in every batch."""
-        shots = [
-            Shot(text, None, video_seed(self._seed, prompt_id(prompt), 0))
-            for prompt, text in zip(prompts, completions, strict=True)
-        ]
-        found = judge(prompts, shots, self._generator, self._judges, self._metrics, self._store)
-        for metric in self._metrics:
-            found[metric.five] = found[metric.name] * metric.to_five
-        return [float(value) for value in total(found, self._metrics, self._weights)]

@@ -13,8 +13,7 @@ from promptavideo.boosters.config import BoosterConfig
 from promptavideo.boosters.load import Chain, load_chain, load_chat_tokenizer
 from promptavideo.boosters.sampling import BoosterSampler
 from promptavideo.devices import enough_memory
-from promptavideo.errors import first_line
-from promptavideo.errors import InputError
+from promptavideo.errors import InputError, first_line
 
 REPRODUCIBLE = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_BATCH_INVARIANT": "1"}
 """What vLLM's documentation asks for where a text must not depend on its neighbours in the batch. The environment wins,
