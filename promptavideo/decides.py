@@ -159,10 +159,12 @@ class Decides:
         return self._tables[table].decides(scope)
 
     def learning_curves(self, track: str) -> Facts:
-        """Which rounds and boosters are shown."""
+        """Which rounds and boosters are shown, and how they are resampled."""
         boosters = [one.known_as for one in self._study.boosters(track)]
         weights = self._config.evolution.weights
-        return {"rounds": self._config.evolution.rounds, "weights": weights, "boosters": boosters}
+        bootstrap = self._config.evaluation.bootstrap.decides()
+        rounds = self._config.evolution.rounds
+        return {"rounds": rounds, "weights": weights, "boosters": boosters, "bootstrap": bootstrap}
 
     def contact_sheet(self, track: str) -> Facts:
         """Which batches are shown."""

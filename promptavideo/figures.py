@@ -68,7 +68,7 @@ def evolution_curve(
     rounds: Mapping[int, pd.DataFrame],
     totals: Callable[[pd.DataFrame], pd.Series],
     path: Path,
-    bootstrap: BootstrapConfig | None = None,
+    bootstrap: BootstrapConfig,
 ) -> None:
     """Draw the best total so far and the mean total of each round, over prompts, with 95 % bootstrap intervals.
 
@@ -79,9 +79,8 @@ def evolution_curve(
         rounds: Scores (`schemas.scores`) by round number; round 0 is usually the original prompts.
         totals: Maps scores to one total a row, on the same index.
         path: Target, `.png`.
-        bootstrap: Resampling settings; the defaults of `BootstrapConfig` when None.
+        bootstrap: Resampling settings.
     """
-    settings = bootstrap or BootstrapConfig()
     mean, best = _by_round(rounds, totals)
     numbers = mean.columns.to_numpy()
     with _figure(path, (6.4, 4.4)) as figure:
@@ -92,7 +91,7 @@ def evolution_curve(
         series = (("best so far", best, -0.03), ("mean of the round", mean, 0.03))  # apart, so that both bars show
         for (label, values, shift), colour, marker in zip(series, COLOURS, MARKERS, strict=False):
             shifted = numbers + shift
-            ends = [bootstrap_interval(values[n].dropna().to_numpy(), settings, "evolution") for n in numbers]
+            ends = [bootstrap_interval(values[n].dropna().to_numpy(), bootstrap, "evolution") for n in numbers]
             axes.vlines(shifted, *np.transpose(ends), color=colour, linewidth=2, zorder=2)
             axes.plot(shifted, values.mean(), color=colour, marker=marker, linewidth=2, label=label, zorder=3)
         axes.set(xlabel="round (0: the original prompts)" if 0 in rounds else "round", ylabel="total")

@@ -179,7 +179,7 @@ def test_how_work_is_done_and_what_nothing_uses_decide_nothing(overlay: dict[str
         ({"boosters": {"dpo-2": {"settings": {"beta": 0.5}}}}, {"train"}),
         ({"boosters": {"dpo-2": {"from": "sft"}}}, {"candidates", "train"}),
         ({"boosters": {"dpo-2": {"data": {"prompts": "evolution"}}}}, {"candidates"}),
-        ({"evaluation": {"bootstrap": {"resamples": 99}}}, {"table"}),
+        ({"evaluation": {"bootstrap": {"resamples": 99}}}, {"table", "learning_curves"}),
         ({"evaluation": {"average": ["VQ"]}}, {"table", "report"}),
         ({"evaluation": {"sets": {"webvid-test": {"replicates": 2}}}}, {"refine"}),
         ({"evaluation": {"refiners": ["original", "sft"]}}, {"table", "contact_sheet"}),

@@ -170,6 +170,16 @@ def test_texts_are_cleaned_and_bounded(tmp_path: Path, caplog: pytest.LogCapture
     assert "2 texts are longer than 8 words and were cut" in caplog.text
 
 
+def test_texts_of_scripts_without_spaces_are_counted_where_they_are_cut(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = write(tmp_path, "parquet", {"prompt": PROMPTS[:1], "refined": ["一只猫坐在窗边看雨"]})
+    with caplog.at_level(logging.WARNING):
+        (refined,) = texts_of(refiner(tmp_path, file, max_words=4).refine(IDS[:1], PROMPTS[:1]))
+    assert refined != "一只猫坐在窗边看雨"
+    assert "1 texts are longer than 4 words and were cut" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [

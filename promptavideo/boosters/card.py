@@ -86,7 +86,7 @@ def write_readme(folder: Path, name: str, card: Mapping[str, Any], metrics: Mapp
         "source": known,
         "digest": card["base"],
         "start": "the base model" if card["previous"] is None else f"booster `{card['previous']}`, merged",
-        "method": METHODS[card["stage"]],
+        "method": METHODS.get(card["stage"], card["stage"]),
         "trained_on": "; then ".join(_session(one) for one in card["trained_on"]),
         "metrics": "\n".join(f"| {column} | {value:.6g} |" for column, value in metrics.items()),
         "layers": "all layers" if lora["layers"] is None else f"the last {lora['layers']} layers",

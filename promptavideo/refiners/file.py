@@ -103,7 +103,8 @@ class FileRefiner(Refiner):
         for identity, prompt in zip(prompt_ids, prompts, strict=True):
             rows = self._rows.get(text_key(prompt) if self._config.key == "prompt" else identity, [])
             shown = f"{identity} {prompt[:40]!r}"
-            found = [Refined(self._clean(text), self._clean(negative) or None) for _, text, negative in rows]
+            cleaned = [(self._clean(text), self._clean(negative)) for _, text, negative in rows]
+            found = [Refined(text, negative or None) for (text, _), (negative, _) in cleaned]
             if not rows:
                 missing.append(shown)
             elif len(set(found)) > 1 and self._config.repeated == "refuse":
@@ -111,7 +112,7 @@ class FileRefiner(Refiner):
             elif not found[0].text:
                 empty.append(f"{shown} in {place} {rows[0][0]}")
             once += len(rows) > 1
-            long += bool(rows) and (self._long(rows[0][1]) or self._long(rows[0][2]))
+            long += any(cut for _, cut in cleaned[0]) if cleaned else 0
             texts += found[:1]
         several = "have several texts (`repeated: first` takes the first of each)"
         faults = [
@@ -128,12 +129,11 @@ class FileRefiner(Refiner):
             log.warning("%s: %d texts are longer than %d words and were cut", self._path, long, self._config.max_words)
         return texts
 
-    def _clean(self, text: str) -> str:
-        return bound(text[: CHARACTERS_A_WORD * self._config.max_words], self._config.max_words)[0]
-
-    def _long(self, text: str) -> bool:
-        limit = self._config.max_words
-        return len(text) > CHARACTERS_A_WORD * limit or len(text.split()) > limit
+    def _clean(self, text: str) -> tuple[str, bool]:
+        """A text in one clean line of bounded length, and whether it was longer."""
+        limit = CHARACTERS_A_WORD * self._config.max_words
+        bounded, cut = bound(text[:limit], self._config.max_words)
+        return bounded, cut or len(text) > limit
 
 
 def _read_table(key: str, config: FileRefinerConfig, root: Path) -> Iterator[tuple[str, str, str]]:

@@ -1,6 +1,7 @@
 """The steps that people read: tables, figures and the report."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def learning_curves(study: Study, track: str) -> None:
 
     folder, weights, objective = _figures(study, track), study.config.evolution.weights, study.config.objectives
     rounds = {number: read_scores(study, one) for number, one in enumerate(study.rounds(track))}
-    evolution_curve(rounds, lambda scores: total(scores, objective, weights), folder / "evolution.png")
+    totals = partial(total, objective=objective, weights=weights)
+    evolution_curve(rounds, totals, folder / "evolution.png", study.config.evaluation.bootstrap)
     logs = {one.name: pd.read_csv(study.files_of(one).log) for one in study.boosters(track)}
     training_curves(logs, folder / "training.png")
 
