@@ -139,7 +139,8 @@ def held_out(table: pd.DataFrame, path: Path) -> None:
         for (rewards, judges, words), ((generator, name), rows) in zip(grid, groups, strict=True):
             places = np.arange(len(rows))
             _gains(rewards, rows, ["gain"], ["avg of the rewards (0-5)"])
-            _gains(judges, rows, [f"{metric}_gain" for metric in metrics], [_drawable(one, 24) for one in metrics])
+            filled = [metric for metric in metrics if rows[f"{metric}_gain"].notna().any()]  # not all look at all sets
+            _gains(judges, rows, [f"{metric}_gain" for metric in filled], [_drawable(one, 24) for one in filled])
             words.bar(places, rows["words"].to_numpy(float), color=PALE)
             titles = (
                 f"{_drawable(str(generator), 20)} · {_drawable(str(name), 16)}",

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,6 +74,10 @@ class Columns:
         ends = ("", "_gain", "_gain_ci_low", "_gain_ci_high")
         return tuple(f"{metric.name}{end}" for metric in self.reported for end in ends)
 
+    def of(self, scores: pd.DataFrame) -> "Columns":
+        """Those that some scores fill: a judge that only reports may look at other sets."""
+        return replace(self, reported=[metric for metric in self.reported if metric.name in scores])
+
     @property
     def all(self) -> tuple[str, ...]:
         """The columns of the VideoScore table, in order."""
@@ -114,16 +118,17 @@ def videoscore_table(arms: Sequence[Arm], bootstrap: BootstrapConfig, columns: C
 
     Returns:
         One row an arm with `columns.all`. The gain cells are empty for `original`, and where no `original` of
-        the same generator and set is given; interval and p-value cells are empty where the data cannot carry one.
+        the same generator and set is given; interval and p-value cells are empty where the data cannot carry one,
+        and a reported metric's where an arm's scores lack it.
 
     Raises:
         InputError: An arm was not filmed for the same prompts and replicates as its `original`.
         ScoreError: A score is not a finite number.
     """
     for arm in arms:
-        _check(arm, columns)
+        _check(arm, columns.of(arm.scores))
     baselines = {(arm.generator, arm.set): arm for arm in arms if arm.refiner == BASELINE}
-    rows = [_row(arm, baselines.get((arm.generator, arm.set)), bootstrap, columns) for arm in arms]
+    rows = [_row(arm, baselines.get((arm.generator, arm.set)), bootstrap, columns.of(arm.scores)) for arm in arms]
     return _typed(pd.DataFrame(rows, columns=list(columns.all)))
 
 

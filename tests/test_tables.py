@@ -11,6 +11,7 @@ from makers import FAST, METRICS, PAPER, TO_FIVE, flat_scores, make_scores
 from scipy import stats
 
 from promptavideo.errors import InputError, ScoreError
+from promptavideo.figures import held_out
 from promptavideo.metrics import Metric
 from promptavideo.resampling import BootstrapConfig, bootstrap_interval, paired_p_value
 from promptavideo.tables import (
@@ -327,6 +328,17 @@ def test_a_reported_metric_that_is_not_finite_is_refused() -> None:
     broken = boosted.scores.assign(KEEP=boosted.scores["KEEP"].mask(boosted.scores["prompt_id"] == "p003"))
     with pytest.raises(ScoreError, match=r"mini/test/dpo-2.*p003"):
         videoscore_table([original, Arm("mini", "test", "dpo-2", broken)], FAST, REPORTED)
+
+
+def test_a_judge_that_looks_at_one_set_alone_leaves_its_cells_of_another_empty(tmp_path: Path) -> None:
+    arms = reported_arms()
+    others = [Arm("mini", "more", arm.refiner, arm.scores.drop(columns="KEEP")) for arm in arms]
+    table = videoscore_table([*arms, *others], FAST, REPORTED)
+    assert table.loc[2:, [name for name in table if str(name).startswith("KEEP")]].isna().all(axis=None)
+    pd.testing.assert_frame_equal(table[:2], videoscore_table(arms, FAST, REPORTED), check_exact=True)
+    assert table.loc[3, "CLIP_gain"] == pytest.approx(0.1)
+    held_out(table, tmp_path / "held_out.png")
+    assert (tmp_path / "held_out.png").stat().st_size > 0
 
 
 def test_another_objective_has_its_own_columns_and_average() -> None:
