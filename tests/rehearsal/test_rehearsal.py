@@ -227,14 +227,24 @@ def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
 
 def test_no_job_reads_a_result_that_its_rule_does_not_wait_for(finished: Path) -> None:
     """Such a job works or fails by the order in which others happen to end."""
-    declared: dict[str, set[str]] = {}
+    made_by: dict[str, str] = {}  # the log of the job that makes a file
+    inputs: dict[str, set[str]] = {}
     for line in snakemake(finished, "--detailed-summary").stdout.splitlines()[1:]:
-        output, _, _, log, inputs, *_ = line.split("\t")
-        declared.setdefault(log, set()).update([output, *inputs.split(",")])
+        output, _, _, log, needed, *_ = line.split("\t")
+        made_by[output] = log
+        inputs.setdefault(log, set()).update(needed.split(","))
+
+    def before(job: str) -> set[str]:
+        found, ahead = {job}, [job]
+        while ahead:
+            earlier = {made_by[path] for path in inputs[ahead.pop()] if path in made_by} - found
+            found |= earlier
+            ahead += earlier
+        return found
+
     reads = {tuple(line.split("\t")) for line in (finished / "reads.tsv").read_text().splitlines()}
     assert len({log for log, _ in reads}) > 50, "most jobs read results"
-    known = set().union(*declared.values())
-    assert not {(log, path) for log, path in reads if path in known - declared[log]}
+    assert not {(log, path) for log, path in reads if path in made_by and made_by[path] not in before(log)}
 
 
 def test_another_refiner_is_filmed_alone(finished: Path) -> None:
