@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from promptavideo import published
 from promptavideo.batches import Batch, Refine
 from promptavideo.layout import REWARDS
 from promptavideo.study import Study
@@ -90,7 +89,7 @@ class Comparison(ABC):
             "bootstrap": self.config.evaluation.bootstrap.decides(),
             "scale": self.config.scale,
             "seed": self.config.seed,
-            "published": self._published,
+            "published": self.study.paper_sources,
         }
 
     def write(self, scope: str) -> None:
@@ -107,7 +106,7 @@ class Comparison(ABC):
         """What the records of its rows call for below it."""
         from promptavideo import provenance
 
-        return provenance.remarks(origins, self._published)
+        return provenance.remarks(origins, self.study.paper_sources)
 
     def origin(self, row: Batch, judges: str, scores: "pd.DataFrame") -> dict[str, Any]:
         """Where a row comes from.
@@ -142,10 +141,6 @@ class Comparison(ABC):
 
     def _writer(self, row: Batch) -> Any:
         return self.study.writer(row.track, refined(row).refiner)
-
-    @property
-    def _published(self) -> list[str] | None:
-        return published.sources_at(self.config.scale, self.study.root)
 
 
 class VideoScoreTable(Comparison):

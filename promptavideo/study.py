@@ -6,6 +6,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from promptavideo import published
 from promptavideo.batches import Batch, Booster, Draw, Originals, Pilot, Refine, Round
 from promptavideo.config import Config
 from promptavideo.errors import InputError, require
@@ -329,6 +330,11 @@ class Study:
         from promptavideo.vbench.plan import VBenchPlan
 
         return VBenchPlan(self)
+
+    @cached_property
+    def paper_sources(self) -> list[str] | None:
+        """Where the paper's models come from, for tables at its scale; None at another one."""
+        return published.sources_at(self.config.scale, self.root)
 
     @cached_property
     def reported(self) -> list[Metric]:

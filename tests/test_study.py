@@ -263,6 +263,13 @@ class TestTables:
             Refine("heldout", name) for name in ("original", "dpo-1")
         ]
 
+    def test_read_once_for_all_of_them_where_the_papers_models_come_from(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[str] = []
+        monkeypatch.setattr("promptavideo.published.sources_at", lambda scale, root: asked.append(scale) or ["paper"])
+        for table in comparisons(study()).values():
+            assert [table.decides(scope)["published"] for scope in ("tables", "mini-t2v/tables")] == [["paper"]] * 2
+        assert asked == ["laptop"]
+
     def test_sets_for_vbench_alone_have_no_row(self) -> None:
         sets = RAW["evaluation"]["sets"] | {"more": RAW["evaluation"]["sets"]["heldout"] | {"rewards": False}}
         rows = comparisons(study(evaluation=RAW["evaluation"] | {"sets": sets}))["videoscore"].rows("mini-t2v/tables")
