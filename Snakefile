@@ -18,6 +18,7 @@ include: "rules/texts.smk"
 include: "rules/batch.smk"
 include: "rules/boosters.smk"
 include: "rules/report.smk"
+include: "rules/studies.smk"
 include: "rules/vbench_inputs.smk"
 include: "rules/vbench.smk"
 include: "rules/miniature.smk"
@@ -29,16 +30,22 @@ include: "rules/plan.smk"
 localrules:
     fetch,
     prompt_source,
+    pair_source,
+    instruction,
     prompt_set,
     check_base,
     propose,
     gather,
     pairs,
+    negatives,
     triples,
     table,
     vbench_prompts,
     vbench_checkpoint,
-    learning_curves,
+    convergence_figure,
+    evolution_story,
+    evolution_curve,
+    training_curves,
     contact_sheet,
     report,
     plan,
@@ -63,8 +70,18 @@ for track in STUDY.tracks:
         name:
             track
         input:
-            expand(f"results/{track}/tables/{{table}}.csv", table=TABLES),
+            expand(f"results/{track}/tables/{{table}}.csv", table=SHOWN),
             figures_of(track),
+
+
+# `snakemake NAME` builds one of the tables that compare all tracks; convergence has a figure too (rules/studies.smk).
+for table in [one for one in TABLES if one not in (*STUDY.tracks, "convergence")]:
+
+    rule:
+        name:
+            table
+        input:
+            f"results/tables/{table}.csv",
 
 
 # Whatever is asked for and nothing makes: the message lists what there is.

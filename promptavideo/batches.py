@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from promptavideo.boosters.config import Writes
 from promptavideo.boosters.trainers import TrainerEntry
 from promptavideo.layout import SHARED
 
@@ -20,8 +21,15 @@ class Booster:
     """The one that it goes on from."""
     drawing: "Booster | None"
     """The one that draws its candidates, if it learns from candidates."""
+    texts: "Booster | None"
+    """The one whose texts stay, if it learns from candidates of negative prompts for these."""
     prompts: str
     """Name of the prompt set whose prompts it learns from."""
+
+    @property
+    def writes(self) -> Writes:
+        """A text to film, or a negative prompt for one."""
+        return self.entry.writes
 
     @property
     def chain(self) -> "tuple[Booster, ...]":

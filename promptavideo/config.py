@@ -12,14 +12,17 @@ from pydantic_core import ErrorDetails
 
 from promptavideo import registry
 from promptavideo.boosters.chat import Instruction
-from promptavideo.boosters.config import BoosterConfig, accumulation
-from promptavideo.boosters.trainers import TrainerEntry, default_chain
+from promptavideo.boosters.config import BoosterConfig, Writes, accumulation
+from promptavideo.boosters.trainers import Released, TrainerEntry, default_chain
 from promptavideo.captions import PromptSource
 from promptavideo.errors import InputError, named
 from promptavideo.evolution import EvolutionConfig, PairRule
+from promptavideo.generators.base import TAKES_NEGATIVE
 from promptavideo.layout import RESERVED, REWARDS
 from promptavideo.metrics import Metric
-from promptavideo.operators.base import EVOLUTION_PLACEHOLDERS, read_template
+from promptavideo.negatives import NegativesConfig
+from promptavideo.operators.base import EVOLUTION_PLACEHOLDERS, REFINE_PLACEHOLDERS, read_template
+from promptavideo.pairs import PairSource
 from promptavideo.preference import AuthorsConfig, BestWorstConfig, PreferenceConfig
 from promptavideo.probe import Reference
 from promptavideo.prompts import PromptSet, check_disjoint, check_slices, load_prompt_set
@@ -48,17 +51,21 @@ NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}")
 """Names become folders and wildcards, so they are lower case, without separators, and short."""
 
 NAMED = (
-    "models", "prompt_sources", "prompt_sets", "generators", "judges", "operators", "refiners", "boosters"
+    "models", "prompt_sources", "pair_sources", "prompt_sets", "generators", "judges", "operators", "refiners",
+    "boosters",
 )  # fmt: skip
 """Sections of named entries."""
 
 READY = "resources/generators.yaml"
 """Ready entries, which others may be `like`."""
 
+CALLED: dict[Writes, str] = {"text": "texts to film", "negative": "negative prompts"}
+"""What boosters write, for people."""
+
 TAKEN = {
     "generators": RESERVED,
     "judges": (REWARDS, "vbench", "videos"),
-    "boosters": ("evolution", "evaluation", "pilot", "boosters", "tables", "figures", "card"),
+    "boosters": ("evolution", "evaluation", "pilot", "boosters", "tables", "figures", "card", "examples"),
 }
 """Names that are folders of something else."""
 
@@ -84,13 +91,17 @@ class EvaluationConfig(Section):
     """The rows of each track's tables; `original` is among them, since gains are measured against it."""
     refiners_of: Annotated[dict[Name, list[Name]], Ref("refiners")] = Field(default={})
     """{track: refiners} of tracks that are compared with others than `refiners`."""
+    also: Annotated[list[Name], Ref("refiners")] = Field(default=[])
+    """Further rows of every track, behind those: a file over another one adds refiners without repeating its lists."""
+    convergence: bool = False
+    """Show in the report what each stage gains and costs, which `snakemake convergence` tells in any case."""
     average: list[Name] = Field(default=["VQ", "TC", "DD", "TVA", "FC"], min_length=1)
     """The metrics of the objective whose mean is `avg`; the paper's are VideoScore's."""
     bootstrap: BootstrapConfig = BootstrapConfig()
 
     def compared(self, track: Name) -> list[Name]:
         """The refiners of a track's table rows."""
-        return self.refiners_of.get(track, self.refiners)
+        return [*self.refiners_of.get(track, self.refiners), *self.also]
 
 
 class PlanningConfig(Section):
@@ -144,6 +155,8 @@ class Config(Section):
     models: dict[Name, ModelEntry]
     prompt_sources: dict[Name, PromptSource] = Field(default_factory=dict)
     """Datasets of captions that prompt sets may be slices of."""
+    pair_sources: dict[Name, PairSource] = Field(default_factory=dict)
+    """Pairs of prompts and refined texts that boosters may learn from in place of the evolution's."""
     prompt_sets: dict[Name, PromptSet]
     generators: dict[Name, GeneratorEntry] = Field(min_length=1)
     """What films. Each is a track: a study of its own, with its evolution, its boosters and its tables."""
@@ -158,6 +171,8 @@ class Config(Section):
     boosters: dict[Name, AnyBooster]
     """The paper's chain (`sft`, then `dpo-1` ... by `preference.rounds`) needs no lines; entries are laid over it."""
     preference: PreferenceConfig
+    negatives: NegativesConfig | None = None
+    """What boosters of negative prompts learn from; none learns from it when absent."""
     evaluation: EvaluationConfig
     planning: Annotated[PlanningConfig, Planning()] = PlanningConfig()
     vbench: VBenchConfig = VBenchConfig()
@@ -236,6 +251,14 @@ class Config(Section):
             if one.marker.section == "models" and not one.key.startswith("generators."):
                 known = {name: entry for name, entry in self.models.items() if entry.weighs}
             yield from _unknown(one.key, [one.value], known)
+        for name, booster in self.boosters.items():
+            data = getattr(booster, "data", None)
+            if isinstance(data, Released) and isinstance(data.pairs, dict):
+                yield from _unknown(f"boosters.{name}.data.pairs", data.pairs, self.generators)
+        for name, source in self.prompt_sources.items():
+            for other in source.without:
+                if other in self.prompt_sources and (other == name or self.prompt_sources[other].without):
+                    yield f"prompt_sources.{name}.without: {other!r} takes captions away itself; name others"
         for track in self.evolution.operators:
             yield from _unknown(f"evolution.operators.{track}", [track], self.generators)
         for track in self.evaluation.refiners_of:
@@ -259,6 +282,7 @@ class Config(Section):
                 other = self.boosters.get(reference)
                 if entry.tracks and other and not other.tracks:
                     yield f"boosters.{name}: it is shared by tracks, and {reference} is not; write TRACK/{reference}"
+            yield from self._bad_negatives(name, entry)
             try:
                 accumulation(entry.settled(self.booster), self.booster.devices)
             except ValidationError as error:
@@ -267,6 +291,23 @@ class Config(Section):
                 yield f"boosters.{name}.settings.{error}"
             if name in (before := self._before(name)):
                 yield f"boosters.{name}: needs itself, by way of {', '.join(before)}; change a `from` or `draw`"
+
+    def _bad_negatives(self, name: Name, entry: TrainerEntry) -> Iterator[str]:
+        """What is wrong between boosters of texts and those of negative prompts."""
+        drawn = entry.drawn
+        if entry.writes == "negative" and drawn is None and self.negatives is None:
+            yield f"boosters.{name}.data: negatives wants the section `negatives`"
+        filming = (entry.tracks or []) if drawn and drawn.of else []
+        for track in filming:
+            if track in self.generators and not self.generators[track].takes_negative:
+                yield f"boosters.{name}.tracks: {track} takes no negative prompts. {TAKES_NEGATIVE}"
+        wanted = {"from": (entry.start, entry.writes)}
+        if drawn:
+            wanted |= {"data.draw": (drawn.draw, entry.writes), "data.of": (drawn.of, "text")}
+        for key, (reference, writes) in wanted.items():
+            other = self.boosters.get((reference or "").rpartition("/")[2])
+            if other and other.writes != writes:
+                yield f"boosters.{name}.{key}: {reference} writes {CALLED[other.writes]}, and not {CALLED[writes]}"
 
     def _before(self, booster: Name) -> list[Name]:
         """The boosters that must be trained before one, down to the first."""
@@ -283,8 +324,16 @@ class Config(Section):
         for where, listed in {"refiners": self.evaluation.refiners, **of}.items():
             if "original" not in listed:
                 yield f"evaluation.{where}: 'original' must be among them, gains are measured against it"
-            for name in _repeated(listed):
+            for name in _repeated([*listed, *self.evaluation.also]):
                 yield f"evaluation.{where}: {name!r} is listed more than once"
+        for name, refiner in self.refiners.items():
+            booster = self.boosters.get((refiner.drawn_from or "").rpartition("/")[2])
+            wanted: Writes = "negative" if refiner.negates else "text"
+            if booster and booster.writes != wanted:
+                yield (
+                    f"refiners.{name}.booster: {refiner.drawn_from} writes {CALLED[booster.writes]}, and not "
+                    f"{CALLED[wanted]}"
+                )
         if "original" in self.refiners and not self.refiners["original"].unchanged:
             yield "refiners.original.kind: must be 'original', gains are measured against it"
         for name, entry in self.evaluation.sets.items():
@@ -404,6 +453,11 @@ def check(raw: dict[str, Any], root: Path, origins: Mapping[str, str] | None = N
         check_disjoint(sets, [pair for pair in config.apart if all(name in sets for name in pair)])
         with named("booster.instruction"):
             Instruction(root / config.booster.instruction)
+        with named("booster.negative.instruction"):
+            Instruction(root / config.booster.negative.instruction)
+        if config.negatives:
+            with named("negatives.template"):
+                read_template(root / config.negatives.template, REFINE_PLACEHOLDERS)
         with named("evolution.template"):
             read_template(root / config.evolution.template, EVOLUTION_PLACEHOLDERS)
         for where, entry in config.entries():

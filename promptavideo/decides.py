@@ -8,8 +8,8 @@ import hashlib
 import json
 from typing import Any
 
-from promptavideo.batches import Draw, Refine, Round
-from promptavideo.comparisons import comparisons
+from promptavideo.batches import Booster, Draw, Refine, Round
+from promptavideo.comparisons import comparisons, shown
 from promptavideo.judging import group_of
 from promptavideo.study import Study
 
@@ -37,6 +37,16 @@ class Decides:
     def prompt_source(self, prompt_source: str) -> Facts:
         """Which captions are taken."""
         return self._config.prompt_sources[prompt_source].decides()
+
+    def pair_source(self, pair_source: str) -> Facts:
+        """Which pairs are taken, and which prompts are tested on."""
+        return self._config.pair_sources[pair_source].decides() | {"tests": self._study.evaluated()}
+
+    def instruction(self, refiner: str) -> Facts:
+        """Which text of which file is taken."""
+        published = self._config.refiners[refiner].published
+        assert published
+        return published.decides()
 
     def prompt_set(self, prompt_set: str) -> Facts:
         """Which prompts are taken."""
@@ -72,13 +82,15 @@ class Decides:
         """The booster that draws, and how."""
         found = self._study.batch(track, batch)
         assert isinstance(found.source, Draw) and found.source.learner.drawing
+        texts = found.source.learner.texts
         return {
             "seed": self._config.seed,
             "prompts": found.prompts,
             "drawing": found.source.learner.drawing.known_as,
             "round": found.source.learner.round,
             "candidates": found.per_prompt,
-            **self._drawing(),
+            **self._drawing(found.source.learner.drawing),
+            **(self._beside(texts) if texts else {}),
         }
 
     def refine(self, track: str, batch: str) -> Facts:
@@ -93,7 +105,7 @@ class Decides:
             "replicates": found.per_prompt,
             "refiner": refiner.decides(),
             "operator": self._config.operators[operator].decides() if operator else None,
-            "booster": {"name": booster.known_as, **self._drawing()} if booster else None,
+            "booster": {"name": booster.known_as, **self._drawing(booster)} if booster else None,
         }
 
     def pilot_prompts(self, track: str, batch: str) -> Facts:
@@ -121,6 +133,14 @@ class Decides:
         evolution = self._config.evolution
         return {**evolution.pairs, "rounds": evolution.rounds, "objective": self._config.objective}
 
+    def negatives(self, track: str) -> Facts:
+        """The operator, and what it is asked."""
+        rule = self._config.negatives
+        if rule is None:
+            return {}
+        operator = self._config.operators[rule.operator].decides()
+        return {"seed": self._config.seed, "rule": rule.decides(), "operator": operator}
+
     def triples(self, track: str, batch: str) -> Facts:
         """The rule that is chosen, with its constants."""
         preference = self._config.preference
@@ -129,17 +149,25 @@ class Decides:
     def train(self, home: str, booster: str) -> Facts:
         """The trainer's settings, what it goes on from and whose data it learns from."""
         found = self._study.owned(home, booster)
+        settings = self._config.booster.writing(found.writes).decides()
+        released = self._study.released(found)
         return {
             "seed": self._config.seed,
             "settings": found.entry.settled(self._config.booster).decides(),
             "trainer": found.entry.decides()["trainer"],
             "from": found.start.known_as if found.start else None,
             "tracks": found.tracks,
-            **{key: self._config.booster.decides()[key] for key in ("base", "instruction", "dtype", "threads")},
+            **({"released": released} if released else {}),
+            **{key: settings[key] for key in ("base", "instruction", "dtype", "threads")},
         }
 
-    def _drawing(self) -> Facts:
-        booster = self._config.booster.decides()
+    def _beside(self, texts: Booster) -> Facts:
+        """What decides candidates of negative prompts beside what draws them."""
+        descriptors = self._config.booster.negative.descriptors.decides()
+        return {"texts": {"name": texts.known_as, **self._drawing(texts)}, "descriptors": descriptors}
+
+    def _drawing(self, one: Booster) -> Facts:
+        booster = self._config.booster.writing(one.writes).decides()
         return {key: booster[key] for key in ("base", "instruction", "dtype", "sampling")}
 
     # VBench
@@ -158,13 +186,30 @@ class Decides:
         """The rows and columns, and how they are resampled."""
         return self._tables[table].decides(scope)
 
-    def learning_curves(self, track: str) -> Facts:
-        """Which rounds and boosters are shown, and how they are resampled."""
-        boosters = [one.known_as for one in self._study.boosters(track)]
-        weights = self._config.evolution.weights
-        bootstrap = self._config.evaluation.bootstrap.decides()
-        rounds = self._config.evolution.rounds
-        return {"rounds": rounds, "weights": weights, "boosters": boosters, "bootstrap": bootstrap}
+    def convergence_figure(self) -> Facts:
+        """Nothing but its table."""
+        return {}
+
+    def evolution_story(self, track: str) -> Facts:
+        """Which prompts are shown, and by what candidates are ranked."""
+        evolution = self._config.evolution
+        return {
+            "shown": evolution.story,
+            "rounds": evolution.rounds,
+            "parents": evolution.parents,
+            "weights": evolution.weights,
+            "objective": self._config.objective,
+            "scale": self._config.scale,
+        }
+
+    def evolution_curve(self, track: str) -> Facts:
+        """Which rounds are shown, and how they are resampled."""
+        evolution, bootstrap = self._config.evolution, self._config.evaluation.bootstrap.decides()
+        return {"rounds": evolution.rounds, "weights": evolution.weights, "bootstrap": bootstrap}
+
+    def training_curves(self, track: str) -> Facts:
+        """Which boosters are shown."""
+        return {"boosters": [one.known_as for one in self._study.boosters(track)]}
 
     def contact_sheet(self, track: str) -> Facts:
         """Which batches are shown."""
@@ -176,5 +221,5 @@ class Decides:
 
     def report(self) -> Facts:
         """Which tables and tracks there are."""
-        drawn = {track: bool(self._study.boosters(track)) for track in self._study.tracks}
-        return {"tracks": drawn, "tables": list(self._tables), "average": self._config.evaluation.average}
+        drawn = {track: self._study.figures(track) for track in self._study.tracks}
+        return {"tracks": drawn, "tables": list(shown(self._study)), "average": self._config.evaluation.average}

@@ -5,11 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
+from typing import Annotated, Literal
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from pydantic import Field
+
 from promptavideo.errors import InputError
 from promptavideo.files import sha256
+from promptavideo.hub import UNPINNED
+from promptavideo.settings import Section
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +22,39 @@ TIMEOUT = 60.0
 """Seconds without an answer after which a server counts as unreachable."""
 
 _CHUNK = 1 << 20
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class PinnedFile(Section):
+    """A file at an address, and what it must hold."""
+
+    url: str = Field(pattern=r"^(https?|file)://\S+$")
+    """Address; `file://` for a file of this machine."""
+    sha256: Digest | Literal["unpinned"]
+    """Of the file; required, since an address promises nothing about what it gives tomorrow. `unpinned` takes what it
+    gives once, and records the digest."""
+    max_bytes: int = Field(100_000_000, ge=1)
+    """Nothing larger is fetched."""
+
+    def download(self, target: Path, key: str) -> str:
+        """Put the file into `target`, where a part that an earlier call left is continued, and return its SHA-256.
+
+        Args:
+            target: The file.
+            key: The entry of the configuration that names it, for messages.
+
+        Raises:
+            InputError: See `download`.
+        """
+        if self.sha256 != UNPINNED:
+            download(self.url, target, self.sha256, self.max_bytes, key)
+            return self.sha256
+        target.unlink(missing_ok=True)  # nothing would tell whether a rest fits to an old beginning
+        download(self.url, target, None, self.max_bytes, key)
+        found = sha256(target)
+        log.warning("%s.sha256: takes what is there today; write %s there to pin it", key, found)
+        return found
 
 
 def download(url: str, target: Path, digest: str | None, max_bytes: int, key: str) -> None:
@@ -84,5 +122,5 @@ def _errors(url: str, key: str) -> Iterator[None]:
     except (OSError, HTTPException, ValueError) as error:
         raise InputError(
             f"{key}.url: {url} cannot be fetched ({error}); run again with a network (what has arrived is kept), or "
-            f"make {key} a folder of yours (kind: local)"
+            "put what it gives on this machine and name that instead"
         ) from error

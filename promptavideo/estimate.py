@@ -196,7 +196,10 @@ class Estimate:
         """Every stage of one track, in the order of the method."""
         rows: list[Row] = []
         boosters = self._study.boosters(track)
-        last_round = self._study.rounds(track)[-1]
+        first = [one for one in boosters if one.drawing is None]
+        last_round = self._study.rounds(track)[-1] if self._study.evolves(track) else None
+        if last_round is None:
+            rows += [self._training(track, one) for one in first if one.tracks[0] == track]
         for batch, filmed in self._counted(track, None).items():
             rows += self._texts(batch)
             rows.append(self._films(batch, filmed))
@@ -204,7 +207,7 @@ class Estimate:
                 rows.append(self._scores(batch, judges, self._counted(track, judges)[batch]))
             if self._vbench.judged(batch):
                 rows.append(self._judges(batch))
-            ready = [one for one in boosters if one.drawing is None] if batch == last_round else []
+            ready = first if batch == last_round else []
             ready += [batch.source.learner] if isinstance(batch.source, Draw) else []
             rows += [self._training(track, one) for one in ready if one.tracks[0] == track]
         return rows

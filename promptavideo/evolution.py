@@ -60,6 +60,8 @@ class EvolutionConfig(RoundRule, PairRule):
     """{track: operator} of tracks whose prompts another operator evolves."""
     rounds: int = Field(default=4, ge=1)
     """Of proposing and filming; the paper's 4, the authors' 8."""
+    story: list[str] = Field(default=[])
+    """Prompts, or their ids, whose rounds `snakemake examples` shows; else those of the median and the largest gain."""
 
     def round(self, number: int) -> dict[str, Any]:
         """What decides a round's prompts, as JSON can hold it; round 0 films the originals, whatever comes later."""
@@ -207,13 +209,21 @@ def select_pairs(scores: Sequence[pd.DataFrame], config: PairRule, objective: Ob
     return Selected(pairs[["prompt_id", "prompt", "refined", "total"]].reset_index(drop=True), tuple(report))
 
 
-def _history(candidates: pd.DataFrame, parents: int, objective: Objective) -> list[Scored]:
-    """The original, then the best others, best first."""
+def survivors(candidates: pd.DataFrame, parents: int) -> pd.DataFrame:
+    """What the operator sees next of one prompt: the original, then the best others, best first.
+
+    Args:
+        candidates: Rows of `totals.candidate_means` of all rounds so far.
+        parents: How many others, at most.
+    """
     ranked = candidates.sort_values(["total", "candidate"], ascending=[False, True])
-    shown = pd.concat([ranked[ranked["candidate"] == 0], ranked[ranked["candidate"] > 0].head(parents)])
+    return pd.concat([ranked[ranked["candidate"] == 0], ranked[ranked["candidate"] > 0].head(parents)])
+
+
+def _history(candidates: pd.DataFrame, parents: int, objective: Objective) -> list[Scored]:
     return [
         Scored(row["refined"], {metric.name: row[metric.name] for metric in objective})
-        for row in shown.to_dict("records")
+        for row in survivors(candidates, parents).to_dict("records")
     ]
 
 

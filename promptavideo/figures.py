@@ -165,6 +165,54 @@ def _gains(axes: Axes, rows: pd.DataFrame, columns: Sequence[str], labels: Seque
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=2)
 
 
+def convergence(table: pd.DataFrame, path: Path) -> None:
+    """Draw, by stage, the gain of `avg`, the paired difference to the stage before, and the gain by videos filmed.
+
+    One row of panels for each generator and set, all with 95 % intervals. Beside each difference stands its p-value.
+    What filmed nothing is drawn at no videos.
+
+    Args:
+        table: As `convergence.convergence_table` returns it.
+        path: Target, `.png`.
+    """
+    groups = list(table.groupby(["generator", "set"], sort=False))
+    with _figure(path, (4.0 * 3, 3.4 * len(groups))) as figure:
+        grid = figure.subplots(len(groups), 3, squeeze=False)
+        for (gains, steps, prices), ((generator, name), rows) in zip(grid, groups, strict=True):
+            names = [_drawable(str(one), 14) for one in rows["refiner"]]
+            places = np.arange(len(rows), dtype=float)
+            _points(gains, places, rows, "gain", COLOURS[0])
+            _points(steps, places, rows, "step", COLOURS[1])
+            for place, value, chance in zip(places, rows["step"], rows["step_p_value"], strict=True):
+                if not np.isnan(chance):
+                    said = f"p {chance:.2g}" if chance >= 0.001 else "p < 0.001"
+                    steps.annotate(said, (place, value), (5, 4), textcoords="offset points", fontsize=7, color=GRAY)
+            filmed = rows["filmed_total"].to_numpy(float)
+            _points(prices, filmed, rows, "gain", COLOURS[2])
+            for place, value, label in zip(filmed, rows["gain"].fillna(0.0), names, strict=True):
+                prices.annotate(label, (place, value), (5, 4), textcoords="offset points", fontsize=7, color=GRAY)
+            prices.set_xlabel("videos filmed to learn it")
+            prices.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+            prices.margins(x=0.15)
+            for axes in (gains, steps):
+                axes.set_xticks(places, names, rotation=30, ha="right")
+                axes.set_xlim(-0.5, len(rows) - 0.5)
+            title = f"{_drawable(str(generator), 20)} · {_drawable(str(name), 16)}"
+            titles = (f"{title}: gain", "to the stage before", "gain by price")
+            for axes, head in zip((gains, steps, prices), titles, strict=True):
+                axes.set_title(head, loc="left")
+
+
+def _points(axes: Axes, places: NDArray[np.float64], rows: pd.DataFrame, column: str, colour: str) -> None:
+    """Values with their intervals; the original prompts gain 0, and have no stage before them."""
+    axes.axhline(0, color=GRAY, linestyle=":", linewidth=1.2)
+    values = rows[column].to_numpy(float)
+    if column == "gain":
+        values = np.where(rows["refiner"] == BASELINE, 0.0, values)
+    axes.vlines(places, rows[f"{column}_ci_low"], rows[f"{column}_ci_high"], color=colour, linewidth=2)
+    axes.scatter(places, values, s=28, color=colour, zorder=3)
+
+
 def training_curves(logs: Mapping[str, pd.DataFrame], path: Path) -> None:
     """Draw the loss of SFT and DPO, and DPO's reward margins and accuracies, by optimiser step.
 

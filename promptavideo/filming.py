@@ -2,17 +2,22 @@
 
 import logging
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from promptavideo.errors import InputError, PromptAVideoError, ScoreError
-from promptavideo.generators.base import Generator, GeneratorEntry, RefusedError
+from promptavideo.generators.base import TAKES_NEGATIVE, Generator, GeneratorEntry, RefusedError
 from promptavideo.progress import Progress
 from promptavideo.shots import Shot, shots_of
 from promptavideo.store import BlackError, Entry, Store, Stored, write_manifest
 from promptavideo.timing import Timing
 
 log = logging.getLogger(__name__)
+
+CALLED = {"refined": "texts", "negative": "negative prompts"}
+"""What columns of a prompts table hold, for people."""
 
 
 def film_shard(
@@ -54,7 +59,7 @@ def film_shard(
     """
     shots = shots_of(rows)
     check_negatives(rows, generator, store.folder.name)
-    cut = _cut(rows, generator, stage)
+    cut, negatives_cut = _cut(rows, generator, stage, "refined"), _cut(rows, generator, stage, "negative")
     keys = [generator.key(shot) for shot in shots]
     timing = timing or Timing()
     shoot = _Shoot(generator, store)
@@ -70,9 +75,10 @@ def film_shard(
     if shoot.refused:
         raise InputError(_refusals(rows, keys, shoot.refused))
     entries = []
-    for row, key, is_cut in zip(rows.to_dict("records"), keys, cut, strict=True):
-        video, cut_at = stored[key], generator.reads_tokens if is_cut else None
-        entries.append(Entry(row["prompt_id"], row["candidate"], row["replicate"], key, **vars(video), cut_at=cut_at))
+    for row, key, *both in zip(rows.to_dict("records"), keys, cut, negatives_cut, strict=True):
+        video, limits = stored[key], [generator.reads_tokens if one else None for one in both]
+        place = row["prompt_id"], row["candidate"], row["replicate"]
+        entries.append(Entry(*place, key, **vars(video), cut_at=limits[0], negative_cut_at=limits[1]))
         if video.nothing:
             log.warning(
                 "%s: the video is %s; prompt %s, text: %.200r",
@@ -92,22 +98,24 @@ def check_negatives(rows: pd.DataFrame, generator: Generator | GeneratorEntry, n
         first = own.iloc[0]
         raise InputError(
             f"generators.{name}: takes no negative prompts of texts, and {len(own)} of {len(rows)} rows have one "
-            f"(first prompt {first['prompt_id']}, candidate {first['candidate']}: {first['negative']!r:.200}). A "
-            "diffusers pipeline takes them where its guidance is on, a command with takes_negative: true; else leave "
-            "out the refiner's `negative`"
+            f"(first prompt {first['prompt_id']}, candidate {first['candidate']}: {first['negative']!r:.200}). "
+            f"{TAKES_NEGATIVE}"
         )
 
 
-def _cut(rows: pd.DataFrame, generator: Generator, stage: str) -> list[bool]:
-    """Whether the generator cuts the text of each row, which the job's log counts."""
-    cut = generator.cut(rows["refined"].tolist())
+def _cut(rows: pd.DataFrame, generator: Generator, stage: str, column: Literal["refined", "negative"]) -> list[bool]:
+    """Whether the generator cuts the text, or the negative prompt, of each row, which the job's log counts."""
+    given = rows[column].notna().to_numpy()
+    cut = np.zeros(len(rows), dtype=bool)
+    cut[given] = generator.cut(rows.loc[given, column].tolist())
     texts = rows[["prompt_id", "candidate"]]
-    if any(cut):
+    if cut.any():
         log.warning(
-            "%s: %d of %d texts are longer than the %s tokens that the encoder reads",
-            stage, len(texts[cut].drop_duplicates()), len(texts.drop_duplicates()), generator.reads_tokens,
+            "%s: %d of %d %s are longer than the %s tokens that the encoder reads",
+            stage, len(texts[cut].drop_duplicates()), len(texts[given].drop_duplicates()), CALLED[column],
+            generator.reads_tokens,
         )  # fmt: skip
-    return cut
+    return cut.tolist()
 
 
 class _Shoot:

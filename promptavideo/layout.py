@@ -140,6 +140,21 @@ class Layout:
         return f"resources/prompts/{name}.json"
 
     @staticmethod
+    def pair_source(name: str) -> str:
+        """The released pairs of a source."""
+        return f"resources/pairs/{name}.parquet"
+
+    @staticmethod
+    def pair_record(name: str) -> str:
+        """Such a source's files, counts and rows that were left out."""
+        return f"resources/pairs/{name}.json"
+
+    @staticmethod
+    def instruction(refiner: str) -> str:
+        """What a refiner is asked with, if that is read out of a published file."""
+        return f"resources/instructions/{refiner}.txt"
+
+    @staticmethod
     def prompt_set(name: str) -> str:
         """A checked prompt set."""
         return f"results/prompt_sets/{name}.parquet"
@@ -156,6 +171,14 @@ class Layout:
     def pairs(self, track: str) -> str:
         """What evolution gives boosters to learn from."""
         return f"{self.track(track)}/pairs.parquet"
+
+    def negatives(self, track: str) -> str:
+        """What boosters of negative prompts learn from."""
+        return f"{self.track(track)}/negatives.parquet"
+
+    def negatives_record(self, track: str) -> str:
+        """What was dropped of them, and how fast they were written."""
+        return f"{self.track(track)}/negatives.timing.json"
 
     def booster(self, track: str, name: str) -> BoosterFiles:
         """The files of a booster; `SHARED` is the track of one that several tracks share."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from promptavideo.download import download
+from promptavideo.download import Digest, PinnedFile
 from promptavideo.errors import InputError, first_line
 from promptavideo.files import discarded, sha256, write_text
 from promptavideo.hub import UNPINNED, RepoId, Revision, hub_errors, token
@@ -42,7 +42,6 @@ def _relative(path: str) -> str:
 
 
 RelativePath = Annotated[str, AfterValidator(_relative)]
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class ModelEntry(Entry):
@@ -210,17 +209,10 @@ class LocalModel(ModelEntry):
         return None
 
 
-class UrlModel(ModelEntry):
+class UrlModel(PinnedFile, ModelEntry):
     """A small model that is one file at an address: safetensors, or a pickled state dict, which is converted."""
 
     kind: Literal["url"]
-    url: str = Field(pattern=r"^(https?|file)://\S+$")
-    """Address; `file://` for a file of this machine."""
-    sha256: Digest | Literal["unpinned"]
-    """Of the file; required, since an address promises nothing about what it gives tomorrow. `unpinned` takes what it
-    gives once, and records the digest."""
-    max_bytes: int = Field(100_000_000, ge=1)
-    """Nothing larger is fetched."""
 
     resumes: ClassVar[bool] = True
 
@@ -232,13 +224,7 @@ class UrlModel(ModelEntry):
     def fetch(self, name: str, target: Path, folder: Path, models: Mapping[str, Path], root: Path) -> str | None:
         """See `ModelEntry.fetch`."""
         file = target / ".download"
-        pinned = None if self.sha256 == UNPINNED else self.sha256
-        if pinned is None:
-            file.unlink(missing_ok=True)  # nothing would tell whether a rest fits to an old beginning
-        download(self.url, file, pinned, self.max_bytes, f"models.{name}")
-        digest = sha256(file)
-        if pinned is None:
-            log.warning("models.%s.sha256: takes what is there today; write %s there to pin it", name, digest)
+        digest = self.download(file, f"models.{name}")
         if self.url.endswith(".safetensors"):
             file.rename(target / "model.safetensors")
         else:

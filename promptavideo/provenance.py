@@ -11,6 +11,7 @@ import pandas as pd
 
 from promptavideo import published
 from promptavideo.batches import Draw, Refine, Round
+from promptavideo.boosters.config import Writes
 from promptavideo.errors import InputError
 from promptavideo.files import discarded, sha256
 from promptavideo.hardware import computed_on
@@ -52,10 +53,13 @@ def texts(study: "Study", batch: "Batch") -> dict[str, Any]:
     A budget or a price is no part of it: they may change between two runs that give the same texts.
     """
     config = study.config
-    booster = {"sampling": config.booster.sampling.decides(), "base": config.booster.base}
+
+    def booster(what: Writes) -> dict[str, Any]:
+        return {"sampling": config.booster.writing(what).sampling.decides(), "base": config.booster.base}
+
     match batch.source:
-        case Draw():
-            return {"booster": booster, "candidates": batch.per_prompt}
+        case Draw(learner):
+            return {"booster": booster(learner.writes), "candidates": batch.per_prompt}
         case Round(number):
             operator = config.operators[config.evolution.operator_of(batch.track)]
             return {"operator": operator.decides(), "evolution": config.evolution.round(number)}
@@ -64,10 +68,19 @@ def texts(study: "Study", batch: "Batch") -> dict[str, Any]:
             operator_, writer = refiner.asks, study.writer(batch.track, name)
             return {
                 "refiner": refiner.decides(),
+                **({"of": texts(study, below)} if (below := study.below(batch)) else {}),
                 **({"operator": config.operators[operator_].decides()} if operator_ else {}),
-                **({"booster": booster | {"name": writer.known_as}} if writer else {}),
+                **({"booster": booster(writer.writes) | {"name": writer.known_as}} if writer else {}),
             }
     return {}
+
+
+def writers(study: "Study", batch: "Batch") -> dict[str, Any]:
+    """Source, revision and digest of the models that wrote a batch's texts, beside those of boosters."""
+    if not isinstance(batch.source, Refine):
+        return {}
+    models = study.config.refiners[batch.source.refiner].models
+    return {"writers": [model(Path(study.layout.model(one))) for one in models]} if models else {}
 
 
 def others(
@@ -86,6 +99,8 @@ def others(
         found[batch.generator] = hosted
     if isinstance(batch.source, Refine):
         refiner = config.refiners[batch.source.refiner]
+        if below := study.below(batch):
+            found |= others(study, below, (), ())
         for name in refiner.models:
             found[name] = published.source_of(config.models[name].kind, config.models[name].source)
         if refiner.asks:
@@ -130,17 +145,19 @@ def scored_on(scorings: Sequence[Timing]) -> dict[str, int]:
 
 def filmed(entries: "Sequence[Entry]") -> dict[str, Any]:
     """On what a batch's videos were filmed, how many of them show nothing happen (`video.nothing`), and how many of its
-    texts the generator's encoder cuts.
+    texts and negative prompts the generator's encoder cuts.
 
     Args:
         entries: The manifests' lines of all its shards.
     """
-    limits = {(entry.prompt_id, entry.candidate): entry.cut_at for entry in entries}
-    cut = [limit for limit in limits.values() if limit is not None]
+    limits = {(entry.prompt_id, entry.candidate): (entry.cut_at, entry.negative_cut_at) for entry in entries}
+    cut = [limit for limit, _ in limits.values() if limit is not None]
+    negatives = [limit for _, limit in limits.values() if limit is not None]
     return {
         "filmed_on": dict(Counter(entry.device for entry in entries)),
         "nothing": dict(Counter(entry.nothing for entry in entries if entry.nothing)),
         "cut_by_encoder": {"count": len(cut), "texts": len(limits), "limit": max(cut)} if cut else {},
+        **({"negatives_cut_by_encoder": {"count": len(negatives), "limit": max(negatives)}} if negatives else {}),
     }
 
 
@@ -151,6 +168,7 @@ def written(writings: Sequence[Timing]) -> dict[str, Any]:
         writings: The records of what wrote its texts.
     """
     on, dropped, counts = Counter[str](), Counter[str](), Counter[str]()
+    negatives = [one.circumstances["negatives"] for one in writings if "negatives" in one.circumstances]
     for one in writings:
         said = one.circumstances
         if "dtype" in said:  # a network wrote them
@@ -161,6 +179,7 @@ def written(writings: Sequence[Timing]) -> dict[str, Any]:
         "written_on": dict(on),
         "writing": jobs((one for one in writings if "engine" in one.circumstances), "texts"),
         "stand_ins": {**counts, "dropped": dict(sorted(dropped.items()))},
+        **({"negatives": negatives[0]} if negatives else {}),
     }
 
 
@@ -231,6 +250,7 @@ HARDWARE_NOTE = (
     "Not all on the same hardware, in the same dtype and by the same engine, between which scores differ: {}."
 )
 STAND_IN_NOTE = "Not every text is what its refiner answered: {}."
+NEGATIVE_NOTE = "Not everything that was written as a negative prompt was taken: {}."
 NOTHING_NOTE = "Not every video shows something happen: {}."
 CUT_NOTE = "Not every text was read to its end: {}."
 OTHERS_NOTE = (
@@ -255,7 +275,8 @@ def remarks(rows: Sequence[Mapping[str, Any]], paper: Sequence[str] | None = Non
         paper: Where the paper's models come from (`published.sources_at`), for a table at the paper's scale.
     """
     strangers = published.others(rows, paper) if paper is not None else []
-    told: dict[str, list[str]] = {STAND_IN_NOTE: [], CUT_NOTE: [], NOTHING_NOTE: [], HARDWARE_NOTE: hardware_of(rows)}
+    told: dict[str, list[str]] = {one: [] for one in (STAND_IN_NOTE, NEGATIVE_NOTE, CUT_NOTE, NOTHING_NOTE)}
+    told[HARDWARE_NOTE] = hardware_of(rows)
     for row in rows:
         scores, whose = row["scores"], f"{row.get('refiner')} for {row.get('generator')} on {row.get('set')}"
         stand_ins = scores.get("stand_ins", {})
@@ -269,6 +290,17 @@ def remarks(rows: Sequence[Mapping[str, Any]], paper: Sequence[str] | None = Non
             told[CUT_NOTE].append(
                 f"{cut['count']} of {cut['texts']} texts of {whose} are longer than the {cut['limit']} tokens that the "
                 "encoder reads"
+            )
+        if cut := scores.get("negatives_cut_by_encoder"):
+            told[CUT_NOTE].append(
+                f"{cut['count']} negative prompts of {whose} are longer than the {cut['limit']} tokens that the "
+                "encoder reads"
+            )
+        if (negatives := scores.get("negatives")) and (negatives["dropped"] or negatives["without"]):
+            reasons = ", ".join(f"{reason}: {times}" for reason, times in negatives["dropped"].items())
+            told[NEGATIVE_NOTE].append(
+                f"{negatives['without']} of {negatives['texts']} texts of {whose} have no negative prompt; descriptors "
+                f"and answers left out: {reasons or 'none'}"
             )
         for kind, count in scores.get("nothing", {}).items():
             told[NOTHING_NOTE].append(f"{count} of {scores['videos']} videos of {whose} are {kind}")

@@ -10,6 +10,8 @@ import yaml
 from promptavideo import registry
 from promptavideo.vbench.checkpoints import read_checkpoints
 
+PUBLISHED = ("paper.yaml", "released-boosters.yaml")
+"""The files that name the paper's models, and the boosters that its authors released."""
 HERE = "from this machine"
 NO_MODEL = "no model"
 
@@ -25,11 +27,12 @@ def sources_at(scale: str, root: Path) -> list[str] | None:
     """
     if scale != "paper":
         return None
-    paper = yaml.safe_load((root / "paper.yaml").read_text(encoding="utf-8"))
+    published = [yaml.safe_load((root / file).read_text(encoding="utf-8")) for file in PUBLISHED]
     entries: list[Any] = [
         registry.kinds(group)[entry["kind"]].model_validate(entry)
+        for file in published
         for group in ("models", "operators")
-        for entry in paper[group].values()
+        for entry in file.get(group, {}).values()
         if entry
     ]
     entries += read_checkpoints(root / "resources/vbench/checkpoints.yaml").values()

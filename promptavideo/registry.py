@@ -48,8 +48,10 @@ KINDS: dict[str, dict[str, str]] = {
         "original": "promptavideo.refiners.original:OriginalConfig",
         "llm": "promptavideo.refiners.llm:LlmRefinerConfig",
         "booster": "promptavideo.refiners.booster:BoosterRefinerConfig",
+        "chat-model": "promptavideo.refiners.chat_model:ChatModelConfig",
         "promptist": "promptavideo.refiners.promptist:PromptistConfig",
         "file": "promptavideo.refiners.file:FileRefinerConfig",
+        "negative": "promptavideo.refiners.negative:NegativeConfig",
     },
     "trainers": {
         "sft": "promptavideo.boosters.trainers:SftConfig",

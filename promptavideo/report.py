@@ -26,6 +26,12 @@ HELD_OUT = (
 )
 """Caption of the figure of judges that only report."""
 
+CONVERGENCE = (
+    "Gains over the original prompts, paired differences to the stage before with their p-values, and the gain by the "
+    "videos that were filmed to learn it, each with its 95 % interval over prompts."
+)
+"""Caption of the figure of the stages."""
+
 
 @dataclass(frozen=True, eq=False)
 class ReportTable:
@@ -58,15 +64,8 @@ def write_report(
         figures: Shown in order.
         provenance: Where the numbers come from, by name; shown as JSON, folded.
     """
-    environment = Environment(
-        loader=PackageLoader("promptavideo"),
-        autoescape=True,  # the file is called .j2, which select_autoescape would leave unescaped
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    html = environment.get_template("report.html.j2").render(
+    html = page(
+        "report.html.j2",
         tables=[_table(table) for table in tables],
         figures=[_figure(figure) for figure in figures],
         provenance=[
@@ -75,6 +74,19 @@ def write_report(
     )
     with atomic_path(path) as partial:
         partial.write_text(html, encoding="utf-8", errors="replace")  # JSON may carry lone surrogates
+
+
+def page(template: str, **values: object) -> str:
+    """A page made of one of the project's templates, in which every value is escaped."""
+    environment = Environment(
+        loader=PackageLoader("promptavideo"),
+        autoescape=True,  # the file is called .j2, which select_autoescape would leave unescaped
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(template).render(**values)
 
 
 def _table(table: ReportTable) -> dict[str, object]:

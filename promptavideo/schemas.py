@@ -75,8 +75,10 @@ VBENCH_SCORES = _table(
 `row` is the prompt's place in VBench's list; `weight` is how much the video counts in the dimension's average.
 """
 
-PAIRS = _table({"prompt_id": _text, "prompt": _text, "refined": _text, "total": pa.Column(float)}, ["prompt_id"])
-"""SFT data: each prompt with its best evolved text, and that text's total."""
+PAIRS = _table(
+    {"prompt_id": _text, "prompt": _text, "refined": _text, "total": pa.Column(float, nullable=True)}, ["prompt_id"]
+)
+"""SFT data: each prompt with its best evolved text, and that text's total; released pairs have none."""
 
 TRIPLES = _table(
     {

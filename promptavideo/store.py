@@ -93,6 +93,8 @@ class Entry:
     made_with: str = ""
     cut_at: int | None = None
     """Tokens of its text that the generator reads, if it has more."""
+    negative_cut_at: int | None = None
+    """The same of its negative prompt."""
 
 
 _ENTRY = TypeAdapter(Entry)

@@ -65,6 +65,7 @@ class Study:
                 tuple(entry.tracks or [home]),
                 start,
                 self.booster(drawn.draw, home) if drawn and drawn.draw else start if drawn else None,
+                self.booster(drawn.of, home) if drawn and drawn.of else None,
                 (drawn.prompts or self.config.preference.prompts) if drawn else self.config.evolution.prompts,
             )
         return self._made[home, name]
@@ -91,19 +92,50 @@ class Study:
         reference = self.config.refiners[refiner].drawn_from
         return self.booster(reference, track) if reference else None
 
+    def instruction(self, refiner: str) -> str | None:
+        """The file of a refiner's instruction that is read out of a published one, if it is."""
+        return self.layout.instruction(refiner) if self.config.refiners[refiner].published else None
+
     def boosters(self, track: str) -> list[Booster]:
-        """The boosters that learn from a track, in order; none if its tables compare no booster of its own."""
+        """The boosters that learn from a track, in order; none if its tables compare none of these.
+
+        Of the track's own, all if its tables compare one of them; of the shared ones, all.
+        """
         writers = [self.writer(track, refiner) for refiner in self.config.evaluation.compared(track)]
-        if not any(one and any(track in link.tracks for link in one.chain) for one in writers):
-            return []
+        homes = {link.home for one in writers if one for link in one.chain if track in link.tracks}
         every = (self.booster(name, track) for name in self.config.boosters)
-        return [one for one in every if track in one.tracks]
+        return [one for one in every if track in one.tracks and one.home in {*homes, SHARED}] if homes else []
 
     def sources(self, booster: Booster) -> list[str]:
-        """The tables that a booster learns from, one a track."""
-        if booster.drawing is None:
-            return [self.layout.pairs(track) for track in booster.tracks]
-        return [self.layout.batch(track, booster.name).triples for track in booster.tracks]
+        """The tables that a booster learns from, each once."""
+        if booster.drawing is not None:
+            return [self.layout.batch(track, booster.name).triples for track in booster.tracks]
+        own = self.layout.negatives if booster.writes == "negative" else self.layout.pairs
+        sources = ((track, booster.entry.pairs_for(track)) for track in booster.tracks)
+        tables = (self.layout.pair_source(name) if name else own(track) for track, name in sources)
+        return list(dict.fromkeys(tables))
+
+    def released(self, booster: Booster) -> list[str]:
+        """The sources of released pairs that a booster learns from, each once."""
+        if booster.drawing is not None:
+            return []
+        return list(dict.fromkeys(filter(None, map(booster.entry.pairs_for, booster.tracks))))
+
+    def evolves(self, track: str) -> bool:
+        """Whether a booster learns from a track's evolution."""
+        return any(one.drawing is None and not one.entry.pairs_for(track) for one in self.boosters(track))
+
+    def learned_from(self, booster: Booster) -> list[Batch]:
+        """The batches that were filmed for a booster: for those that it needs, then for itself, each once."""
+        before = [one for one in (booster.start, booster.drawing) if one]
+        behind = [batch for one in before for batch in self.learned_from(one)]
+        return list(dict.fromkeys([*behind, *self.own_batches(booster)]))
+
+    def own_batches(self, booster: Booster) -> list[Batch]:
+        """The batches that a booster itself learns from: its candidates, or the rounds of the evolution."""
+        if booster.drawing:
+            return [self.candidates(track, booster) for track in booster.tracks]
+        return [batch for track in booster.tracks for batch in self.rounds(track)]
 
     # Batches
 
@@ -149,6 +181,13 @@ class Study:
         prompts = self.config.evaluation.sets[set_].prompts
         return self._of(track, f"evaluation/{set_}/{refiner}", prompts, Refine(set_, refiner))
 
+    def below(self, batch: Batch) -> Batch | None:
+        """The evaluation from whose texts a batch's refiner goes on, if it does."""
+        if not isinstance(batch.source, Refine):
+            return None
+        other = self.config.refiners[batch.source.refiner].goes_on_from
+        return self.evaluation(batch.track, batch.source.set, other) if other else None
+
     def evaluations(self, track: str) -> list[Batch]:
         """All evaluations of a track."""
         sets, refiners = self.config.evaluation.sets, self.config.evaluation.compared(track)
@@ -162,7 +201,7 @@ class Study:
     def _batches(self, track: str) -> list[Batch]:
         """What a generator films for its tables, in the order of the method."""
         boosters = self.boosters(track)
-        rounds = self.rounds(track) if boosters else []
+        rounds = self.rounds(track) if self.evolves(track) else []
         drawn = [self.candidates(track, one) for one in boosters if one.drawing]
         return [*rounds, *drawn, *self.evaluations(track)]
 
@@ -280,6 +319,10 @@ class Study:
         """The manifests of all videos of a batch."""
         return [self.files(batch).manifest(shard) for shard in self.shards(batch)]
 
+    def filmings(self, batch: Batch) -> list[str]:
+        """The records of the jobs that filmed them."""
+        return [self.files(batch).filming(shard) for shard in self.shards(batch)]
+
     def writing(self, batch: Batch) -> list[str]:
         """The record of what wrote a batch's texts; operators of an evolution keep a ledger instead."""
         return [self.files(batch).writing] if isinstance(batch.source, Draw | Refine) else []
@@ -309,12 +352,21 @@ class Study:
             if test == prompt_set and (sets[learned].source or sets[test].source)
         ]
 
+    def evaluated(self) -> list[str]:
+        """The prompt sets that are tested on, each once."""
+        return list(dict.fromkeys(entry.prompts for entry in self.config.evaluation.sets.values()))
+
     def evaluated_sources(self) -> list[str]:
         """The sources of captions that evaluation sets are slices of, each once."""
-        sets = (self.config.prompt_sets[entry.prompts] for entry in self.config.evaluation.sets.values())
+        sets = (self.config.prompt_sets[name] for name in self.evaluated())
         return list(dict.fromkeys(entry.source for entry in sets if entry.source is not None))
 
     # Tables and figures
+
+    def figures(self, track: str) -> list[str]:
+        """A track's figures by name."""
+        learned = [*(["evolution"] if self.evolves(track) else []), *(["training"] if self.boosters(track) else [])]
+        return [*learned, "contact_sheet"]
 
     def shown(self, track: str) -> dict[str, Batch]:
         """The contact sheet's columns: the original prompts, the first booster and the last, on the first set."""

@@ -104,8 +104,10 @@ class Arm:
         return f"{self.generator}/{self.set}/{self.refiner}"
 
 
-def videoscore_table(arms: Sequence[Arm], bootstrap: BootstrapConfig, columns: Columns = PAPER_COLUMNS) -> pd.DataFrame:
-    """Mean scores of each arm with intervals, and its paired gain over `original` of the same generator and set.
+def videoscore_table(
+    arms: Sequence[Arm], bootstrap: BootstrapConfig, columns: Columns = PAPER_COLUMNS, baseline: str = BASELINE
+) -> pd.DataFrame:
+    """Mean scores of each arm with intervals, and its paired gain over `baseline` of the same generator and set.
 
     Every mean is over prompts, after the mean over a prompt's replicates, so `gain` is exactly the difference of two
     `avg` cells. Intervals are those of `bootstrap_interval`, p-values those of `paired_p_value`; both are seeded by the
@@ -115,19 +117,20 @@ def videoscore_table(arms: Sequence[Arm], bootstrap: BootstrapConfig, columns: C
         arms: The rows, in the order wanted.
         bootstrap: Resampling settings.
         columns: What is shown.
+        baseline: The refiner against which gains are measured.
 
     Returns:
-        One row an arm with `columns.all`. The gain cells are empty for `original`, and where no `original` of
+        One row an arm with `columns.all`. The gain cells are empty for `baseline`, and where no `baseline` of
         the same generator and set is given; interval and p-value cells are empty where the data cannot carry one,
         and a reported metric's where an arm's scores lack it.
 
     Raises:
-        InputError: An arm was not filmed for the same prompts and replicates as its `original`.
+        InputError: An arm was not filmed for the same prompts and replicates as its `baseline`.
         ScoreError: A score is not a finite number.
     """
     for arm in arms:
         _check(arm, columns.of(arm.scores))
-    baselines = {(arm.generator, arm.set): arm for arm in arms if arm.refiner == BASELINE}
+    baselines = {(arm.generator, arm.set): arm for arm in arms if arm.refiner == baseline}
     rows = [_row(arm, baselines.get((arm.generator, arm.set)), bootstrap, columns.of(arm.scores)) for arm in arms]
     return _typed(pd.DataFrame(rows, columns=list(columns.all)))
 
@@ -149,12 +152,13 @@ def with_paper_rows(table: pd.DataFrame, paper_dir: Path) -> pd.DataFrame:
     return pd.concat([_typed(table), _typed(paper)], ignore_index=True)
 
 
-def read_printed(path: Path, numbers: Sequence[str]) -> pd.DataFrame:
+def read_printed(path: Path, numbers: Sequence[str], keys: Sequence[str] = ("generator", "refiner")) -> pd.DataFrame:
     """A table of the paper, with generators named as printed and refiners as in all tables (`PRINTED_AS`).
 
     Args:
         path: One of resources/paper.
-        numbers: The columns to take beside generator and refiner.
+        numbers: The columns to take beside those of `keys`.
+        keys: The columns that tell rows apart.
 
     Raises:
         InputError: The file is missing or lacks a column.
@@ -163,7 +167,7 @@ def read_printed(path: Path, numbers: Sequence[str]) -> pd.DataFrame:
         printed = pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error}); restore it from the repository") from error
-    needed = ["generator", "refiner", *numbers]
+    needed = [*keys, *numbers]
     if missing := [column for column in needed if column not in printed]:
         raise InputError(f"{path}: lacks the columns {', '.join(missing)}; restore it from the repository")
     return printed[needed].replace({"refiner": PRINTED_AS})
@@ -196,13 +200,13 @@ def footnotes(
 
 
 def as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Every cell as the text to show: three decimals (four for `p_value`), an empty string where there is no value."""
+    """Every cell as the text to show: three decimals (four for p-values), an empty string where there is no value."""
 
     def show(value: object, column: str) -> str:
         if value is None or value is pd.NA or value != value:
             return ""
         if isinstance(value, float):
-            return f"{value:z.4f}" if column == "p_value" else f"{value:z.3f}"
+            return f"{value:z.4f}" if column.endswith("p_value") else f"{value:z.3f}"
         return str(value)
 
     cells = {name: [show(value, str(name)) for value in table[name].tolist()] for name in table}
@@ -366,13 +370,13 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _markdown(table: pd.DataFrame, title: str, notes: Sequence[str]) -> str:
-    cells = as_text(table).map(_markdown_escape).set_axis([_markdown_escape(str(name)) for name in table], axis=1)
+    cells = as_text(table).map(markdown_escape).set_axis([markdown_escape(str(name)) for name in table], axis=1)
     align = ["right" if number else "left" for number in is_numeric(table)]
     grid = cells.to_markdown(index=False, tablefmt="pipe", disable_numparse=True, colalign=align)
-    return "\n\n".join([f"# {_markdown_escape(title)}", grid, *map(_markdown_escape, notes)]) + "\n"
+    return "\n\n".join([f"# {markdown_escape(title)}", grid, *map(markdown_escape, notes)]) + "\n"
 
 
-def _markdown_escape(text: str) -> str:
+def markdown_escape(text: str) -> str:
     """Text that GitHub-flavoured Markdown shows as it is; underscores inside a word need no escape there."""
     text = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"[\\`*\[\]|$~#!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)

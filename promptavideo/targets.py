@@ -7,7 +7,9 @@ from promptavideo.errors import InputError
 from promptavideo.layout import SHARED
 from promptavideo.study import Study, pattern
 
-BESIDE = ("tables", "figures", "card", "boosters", "pairs.parquet")
+BESIDE = (
+    "tables", "figures", "examples", "card", "boosters", "pairs.parquet", "negatives.parquet", "negatives.timing.json"
+)  # fmt: skip
 """What a track's folder holds beside its batches."""
 
 

@@ -69,7 +69,9 @@ rule gather:
         manifests=lambda wildcards: STUDY.manifests(at(wildcards)[0]),
         writing=lambda wildcards: STUDY.writing(at(wildcards)[0]),
         source=lambda wildcards: map(ancient, STUDY.source_record(at(wildcards)[0])),
-        models=lambda wildcards: STUDY.manifests_of([generator_of(wildcards)]),
+        models=lambda wildcards: STUDY.manifests_of(
+            [generator_of(wildcards), *refiner_of(wildcards)]
+        ),
     output:
         scores=LAYOUT.batch("{track}", "{batch}").scores("{judges}"),
         origin=LAYOUT.batch("{track}", "{batch}").origin("{judges}"),

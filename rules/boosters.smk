@@ -20,6 +20,27 @@ rule pairs:
         "python scripts/pairs.py {wildcards.track} --log {log}"
 
 
+rule negatives:
+    input:
+        pairs=LAYOUT.pairs("{track}"),
+        template=CONFIG.negatives.template if CONFIG.negatives else [],
+    output:
+        table=LAYOUT.negatives("{track}"),
+        record=LAYOUT.negatives_record("{track}"),
+    log:
+        LAYOUT.log("negatives", "{track}"),
+    benchmark:
+        LAYOUT.benchmark("negatives", "{track}")
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        decides=decides("negatives"),
+    message:
+        "Derive negative prompts from the pairs of {wildcards.track}"
+    shell:
+        "python scripts/negatives.py {wildcards.track} --log {log}"
+
+
 rule triples:
     input:
         lambda wildcards: map(at(wildcards)[1].scores, at(wildcards)[0].judges),
@@ -44,9 +65,12 @@ rule triples:
 rule train:
     input:
         data=lambda wildcards: STUDY.sources(booster_of(wildcards)),
+        released=lambda wildcards: map(
+            LAYOUT.pair_record, STUDY.released(booster_of(wildcards))
+        ),
         start=lambda wildcards: STUDY.cards(booster_of(wildcards).chain[:-1]),
         base=STUDY.base,
-        instruction=CONFIG.booster.instruction,
+        instruction=lambda wildcards: instruction_of(booster_of(wildcards)),
     output:
         card=LAYOUT.booster("{home}", "{booster}").card,
         adapter=directory(LAYOUT.booster("{home}", "{booster}").adapter),

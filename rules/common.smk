@@ -9,7 +9,7 @@ from snakemake.common.configfile import load_configfile
 
 from promptavideo import runfile
 from promptavideo.batches import Draw, Originals, Pilot, Refine, Round
-from promptavideo.comparisons import comparisons
+from promptavideo.comparisons import comparisons, shown
 from promptavideo.config import check, resolve
 from promptavideo.decides import Decides
 from promptavideo.errors import InputError
@@ -35,6 +35,7 @@ try:
     STUDY = Study(CONFIG, ROOT)
     VBENCH = STUDY.vbench
     TABLES = comparisons(STUDY)
+    SHOWN = shown(STUDY)
     DECIDES = Decides(STUDY)
     RUNFILE = runfile.write(resolve(RAW, ROOT))
 except InputError as error:
@@ -64,6 +65,10 @@ wildcard_constraints:
     shard=r"\d+-of-\d+",
 
 
+# The rules that may ask an operator.
+ASKING = ("propose", "refine", "negatives")
+
+
 def check_scale():
     """Refuse to book a cluster for the laptop's scale, unless a file says that it shall be so.
 
@@ -85,7 +90,7 @@ def check_ready(jobs):
     """Check that what jobs ask and film with can work from here, before the first of them."""
     asked, filming = set(), set()
     for job in jobs:
-        if job.rule.name in ("propose", "refine"):
+        if job.rule.name in ASKING:
             asked |= set(asked_by(job.wildcards))
         if job.rule.name == "film":
             filming.add(at(job.wildcards)[0].generator)
@@ -99,6 +104,8 @@ def check_ready(jobs):
 
 def asked_by(wildcards):
     """The operator that a job asks, if it asks one."""
+    if "batch" not in wildcards.keys():
+        return [CONFIG.negatives.operator]
     source = at(wildcards)[0].source
     if isinstance(source, Round):
         return [CONFIG.evolution.operator_of(wildcards.track)]

@@ -25,7 +25,13 @@ rule fetch:
 
 rule prompt_source:
     input:
-        lambda wildcards: CONFIG.prompt_sources[wildcards.prompt_source].files_here,
+        files=lambda wildcards: CONFIG.prompt_sources[
+            wildcards.prompt_source
+        ].files_here,
+        without=lambda wildcards: map(
+            LAYOUT.prompt_source,
+            CONFIG.prompt_sources[wildcards.prompt_source].without,
+        ),
     output:
         table=LAYOUT.prompt_source("{prompt_source}"),
         record=LAYOUT.source_record("{prompt_source}"),
@@ -45,6 +51,51 @@ rule prompt_source:
         "Read the captions of {wildcards.prompt_source}"
     shell:
         "python scripts/prompt_source.py {wildcards.prompt_source} --log {log}"
+
+
+rule pair_source:
+    input:
+        files=lambda wildcards: CONFIG.pair_sources[wildcards.pair_source].files_here,
+        tests=[LAYOUT.prompt_set(name) for name in STUDY.evaluated()],
+    output:
+        table=LAYOUT.pair_source("{pair_source}"),
+        record=LAYOUT.pair_record("{pair_source}"),
+    log:
+        LAYOUT.log("pair_source", "{pair_source}"),
+    benchmark:
+        LAYOUT.benchmark("pair_source", "{pair_source}")
+    wildcard_constraints:
+        pair_source=pattern(CONFIG.pair_sources) or "none",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        decides=decides("pair_source"),
+    message:
+        "Read the pairs of {wildcards.pair_source}"
+    shell:
+        "python scripts/pair_source.py {wildcards.pair_source} --log {log}"
+
+
+rule instruction:
+    output:
+        LAYOUT.instruction("{refiner}"),
+    log:
+        LAYOUT.log("instruction", "{refiner}"),
+    benchmark:
+        LAYOUT.benchmark("instruction", "{refiner}")
+    wildcard_constraints:
+        refiner=pattern(
+            name for name, entry in CONFIG.refiners.items() if entry.published
+        )
+        or "none",
+    conda:
+        "../envs/workflow.yaml"
+    params:
+        decides=decides("instruction"),
+    message:
+        "Read the instruction of {wildcards.refiner}"
+    shell:
+        "python scripts/instruction.py {wildcards.refiner} --log {log}"
 
 
 rule prompt_set:

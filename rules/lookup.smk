@@ -24,6 +24,12 @@ def generator_of(wildcards):
     return CONFIG.generators[at(wildcards)[0].generator]
 
 
+def refiner_of(wildcards):
+    """The entry of the refiner that writes a job's batch, if one does."""
+    source = at(wildcards)[0].source
+    return [CONFIG.refiners[source.refiner]] if isinstance(source, Refine) else []
+
+
 def booster_of(wildcards):
     """The booster that a job trains."""
     return STUDY.owned(wildcards.home, wildcards.booster)
@@ -31,21 +37,41 @@ def booster_of(wildcards):
 
 def needed_by(booster):
     """What a booster is loaded from: the cards of its chain, the base model, the instruction."""
-    return [*STUDY.cards([booster]), STUDY.base, CONFIG.booster.instruction]
+    return [*STUDY.cards([booster]), STUDY.base, instruction_of(booster)]
+
+
+def instruction_of(booster):
+    """The instruction with which a booster is trained and asked."""
+    return CONFIG.booster.writing(booster.writes).instruction
+
+
+def drawing_inputs(wildcards):
+    """What draws the candidates of a job's batch, and what writes the texts that they are for."""
+    learner = at(wildcards)[0].source.learner
+    boosters = [learner.drawing, *([learner.texts] if learner.texts else [])]
+    return list(
+        dict.fromkeys(file for booster in boosters for file in needed_by(booster))
+    )
 
 
 def refine_inputs(wildcards):
-    """What a refiner reads: files, models, and the booster behind it."""
+    """What a refiner reads: files, models, the booster behind it, and the texts that it goes on from."""
     refiner = CONFIG.refiners[at(wildcards)[0].source.refiner]
+    below = STUDY.below(at(wildcards)[0])
     booster = STUDY.writer(wildcards.track, at(wildcards)[0].source.refiner)
+    published = STUDY.instruction(at(wildcards)[0].source.refiner)
     read = [*refiner.files, *STUDY.manifests_of([refiner])]
+    read += [published] if published else []
+    read += [STUDY.files(below).prompts] if below else []
     return read + (needed_by(booster) if booster else [])
 
 
 def refine_threads(wildcards):
-    """A booster draws on as many cores as it has threads."""
-    drawn = STUDY.writer(wildcards.track, at(wildcards)[0].source.refiner)
-    return CONFIG.booster.threads if drawn else 1
+    """A network that draws takes as many cores as it has threads."""
+    refiner = at(wildcards)[0].source.refiner
+    if STUDY.writer(wildcards.track, refiner):
+        return CONFIG.booster.threads
+    return getattr(CONFIG.refiners[refiner], "threads", 1)
 
 
 def judged_videos(wildcards):
@@ -67,10 +93,10 @@ def pair_inputs(wildcards):
 
 def figures_of(track):
     """The figures of one track."""
-    learned = ["evolution", "training"] if STUDY.boosters(track) else []
-    return [
-        f"results/{track}/figures/{name}.png" for name in (*learned, "contact_sheet")
-    ]
+    return [f"results/{track}/figures/{name}.png" for name in STUDY.figures(track)]
+
+
+CONVERGENCE = "results/figures/convergence.png"
 
 
 def refuse(target):

@@ -29,29 +29,47 @@ rule table:
         "python scripts/table.py {wildcards.scope} {wildcards.table} --log {log}"
 
 
-rule learning_curves:
+rule evolution_curve:
     input:
-        rounds=lambda wildcards: [
+        lambda wildcards: [
             STUDY.files(batch).scores(REWARDS)
             for batch in STUDY.rounds(wildcards.track)
         ],
-        losses=lambda wildcards: [
-            STUDY.files_of(booster).log for booster in STUDY.boosters(wildcards.track)
-        ],
     output:
-        multiext("results/{track}/figures/", "evolution.png", "training.png"),
+        "results/{track}/figures/evolution.png",
     log:
-        LAYOUT.log("learning_curves", "{track}"),
+        LAYOUT.log("evolution_curve", "{track}"),
     benchmark:
-        LAYOUT.benchmark("learning_curves", "{track}")
+        LAYOUT.benchmark("evolution_curve", "{track}")
     conda:
         "../envs/report.yaml"
     params:
-        decides=decides("learning_curves"),
+        decides=decides("evolution_curve"),
     message:
-        "Draw how {wildcards.track} learned"
+        "Draw how {wildcards.track} evolved"
     shell:
-        "python scripts/learning_curves.py {wildcards.track} --log {log}"
+        "python scripts/evolution_curve.py {wildcards.track} --log {log}"
+
+
+rule training_curves:
+    input:
+        lambda wildcards: [
+            STUDY.files_of(booster).log for booster in STUDY.boosters(wildcards.track)
+        ],
+    output:
+        "results/{track}/figures/training.png",
+    log:
+        LAYOUT.log("training_curves", "{track}"),
+    benchmark:
+        LAYOUT.benchmark("training_curves", "{track}")
+    conda:
+        "../envs/report.yaml"
+    params:
+        decides=decides("training_curves"),
+    message:
+        "Draw how the boosters of {wildcards.track} learned"
+    shell:
+        "python scripts/training_curves.py {wildcards.track} --log {log}"
 
 
 rule contact_sheet:
@@ -84,8 +102,9 @@ rule contact_sheet:
 
 rule report:
     input:
-        tables=expand("results/tables/{table}.csv", table=TABLES),
+        tables=expand("results/tables/{table}.csv", table=SHOWN),
         figures=[figure for track in STUDY.tracks for figure in figures_of(track)],
+        convergence=CONVERGENCE if "convergence" in SHOWN else [],
     output:
         html="results/report.html",
         stages="results/figures/stages.png",

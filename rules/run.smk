@@ -11,6 +11,8 @@ TIMED = ("film", "score", "candidates", "refine", "train")
 UNKNOWN = (
     "fetch",
     "prompt_source",
+    "pair_source",
+    "instruction",
     "vbench_checkpoint",
     "train_miniature",
     "distil_miniature",
@@ -28,7 +30,9 @@ def part(job):
         return "", "inputs, tables and report"
     if "batch" in names:
         return names["track"], at(job.wildcards)[0].part
-    return names["track"], "evolution" if job.rule.name == "pairs" else "figures"
+    return names["track"], (
+        "evolution" if job.rule.name in ("pairs", "negatives") else "figures"
+    )
 
 
 def foreseen(job, estimate):
@@ -49,13 +53,13 @@ def foreseen(job, estimate):
         seconds = videos * estimate.score(batch.track, judges)
         return "scoring", estimate.loading(batch.track, judges) + seconds
     if kind == "candidates" or (
-        kind == "refine" and STUDY.writer(batch.track, batch.source.refiner)
+        kind == "refine" and CONFIG.refiners[batch.source.refiner].network
     ):
         return "drawing", estimate.load + estimate.texts(batch) * estimate.text
     if kind == "train":
         booster = booster_of(job.wildcards)
         return "training", estimate.load + estimate.training(booster)
-    asked = asked_by(job.wildcards) if kind in ("propose", "refine") else []
+    asked = asked_by(job.wildcards) if kind in ASKING else []
     if kind in UNKNOWN or any(CONFIG.operators[name].kept for name in asked):
         return kind, None
     if kind == "vbench_dimension":

@@ -34,7 +34,7 @@ rule propose:
 
 rule candidates:
     input:
-        lambda wildcards: needed_by(at(wildcards)[0].source.learner.drawing),
+        drawing_inputs,
         prompt_set=lambda wildcards: LAYOUT.prompt_set(at(wildcards)[0].prompts),
     output:
         prompts=LAYOUT.batch("{track}", "{batch}").prompts,

@@ -1108,7 +1108,7 @@ def test_examples_and_their_placeholder_go_together() -> None:
         check(settings, ROOT)
     settings = raw()
     settings["refiners"]["llm"]["template"] = "templates/refine_fewshot.txt"
-    with pytest.raises(InputError, match=r"refiners\.llm\.template: .*\$examples is only for an llm refiner"):
+    with pytest.raises(InputError, match=r"refiners\.llm\.template: .*\$examples is only for a refiner that names"):
         check(settings, ROOT)
 
 

@@ -20,6 +20,15 @@ from promptavideo.study import Study
 
 PAPER = yaml.safe_load((ROOT / "paper.yaml").read_text(encoding="utf-8"))
 Jobs = dict[tuple[str, ...], str]
+RELEASED = {
+    section: yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))[section]
+    for section, file in {
+        "pair_sources": "released-pairs.yaml",
+        "models": "released-boosters.yaml",
+        "refiners": "released-boosters.yaml",
+    }.items()
+}
+"""What the authors released, which nothing here trains on or compares."""
 HOSTED = {
     "kind": "openai-video", "base_url": "https://studio.example/v1", "model": "dream-1", "size": "1280x720",
     "seconds": 4, "price_per_second": 0.1, "seconds_per_video": 90.0,
@@ -28,7 +37,7 @@ HOSTED = {
 
 def digests(*overlays: dict[str, Any]) -> Jobs:
     """The digest of every job, by its rule and names, of the paper's configuration under some changes."""
-    layers = {"config.yaml": RAW, "paper.yaml": PAPER, "hosted": {"generators": {"hosted": HOSTED}}}
+    layers = {"config.yaml": RAW, "paper.yaml": PAPER, "hosted": {"generators": {"hosted": HOSTED}}, "more": RELEASED}
     raw, _ = lay(layers | {str(place): overlay for place, overlay in enumerate(overlays)})
     study = Study(check(raw, ROOT), ROOT)
     decides, vbench, jobs = Decides(study), study.vbench, Jobs()
@@ -37,16 +46,22 @@ def digests(*overlays: dict[str, Any]) -> Jobs:
         jobs[rule, *names.values()] = decides.digest(rule, **names)
 
     config = study.config
-    for group, rule in (("models", "fetch"), ("prompt_sources", "prompt_source"), ("prompt_sets", "prompt_set")):
+    for group, rule in (
+        ("models", "fetch"), ("prompt_sources", "prompt_source"), ("pair_sources", "pair_source"),
+        ("prompt_sets", "prompt_set"),
+    ):  # fmt: skip
         for name in getattr(config, group):
             job(rule, **{"model" if rule == "fetch" else rule: name})
+    for refiner in (name for name, entry in config.refiners.items() if entry.published):
+        job("instruction", refiner=refiner)
     for checkpoint in vbench.checkpoints:
         job("vbench_checkpoint", checkpoint=checkpoint)
-    for rule in ("check_base", "vbench_prompts", "report"):
+    for rule in ("check_base", "vbench_prompts", "report", "convergence_figure"):
         job(rule)
     for track in study.tracks:
         job("pairs", track=track)
-        for rule in ("learning_curves", "contact_sheet"):
+        job("negatives", track=track)
+        for rule in ("evolution_curve", "training_curves", "contact_sheet", "evolution_story"):
             job(rule, track=track)
         for booster in config.boosters:
             job("train", home=study.booster(booster, track).home, booster=booster)
@@ -136,7 +151,7 @@ COGVIDEO, OPEN_SORA = "cogvideox-5b", "open-sora-1.2"
     ],
 )  # fmt: skip
 def test_how_work_is_done_and_what_nothing_uses_decide_nothing(overlay: dict[str, Any]) -> None:
-    assert [job for job in changed(overlay) if job[0] != "learning_curves"] == []
+    assert [job for job in changed(overlay) if job[0] != "training_curves"] == []
 
 
 @pytest.mark.parametrize(
@@ -149,6 +164,12 @@ def test_how_work_is_done_and_what_nothing_uses_decide_nothing(overlay: dict[str
         ({"models": {"cogvideox-5b": {"revision": "v2"}}}, {"fetch"}),
         ({"prompt_sets": {"webvid-test": {"count": 100}}}, {"prompt_set"}),
         ({"prompt_sources": {"webvid": {"keep": 10000}}}, {"prompt_source"}),
+        ({"prompt_sources": {"webvid": {"without": ["vbench"]}}}, {"prompt_source"}),
+        ({"prompt_sources": {"webvid-test": {"sha256": "0" * 64}}}, {"prompt_source"}),
+        ({"pair_sources": {"released-cv": {"max_words": 100}}}, {"pair_source"}),
+        ({"boosters": {"sft": {"data": {"pairs": {COGVIDEO: "released-cv"}}}}}, {"train", "report"}),
+        ({"refiners": {"released-cv": {"instruction": {"then": "$prompt"}}}}, {"instruction", "refine"}),
+        ({"refiners": {"released-cv": {"sampling": {"top_k": 5}}}}, {"refine"}),
         ({"generators": {COGVIDEO: {"sampling": {"num_inference_steps": 30}}}}, {"film"}),
         ({"generators": {COGVIDEO: {"dtype": "float16"}}}, {"film"}),
         ({"generators": {OPEN_SORA: {"fps": 12}}}, {"film"}),
@@ -162,11 +183,12 @@ def test_how_work_is_done_and_what_nothing_uses_decide_nothing(overlay: dict[str
         ({"evolution": {"operators": {COGVIDEO: "gpt-4o"}}}, {"propose"}),
         ({"evolution": {"variants": 2}}, {"propose"}),
         ({"evolution": {"limits": {"max_words": 100}}}, {"propose"}),
-        ({"evolution": {"weights": {"DD": 0.5}}}, {"propose", "pairs", "learning_curves"}),
+        ({"evolution": {"weights": {"DD": 0.5}}}, {"propose", "pairs", "evolution_curve", "evolution_story"}),
+        ({"evolution": {"story": ["a dog"]}}, {"evolution_story"}),
         ({"evolution": {"min_gain": 0.1}}, {"pairs"}),
         ({"evolution": {"thresholds": {"VQ": 2.0}}}, {"pairs"}),
-        ({"evolution": {"rounds": 5}}, {"pairs", "learning_curves"}),
-        ({"preference": {"rounds": 3}}, {"learning_curves"}),
+        ({"evolution": {"rounds": 5}}, {"pairs", "evolution_curve", "evolution_story", "table"}),
+        ({"preference": {"rounds": 3}}, {"training_curves"}),
         ({"preference": {"candidates": 4}}, {"candidates"}),
         ({"preference": {"best_worst": {"min_gap": 0.1}}}, {"triples"}),
         ({"preference": {"rule": "authors"}}, {"triples"}),
@@ -177,17 +199,19 @@ def test_how_work_is_done_and_what_nothing_uses_decide_nothing(overlay: dict[str
         ({"booster": {"sft": {"lora": {"r": 8}}}}, {"train"}),
         ({"booster": {"sft": {"lora": {"targets": ["q_proj"]}}}}, {"check_base", "train"}),
         ({"boosters": {"dpo-2": {"settings": {"beta": 0.5}}}}, {"train"}),
-        ({"boosters": {"dpo-2": {"from": "sft"}}}, {"candidates", "train"}),
+        ({"boosters": {"dpo-2": {"from": "sft"}}}, {"candidates", "train", "table"}),
         ({"boosters": {"dpo-2": {"data": {"prompts": "evolution"}}}}, {"candidates"}),
-        ({"evaluation": {"bootstrap": {"resamples": 99}}}, {"table", "learning_curves"}),
+        ({"evaluation": {"bootstrap": {"resamples": 99}}}, {"table", "evolution_curve"}),
         ({"evaluation": {"average": ["VQ"]}}, {"table", "report"}),
+        ({"evaluation": {"convergence": True}}, {"report"}),
         ({"evaluation": {"sets": {"webvid-test": {"replicates": 2}}}}, {"refine"}),
         ({"evaluation": {"refiners": ["original", "sft"]}}, {"table", "contact_sheet"}),
         (
             {"objective": ["MPS", "AES", "FC", "TVA", "DD", "TC", "VQ"]},
-            {"propose", "score", "gather", "pairs", "triples", "table"},
+            {"propose", "score", "gather", "pairs", "triples", "table", "evolution_story"},
         ),
         ({"vbench": {"sha256": "0" * 64}}, {"vbench_prompts"}),
+        ({"negatives": {"operator": "gpt-4o"}}, {"negatives"}),
     ],
 )
 def test_what_decides_reruns_its_step_alone(overlay: dict[str, Any], decided: set[str]) -> None:
@@ -195,7 +219,7 @@ def test_what_decides_reruns_its_step_alone(overlay: dict[str, Any], decided: se
 
 
 def test_another_scale_renames_tables_alone() -> None:
-    assert rules({"scale": "laptop"}) == {"table"}
+    assert rules({"scale": "laptop"}) == {"table", "evolution_story"}
 
 
 def test_a_dpo_setting_trains_dpo_alone() -> None:
@@ -248,6 +272,43 @@ def test_a_booster_of_several_tracks_is_decided_by_which() -> None:
     more = {"boosters": {"all": {"trainer": "sft", "tracks": [COGVIDEO, OPEN_SORA, "hosted"]}}}
     job = ("train", "shared", "all")
     assert digests(both)[job] == digests(both)[job] != digests(more)[job]
+
+
+NEGATIVES: dict[str, Any] = {
+    "negatives": {"operator": "gpt-4o"},
+    "boosters": {
+        "n-sft": {"trainer": "sft", "data": "negatives"},
+        "n-dpo": {"trainer": "dpo", "from": "n-sft", "data": {"of": "dpo-2"}},
+    },
+    "refiners": {
+        "n-fixed": {"kind": "negative", "of": "dpo-2", "text": "templates/negative_fixed.txt"},
+        "n-asked": {
+            "kind": "negative", "of": "dpo-2", "operator": "gpt-4o", "template": "templates/negative.txt"
+        },
+        "n-tuned": {"kind": "negative", "of": "dpo-2", "booster": "n-dpo"},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("overlay", "decided"),
+    [
+        ({"booster": {"negative": {"instruction": "templates/booster.txt"}}}, {"n-sft", "n-dpo", "n-tuned"}),
+        ({"booster": {"negative": {"sampling": {"max_new_tokens": 9}}}}, {"n-dpo", "n-tuned"}),
+        ({"booster": {"negative": {"descriptors": {"max_words": 9}}}}, {"n-dpo"}),
+        ({"boosters": {"n-dpo": {"data": {"of": "dpo-1"}}}}, {"n-dpo"}),
+        ({"boosters": {"n-sft": {"settings": {"epochs": 9}}}}, {"n-sft"}),
+        ({"negatives": {"template": "templates/refine.txt"}}, {"negatives"}),
+        ({"refiners": {"n-fixed": {"descriptors": {"max_words": 9}}}}, {"n-fixed"}),
+        ({"refiners": {"n-asked": {"attempts": 2}}}, {"n-asked"}),
+        ({"refiners": {"n-tuned": {"booster": "n-sft"}}}, {"n-tuned"}),
+    ],
+)
+def test_what_decides_negative_prompts_decides_these_alone(overlay: dict[str, Any], decided: set[str]) -> None:
+    before, after = digests(NEGATIVES), digests(NEGATIVES, overlay)
+    found = [job for job in before if job in after and before[job] != after[job]]
+    assert {job[0] if job[0] == "negatives" else job[2].rpartition("/")[2] for job in found} == decided
+    assert rules(NEGATIVES) <= {"negatives", "training_curves"}, "that there are such boosters renames nothing else"
 
 
 def test_a_digest_is_twelve_digits_and_every_rule_has_one() -> None:

@@ -40,7 +40,11 @@ pytestmark = pytest.mark.workflow
 ROOT = Path(__file__).parents[1]
 MARKDOWN = MarkdownIt().enable("table")
 DOCUMENTS = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")), "CONTRIBUTING.md"]
-SETTINGS = ["config.yaml", "paper.yaml", "authors.yaml", "slurm/config.yaml", "resources/generators.yaml"]
+RELEASED = ["released-boosters.yaml", "released-pairs.yaml", "released.yaml"]
+SETTINGS = [
+    "config.yaml", "paper.yaml", "authors.yaml", *RELEASED, "studies/convergence.yaml", "slurm/config.yaml",
+    "resources/generators.yaml",
+]  # fmt: skip
 
 PROGRAMS = ("snakemake", "make", "python", "pytest", "conda", "apt", "pip", "git", "srun", "sbatch", "rm", "read", ".")
 """What a command begins with, after variables that are set for it."""

@@ -23,7 +23,7 @@ from promptavideo.filming import film_shard
 from promptavideo.generators.base import Made
 from promptavideo.metrics import PAPER
 from promptavideo.progress import Progress
-from promptavideo.provenance import filmed, filming
+from promptavideo.provenance import filmed, filming, remarks
 from promptavideo.schemas import PROMPTS, read_table, write_table
 from promptavideo.scoring import score_shard
 from promptavideo.shards import part, shard_count, shard_names, shard_rows
@@ -326,6 +326,23 @@ def test_texts_that_are_cut_are_counted_whether_they_were_filmed_now_or_before(
     (tmp_path / "old.jsonl").write_text("".join(json.dumps(line) + "\n" for line in old))
     assert read_manifest(tmp_path / "old.jsonl") == [replace(entry, cut_at=None) for entry in entries]
     assert filmed(read_manifest(tmp_path / "old.jsonl"))["cut_by_encoder"] == {}
+
+
+def test_negative_prompts_that_are_cut_are_counted_by_themselves(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = prompts_table({"a": ["one two three four", "one"], "b": ["two"]}, replicates=2)
+    rows["negative"] = ["dark"] * 2 + ["much too dark here"] * 2 + [None] * 2
+    painter = Skimming()
+    painter.takes_negative = True
+    film_shard(rows, painter, Store(tmp_path, "painter"), tmp_path / "0.jsonl", "film")
+    entries = read_manifest(tmp_path / "0.jsonl")
+    assert [entry.negative_cut_at for entry in entries] == [None, None, 3, 3, None, None]
+    assert [entry.cut_at for entry in entries] == [3, 3, None, None, None, None]
+    assert "film: 1 of 2 negative prompts are longer than the 3 tokens that the encoder reads" in caplog.text
+    assert filmed(entries)["negatives_cut_by_encoder"] == {"count": 1, "limit": 3}
+    (note,) = remarks([{"generator": "g", "refiner": "r", "set": "s", "scores": {"videos": 6, **filmed(entries)}}])
+    assert "1 negative prompts of r for g on s are longer than the 3 tokens" in note
 
 
 def test_a_black_video_that_is_stored_already_is_refused_too(tmp_path: Path) -> None:

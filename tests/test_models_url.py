@@ -238,7 +238,7 @@ def test_an_address_without_an_answer_is_named(server: Server, tmp_path: Path) -
     server.status = 404
     with pytest.raises(InputError, match=r"models\.head\.url: http://.* answers 404 Not Found"):
         fetch("head", entry(server.url, b""), tmp_path / "head", {})
-    with pytest.raises(InputError, match=r"cannot be fetched .*run again .*kind: local"):
+    with pytest.raises(InputError, match=r"cannot be fetched .*run again .*name that instead"):
         fetch("head", entry("http://127.0.0.1:1/head.pth", b""), tmp_path / "head", {})
     with pytest.raises(InputError, match=r"cannot be fetched"):
         fetch("head", entry("file:///no/such/file.pth", b""), tmp_path / "head", {})

@@ -1,4 +1,4 @@
-"""paper.yaml, authors.yaml and the examples of the documents, laid over config.yaml."""
+"""paper.yaml, authors.yaml, what the authors released and the examples of the documents, laid over config.yaml."""
 
 import re
 from pathlib import Path
@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 import yaml
 
-from promptavideo import metrics
+from promptavideo import metrics, published
+from promptavideo.captions import UrlSource
 from promptavideo.config import Config, check
 from promptavideo.errors import InputError
 from promptavideo.generators.command import CommandConfig
 from promptavideo.generators.diffusers_config import DiffusersConfig
 from promptavideo.operators.chat import ChatConfig
 from promptavideo.provenance import texts
+from promptavideo.refiners.chat_model import ChatModelConfig
 from promptavideo.settings import lay
 from promptavideo.study import Study
 
@@ -42,6 +44,9 @@ def written(config: Config, batch: str) -> dict[str, Any]:
     """What CogVideoX's record of a batch says of who wrote it."""
     study = Study(config, ROOT)
     return texts(study, study.batch("cogvideox-5b", batch))
+
+
+BOOSTERS, PAIRS, BOTH = "released-boosters.yaml", "released-pairs.yaml", "released.yaml"
 
 
 def cogvideox(config: Config) -> DiffusersConfig:
@@ -77,7 +82,12 @@ def test_the_papers_values() -> None:
     assert config.objectives == list(metrics.PAPER)
     assert list(config.boosters) == ["sft", "dpo-1", "dpo-2"]
     assert {"original", "promptist", "sft", "dpo-1", "dpo-2"} <= set(config.evaluation.refiners)
-    assert config.prompt_sets[config.evaluation.sets["webvid-test"].prompts].count == 130
+    test = config.prompt_sets[config.evaluation.sets["webvid-test"].prompts]
+    assert test.count == 130 and test.source == "webvid-test"
+    source = config.prompt_sources["webvid-test"]
+    assert isinstance(source, UrlSource) and not source.drop_digits and source.sha256 != "unpinned"
+    assert re.search("/[0-9a-f]{40}/benchmark/", source.url)
+    assert "webvid-test" in config.prompt_sources["webvid"].without
 
 
 def test_the_authors_values_lie_over_the_papers() -> None:
@@ -91,6 +101,44 @@ def test_the_authors_values_lie_over_the_papers() -> None:
     assert (getattr(config.judges["mps"], "dtype"), getattr(paper.judges["mps"], "dtype")) == ("bfloat16", "float32")  # noqa: B009
     assert config.preference.rule == "authors"
     assert config.booster.sampling == paper.booster.sampling and config.generators == paper.generators
+
+
+def parts(*overlays: str) -> dict[str, set[str]]:
+    """The parts of the method that each track of the paper's films, with some overlays."""
+    study = Study(merged("paper.yaml", *overlays), ROOT)
+    return {track: {batch.part for batch in study.batches(track)} for track in study.tracks}
+
+
+def test_released_boosters_cost_the_evaluation_alone() -> None:
+    assert set(map(frozenset, parts(BOOSTERS).values())) == {frozenset({"evaluation"})}
+    config = merged("paper.yaml", BOOSTERS)
+    for track, of in (("cogvideox-5b", "CV"), ("open-sora-1.2", "OS")):
+        (name,) = [one for one in config.evaluation.compared(track) if one.startswith("released")]
+        entry = config.refiners[name]
+        assert isinstance(entry, ChatModelConfig) and entry.published and entry.released
+        assert getattr(config.models[entry.model], "repo_id") == f"jiyatai/Prompt_A_Video_{of}"  # noqa: B009
+        drawn = entry.sampling
+        assert (drawn.temperature, drawn.top_p, drawn.top_k, drawn.max_new_tokens) == (1.0, 1.0, 50, 256)
+        assert (entry.published.constant, entry.published.then) == ("TASK_PROMPT", "$prompt\nNew prompt:\n")
+
+
+def test_released_pairs_take_the_place_of_the_evolution() -> None:
+    assert set(map(frozenset, parts(PAIRS).values())) == {frozenset({"dpo-1", "dpo-2", "evaluation"})}
+    study = Study(merged("paper.yaml", PAIRS), ROOT)
+    found = {track: study.released(study.booster("sft", track)) for track in study.tracks}
+    assert found == {"cogvideox-5b": ["released-cv"], "open-sora-1.2": ["released-os"]}
+
+
+def test_both_compare_the_released_boosters_with_those_of_the_released_pairs() -> None:
+    assert parts(PAIRS, BOOSTERS, BOTH) == parts(PAIRS)
+    both, paper = merged("paper.yaml", PAIRS, BOOSTERS, BOTH), merged("paper.yaml")
+    for track, name in (("cogvideox-5b", "released-cv"), ("open-sora-1.2", "released-os")):
+        assert both.evaluation.compared(track) == [*paper.evaluation.compared(track), name]
+
+
+def test_released_models_are_no_strangers_in_tables() -> None:
+    known = published.sources_at("paper", ROOT)
+    assert known and {"jiyatai/Prompt_A_Video_CV", "jiyatai/Prompt_A_Video_OS"} <= set(known)
 
 
 @pytest.mark.parametrize(("where", "frames"), [("repo_id", 48), ("path", 48), ("repo_id", 16)])

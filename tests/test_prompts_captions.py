@@ -17,9 +17,10 @@ from huggingface_hub import errors
 from huggingface_hub.hf_api import RepoFile
 from pydantic import TypeAdapter, ValidationError
 
-from promptavideo.captions import HubSource, LocalSource, PromptSource, read_source
+from promptavideo.captions import HubSource, LocalSource, PromptSource, UrlSource, read_source
 from promptavideo.config import Config, check
 from promptavideo.errors import InputError
+from promptavideo.files import sha256
 from promptavideo.prompts import PromptSet, check_slices, count_prompts, load_prompt_set, prompt_id
 from promptavideo.schemas import PROMPT_SET, read_table
 from promptavideo.study import Study
@@ -186,11 +187,74 @@ class TestReading:
             {"kind": "local", "path": "x", "files": []},
             {"kind": "local", "path": "x", "keep": 0},
             {"kind": "local", "path": "x", "trust_remote_code": True},
+            {"kind": "url", "url": "https://x/y.txt"},
+            {"kind": "url", "url": "https://x/y.txt", "sha256": "main"},
+            {"kind": "url", "url": "y.txt", "sha256": "0" * 64},
+            {"kind": "url", "url": "https://x/y.txt", "sha256": "0" * 64, "files": ["*"]},
         ],
     )
     def test_the_section_refuses_what_it_cannot_mean(self, entry: dict[str, object]) -> None:
         with pytest.raises(ValidationError):
             TypeAdapter(PromptSource).validate_python(entry)
+
+
+class TestUrl:
+    LIST = "A kite 2019 over Rome\nMixed Case  ,  and spaces \nA dog runs"
+
+    def source(self, folder: Path, digest: str | None = None, name: str = "tests.txt", **settings: Any) -> UrlSource:
+        (folder / name).write_text(self.LIST)
+        given = {"url": (folder / name).as_uri(), "sha256": digest or sha256(folder / name), **settings}
+        return UrlSource.model_validate({"kind": "url", "drop_digits": False, **given})
+
+    def test_a_published_list_is_read_whole_and_its_record_names_address_and_digest(self, tmp_path: Path) -> None:
+        settings = self.source(tmp_path)
+        prompts, origin = read(tmp_path, settings)
+        assert sorted(prompts) == ["A dog runs", "A kite 2019 over Rome", "Mixed Case  ,  and spaces"]
+        assert origin["files"] == {"tests.txt": f"sha256:{settings.sha256}"} and origin["revision"] is None
+        assert origin["source"]["url"] == settings.url
+        assert not settings.files_here
+
+    def test_another_digest_is_an_error_with_both_and_what_to_do(self, tmp_path: Path) -> None:
+        settings = self.source(tmp_path)
+        (tmp_path / "tests.txt").write_text("A dog sleeps")
+        with pytest.raises(InputError, match=r"^prompt_sources\.demo\.sha256: file://") as caught:
+            read(tmp_path, settings)
+        for part in (settings.sha256, sha256(tmp_path / "tests.txt"), "check the address, and correct the digest only"):
+            assert part in str(caught.value)
+        assert not (tmp_path / "out").exists()
+
+    def test_unpinned_takes_what_is_there_and_says_its_digest(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        settings = self.source(tmp_path, digest="unpinned")
+        found = sha256(tmp_path / "tests.txt")
+        assert read(tmp_path, settings)[1]["files"] == {"tests.txt": f"sha256:{found}"}
+        assert f"write {found} there to pin it" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("settings", "words"),
+        [
+            ({"name": "tests.zip"}, r"demo\.url: 'tests\.zip' is of no type that can be read"),
+            ({"max_bytes": 3}, r"demo\.max_bytes: .* gives more than 3 bytes"),
+            ({"url": "file:///no/such/tests.txt", "digest": "0" * 64}, r"demo\.url: .*cannot be fetched"),
+        ],
+    )
+    def test_what_cannot_be_fetched_or_read_says_why(
+        self, tmp_path: Path, settings: dict[str, Any], words: str
+    ) -> None:
+        with pytest.raises(InputError, match=words):
+            read(tmp_path, self.source(tmp_path, **settings))
+
+    def test_captions_of_other_sources_are_left_out_and_counted(self, tmp_path: Path) -> None:
+        read(tmp_path, self.source(tmp_path), "tests")
+        write(tmp_path / "in.csv", [*CAPTIONS, "a kite 2019 over ROME.", "A dog runs "])
+        settings = local(tmp_path / "in.csv", without=["tests"], drop_digits=False)
+        table, origin = tmp_path / "out/more.parquet", tmp_path / "out/more.json"
+        read_source("more", settings, tmp_path, table, origin, {"tests": tmp_path / "out/tests.parquet"})
+        kept, record = read_table(table, PROMPT_SET)["prompt"].tolist(), json.loads(origin.read_text())
+        assert sorted(kept) == sorted(set(CAPTIONS) - {"A dog runs"})
+        assert record["dropped"] == {"in tests": 3}
+        assert record["dropped_examples"] == {"in tests": ["in.csv, row 1", "in.csv, row 13", "in.csv, row 14"]}
 
 
 class Counting(io.BytesIO):
@@ -412,6 +476,12 @@ class TestConfiguration:
             InputError, match=r"prompt_sets\.evolution\.source: there is no 'webvid2'; known are webvid"
         ):
             configured(evolution=self.EVOLUTION | {"source": "webvid2"})
+        for without in (["webvid"], ["other"]):
+            with pytest.raises(InputError, match=rf"webvid\.without: '{without[0]}' takes captions away itself"):
+                raw = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+                hub = {"kind": "hub", "repo_id": "lab/videos", "revision": "abc123"}
+                raw["prompt_sources"] = {"webvid": hub | {"without": without}, "other": hub | {"without": ["webvid"]}}
+                check(raw, ROOT)
         with pytest.raises(InputError, match="both take places 2999 to 2999 of source webvid"):
             configured(evolution=self.EVOLUTION, heldout={"source": "webvid", "first": 2999, "count": 130})
 

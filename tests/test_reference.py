@@ -16,7 +16,11 @@ from promptavideo.config import Config
 from promptavideo.settings import Section
 
 ROOT = Path(__file__).parents[1]
-LAYERS = ["config.yaml", "paper.yaml", "authors.yaml", "resources/generators.yaml", "tests/smoke.yaml"]
+RELEASED = ["released-boosters.yaml", "released-pairs.yaml", "released.yaml"]
+LAYERS = [
+    "config.yaml", "paper.yaml", "authors.yaml", *RELEASED, "studies/convergence.yaml",
+    "studies/negative_prompts.yaml", "resources/generators.yaml", "tests/smoke.yaml",
+]  # fmt: skip
 BLOCKS = {
     f"{path.name}, {place}": block
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

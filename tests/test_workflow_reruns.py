@@ -51,7 +51,10 @@ MORE: dict[str, Any] = {
             "prices": {"prompt": 1.0, "completion": 2.0},
         }
     },
-    "refiners": {"asked": {"kind": "llm", "operator": "asked"}},
+    "refiners": {
+        "asked": {"kind": "llm", "operator": "asked"},
+        "opposed": {"kind": "negative", "of": "sft", "operator": "asked", "template": "refine.txt"},
+    },
     "evaluation": {
         "sets": {"heldout": {"vbench": {"dimensions": ["temporal_flickering"]}}},
         "refiners": ["original", "llm", "sft", "dpo-1", "dpo-2", "asked"],
@@ -59,7 +62,8 @@ MORE: dict[str, Any] = {
     },
     "vbench": {"main": "heldout", "python": "python"},
 }
-"""What smoke.yaml leaves out: a judge that only reports, a generator and an operator that are paid for, VBench."""
+"""What smoke.yaml leaves out: a judge that only reports, a generator and an operator that are paid for, VBench, and a
+refiner that no table compares, since no generator here takes negative prompts."""
 LAYERS = ("more.yaml",)
 ROWS = 9_500
 LETTERS = str.maketrans("0123456789", "ghijklmnop")
@@ -107,9 +111,10 @@ def batches(learned: int, evaluated: int, written: int | None = None) -> dict[st
 REPORT = {"report": 1}
 SCORE_TABLE = {"table": 1, **REPORT}  # videoscore
 TABLES = {"table": 2, **REPORT}  # and vbench
-CURVES = {"learning_curves": 1, **REPORT}
+EVOLUTION = {"evolution_curve": 1, **REPORT}
+TRAINING = {"training_curves": 1, **REPORT}
 SHEET = {"contact_sheet": 1, **TABLES}
-SHOWN = CURVES | SHEET
+SHOWN = TRAINING | SHEET
 
 # What follows from a stage of the method to its end, each with the stage before.
 LAST = batches(0, 1) | {"train": 1, "refine": 1} | SHOWN
@@ -120,8 +125,8 @@ PREFERENCE = batches(2, 2) | {"train": 2, "candidates": 2, "triples": 2, "refine
 DRAWING = batches(2, 3) | {"train": 2, "candidates": 2, "triples": 2, "refine": 3} | SHOWN
 SFT = DRAWING | {"train": 3}
 PAIRS = SFT | {"pairs": 1}
-EVOLVED = PAIRS | batches(4, 3) | {"propose": 2}
-FROM_START = PAIRS | batches(5, 3) | {"propose": 3}
+EVOLVED = PAIRS | EVOLUTION | batches(4, 3) | {"propose": 2}
+FROM_START = PAIRS | EVOLUTION | batches(5, 3) | {"propose": 3}
 FILMED = EVOLVED | batches(5, 6, written=3)
 """By the miniature."""
 JUDGED = EVOLVED | {"score": 12 + 3, "gather": 12 + 3 + 3, "contact_sheet": 2}
@@ -143,6 +148,7 @@ BUT_ASKED = ["original", "llm", "sft", "dpo-1", "dpo-2"]
 COPY = {"models": {"copy": {"kind": "local", "path": "elsewhere"}}}
 WITNESS = {"models": {"witness": {"kind": "local", "path": "resources/witness"}}}
 TWINS = {"judges": {"pixels": {"metrics": ["MPS"]}, "twin": {"kind": "pixels", "metrics": SIX}}, "objective": SIX}
+THEIRS = {"theirs": {"kind": "url", "url": "file:///pairs.json", "sha256": "0" * 64}}
 FETCH = {"fetch": 1}
 READ = {"prompt_set": 1}
 MODE = HELD_OUT | {"prompt_set": 1, "vbench_prompts": 1}
@@ -187,6 +193,7 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
     "models.tiny-llama.allow_patterns": (["*.json"], BASE),
     "models.tiny-llama.weights": (False, BASE),
     "models.tiny-llama.sha256": ({"config.json": "0" * 64}, BASE),
+    "pair_sources": (THEIRS, NOTHING),
     "prompt_sources": ({"captions": {"kind": "local", "path": "other.txt"}}, NOTHING),
     "prompt_sets.*.source": (With("captions", {}), REFUSED),
     "prompt_sets.*.max_words": (199, NOTHING),  # a longer prompt is an error
@@ -358,6 +365,33 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
     "refiners.asked.attempts": (other, ONE),
     "refiners.asked.limits.script": ("latin", ONE),
     "refiners.asked.limits.max_*": (other, ONE),
+    "refiners.opposed.kind": ("original", NOTHING),
+    "refiners.opposed.of": ("dpo-1", NOTHING),
+    "refiners.opposed.text": (
+        With("opposed.txt", {"refiners": {"opposed": {"operator": None, "template": None}}}),
+        NOTHING,
+    ),
+    "refiners.opposed.booster": (
+        With(
+            "opposed",
+            {
+                "refiners": {"opposed": {"operator": None, "template": None}},
+                "negatives": {"operator": "asked"},
+                "boosters": {"opposed": {"trainer": "sft", "data": "negatives", "tracks": ["hosted"]}},
+            },
+        ),
+        NOTHING,
+    ),
+    "refiners.opposed.operator": ("recombine", NOTHING),
+    "refiners.opposed.template": ("templates/refine.txt", NOTHING),
+    "refiners.opposed.examples": (
+        With("opposed.yaml", {"refiners": {"opposed": {"template": "shots.txt"}}}),
+        NOTHING,
+    ),
+    "refiners.opposed.attempts": (other, NOTHING),
+    "refiners.opposed.limits.script": ("latin", NOTHING),
+    "refiners.opposed.limits.max_*": (other, NOTHING),
+    "refiners.opposed.descriptors.*": (other, NOTHING),
     "refiners.sft.kind": ("original", ONE_SHOWN),
     "refiners.sft.booster": ("dpo-1", ONE_SHOWN),
     "refiners.dpo-1.kind": ("original", ONE),
@@ -377,7 +411,8 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
     "evolution.prompts": (With("another", SET), FROM_START | READ),
     "evolution.operator": (With("second", SECOND), EVOLVED),
     "evolution.operators": (With({"mini-t2v": "second"}, SECOND), EVOLVED),
-    "evolution.rounds": (3, PAIRS | batches(3, 3) | {"propose": 1}),
+    "evolution.story": (["a dog"], NOTHING),  # no table shows it
+    "evolution.rounds": (3, PAIRS | EVOLUTION | batches(3, 3) | {"propose": 1}),
     "booster.base": ("smollm2-135m", BASE),
     "booster.instruction": ("booster.txt", SFT),
     "booster.device": ("cpu", NOTHING),
@@ -397,6 +432,11 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
     "booster.*.micro_batch_size": (1, NOTHING),
     "booster.*.gradient_checkpointing": (True, NOTHING),
     "booster.*.checkpoint_steps": (other, NOTHING),
+    # No booster here learns to write negative prompts.
+    "booster.negative.instruction": ("booster.txt", NOTHING),
+    "booster.negative.sampling": ({"max_new_tokens": 9}, NOTHING),
+    "booster.negative.descriptors.*": (other, NOTHING),
+    "negatives": ({"operator": "recombine"}, NOTHING),
     "booster.sft.epochs": (other, SFT),
     "booster.sft.batch_size": (other, SFT),
     "booster.sft.learning_rate": (other, SFT),
@@ -434,6 +474,7 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
     "boosters.dpo-1.settings": ({"beta": 0.2}, DPO),
     "boosters.dpo-1.data.draw": (With("first", FIRST), PREFERENCE | {"train": 3}),
     "boosters.dpo-1.data.prompts": (With("another", SET), PREFERENCE | READ),
+    "boosters.dpo-*.data.of": ("dpo-2", REFUSED),
     "boosters.dpo-2.trainer": ("sft", LAST),
     "boosters.dpo-2.from": ("sft", LAST_DRAWN),
     "boosters.dpo-2.tracks": (With(["mini-t2v"], {"boosters": {"dpo-2": {"from": "mini-t2v/dpo-1"}}}), LAST),
@@ -446,7 +487,7 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
     "preference.best_worst.min_gap": (0.1, TRIPLES),
     "preference.authors.*": (other, NOTHING),  # of the rule that is not in use
     "preference.prompts": (With("another", SET), PREFERENCE | READ),
-    "preference.rounds": (3, batches(1, 0) | {"candidates": 1, "triples": 1, "train": 1} | CURVES),
+    "preference.rounds": (3, batches(1, 0) | {"candidates": 1, "triples": 1, "train": 1} | TRAINING),
     "preference.candidates": (other, PREFERENCE),
     "evaluation.sets.heldout.prompts": (With("another", SET), HELD_OUT | READ),
     "evaluation.sets.heldout.replicates": (3, HELD_OUT),
@@ -462,10 +503,15 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
     ),
     "evaluation.refiners": (["original", "sft", "dpo-1", "dpo-2", "asked"], TABLES),
     "evaluation.refiners_of.hosted": (["original", "llm"], ONE),
+    "evaluation.also": (
+        With(["more"], {"refiners": {"more": {"kind": "llm", "operator": "asked"}}}),
+        batches(0, 2) | {"refine": 2} | TABLES,
+    ),
+    "evaluation.convergence": (True, {"table": 1, "convergence_figure": 1, **REPORT}),
     "evaluation.average": (["VQ"], SCORE_TABLE),
-    "evaluation.bootstrap.resamples": (other, CURVES | TABLES),
-    "evaluation.bootstrap.method": ("percentile", CURVES | TABLES),
-    "evaluation.bootstrap.seed": (other, CURVES | TABLES),
+    "evaluation.bootstrap.resamples": (other, EVOLUTION | TABLES),
+    "evaluation.bootstrap.method": ("percentile", EVOLUTION | TABLES),
+    "evaluation.bootstrap.seed": (other, EVOLUTION | TABLES),
     "planning.currency": ("EUR", NOTHING),
     "planning.reference": ({"filming": 0.02, "training": 0.02, "plain": 0.02}, NOTHING),
     "planning.*[!y]_*": (other, NOTHING),
@@ -499,7 +545,11 @@ ENTRIES: dict[str, tuple[dict[str, Any], Jobs]] = {
     "a judge less": ({"judges": {"fidelity": None}}, SCORE_TABLE),
     "another operator": (SECOND, NOTHING),
     "an operator and its refiner less": (
-        {"operators": {"asked": None}, "refiners": {"asked": None}, "evaluation": {"refiners": BUT_ASKED}},
+        {
+            "operators": {"asked": None},
+            "refiners": {"asked": None, "opposed": None},
+            "evaluation": {"refiners": BUT_ASKED},
+        },
         TABLES,
     ),
     "another refiner that no table compares": ({"refiners": {"more": {"kind": "llm", "operator": "asked"}}}, NOTHING),
@@ -512,7 +562,7 @@ ENTRIES: dict[str, tuple[dict[str, Any], Jobs]] = {
     ),
     "another booster": (
         {"boosters": {"more": {"trainer": "dpo", "from": "sft"}}},
-        batches(1, 0) | {"candidates": 1, "triples": 1, "train": 1} | CURVES,
+        batches(1, 0) | {"candidates": 1, "triples": 1, "train": 1} | TRAINING,
     ),
     "a booster less": (
         {
@@ -521,6 +571,17 @@ ENTRIES: dict[str, tuple[dict[str, Any], Jobs]] = {
             "evaluation": {"refiners": ["original", "llm", "sft", "dpo-1", "asked"]},
         },
         SHOWN,
+    ),
+    "released pairs in place of the evolution": (
+        {"pair_sources": THEIRS, "boosters": {"sft": {"data": {"pairs": "theirs"}}}},
+        SFT | {"pair_source": 1},
+    ),
+    "a chat model that is compared": (
+        {
+            "refiners": {"chat": {"kind": "chat-model", "model": "tiny-llama"}},
+            "evaluation": {"refiners": [*BUT_ASKED, "asked", "chat"]},
+        },
+        ONE,
     ),
     "another evaluation set": ({"evaluation": {"sets": {"more": MORE_SET}}}, ANOTHER_SET),
     "an evaluation set instead of another": (
@@ -551,7 +612,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fill(folder: Path) -> None:
     """The files that edits name."""
     (folder / LAYERS[0]).write_text(yaml.safe_dump(MORE))
-    for name in ("paper.yaml", "resources/witness"):
+    for name in ("paper.yaml", "released-boosters.yaml", "resources/witness"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "other.txt").write_text("\n".join(f"a dog runs over hill number {place}" for place in "abcdefgh"))
     for name in ("evolution", "refine", "booster"):
@@ -561,6 +622,8 @@ def fill(folder: Path) -> None:
     (folder / "shots.txt").write_text((ROOT / "templates/refine.txt").read_text(encoding="utf-8") + "$examples\n")
     examples = [{"prompt": "a dog", "refined": "a brown dog runs over a green hill"}]
     (folder / "examples.yaml").write_text(yaml.safe_dump(examples))
+    (folder / "opposed.yaml").write_text(yaml.safe_dump([{"prompt": "a dog runs", "negative": "blurry, faded"}]))
+    (folder / "opposed.txt").write_text("blurry, faded")
     for path in (ROOT / "resources/paper/vbench100_indices.tsv", ROOT / "resources/vbench/checkpoints.yaml"):
         shutil.copyfile(path, folder / {"vbench100_indices.tsv": "subset.tsv"}.get(path.name, path.name))
 
@@ -598,7 +661,7 @@ def test_every_key_and_entry_reruns_what_the_table_says(finished: Path) -> None:
         new, expected = TABLE[row]
         edits[".".join(key)] = edit(key, keys[key], new), expected
     for name in [name for name, (_, expected) in edits.items() if expected is REFUSED]:
-        with pytest.raises(InputError, match=re.escape(name.rpartition(".")[0])):
+        with pytest.raises(InputError, match=re.escape(".".join(name.split(".")[:2]))):
             check(layered(edits.pop(name)[0]), finished)
     still = {name: overlay for name, (overlay, expected) in edits.items() if not expected}
     runs = {name: entry for name, entry in edits.items() if entry[1]}

@@ -8,7 +8,7 @@ from typing import Any
 from promptavideo.files import write_text
 
 METHODS = {
-    "sft": "supervised fine-tuning on (prompt, refined prompt) pairs",
+    "sft": "supervised fine-tuning on (prompt, answer) pairs",
     "dpo": "direct preference optimisation on (prompt, better, worse) triples, against the model it starts from",
 }
 CARD = Template("""---
@@ -19,8 +19,8 @@ tags: [lora, prompt-refinement, text-to-video]
 
 # Booster `$name`
 
-A LoRA adapter that teaches a chat model to rewrite a short prompt so that a text-to-video generator films it better
-(Prompt-A-Video, arXiv 2412.15156).
+A LoRA adapter that teaches a chat model to answer the instruction below so that a text-to-video generator films a
+prompt better (Prompt-A-Video, arXiv 2412.15156).
 
 | | |
 |---|---|
@@ -28,7 +28,7 @@ A LoRA adapter that teaches a chat model to rewrite a short prompt so that a tex
 | base model's digest | `$digest` |
 | starts from | $start |
 | method | $method |
-| data | $examples examples, SHA-256 `$data` |
+| data | $examples examples$released, SHA-256 `$data` |
 | steps | $steps of $batch_size examples, on $devices device(s) |
 | weights while training | $dtype |
 | trained on | $trained_on |
@@ -91,9 +91,19 @@ def write_readme(folder: Path, name: str, card: Mapping[str, Any], metrics: Mapp
         "metrics": "\n".join(f"| {column} | {value:.6g} |" for column, value in metrics.items()),
         "layers": "all layers" if lora["layers"] is None else f"the last {lora['layers']} layers",
         "targets": ", ".join(lora["targets"]),
+        "released": "".join(map(_released, card.get("released_pairs", []))),
     }
     text = CARD.substitute({**card["settings"], **lora, **card, **in_words})
     write_text(folder / "README.md", text)
+
+
+def _released(pairs: Mapping[str, Any]) -> str:
+    """Where released pairs come from; a folder of this machine says nothing."""
+    source = pairs["source"]
+    known = source.get("repo_id") or source.get("url") or "this machine"
+    revision = f" at revision {pairs['revision']}" if pairs["revision"] else ""
+    files = ", ".join(f"{file} {digest}" for file, digest in pairs["files"].items())
+    return f", released pairs of {known}{revision} ({files})"
 
 
 def _session(machine: Mapping[str, Any]) -> str:

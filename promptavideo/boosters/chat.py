@@ -11,18 +11,23 @@ Message = dict[str, str]
 class Instruction:
     """An instruction template with the placeholder `$prompt`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, exact: bool = False) -> None:
         """Read the template.
+
+        Args:
+            path: A text file.
+            exact: Keep outer white space too, which editors change and a published text may have.
 
         Raises:
             InputError: The file cannot be read, or `$prompt` is not its only placeholder.
         """
         try:
-            self.template = Template(path.read_text(encoding="utf-8").strip())
+            text = path.read_text(encoding="utf-8")
+            self.template = Template(text if exact else text.strip())
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: the booster's instruction cannot be read ({error})") from error
+            raise InputError(f"{path}: the instruction cannot be read ({error})") from error
         if not self.template.is_valid() or self.template.get_identifiers() != ["prompt"]:
-            raise InputError(f"{path}: the booster's instruction must hold $prompt and no other placeholder")
+            raise InputError(f"{path}: the instruction must hold $prompt and no other placeholder")
 
     def ask(self, prompt: str) -> list[Message]:
         """The conversation that asks for a refined `prompt`."""

@@ -1,14 +1,18 @@
 """Settings of boosters: the base model, sampling, and the two trainings."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from promptavideo.devices import Device
 from promptavideo.errors import InputError
-from promptavideo.settings import File, Planning, Ref, Section
+from promptavideo.negatives import DescriptorLimits
+from promptavideo.settings import File, Planning, Ref, Section, lay
 
 Dtype = Literal["auto", "float32", "bfloat16"]
+
+Writes = Literal["text", "negative"]
+"""What a booster writes: a text to film, or a negative prompt for one."""
 
 
 class LoraSettings(Section):
@@ -85,6 +89,17 @@ class SamplingSettings(Section):
     """Share of the GPU's memory that engine vllm takes."""
 
 
+class NegativeBooster(Section):
+    """How boosters of negative prompts are asked."""
+
+    instruction: Annotated[str, File()] = "templates/negative_booster.txt"
+    """Their instruction's text, in which `$prompt` is the text that is filmed; the same in training and in use."""
+    sampling: dict[str, Any] = Field(default_factory=dict)
+    """What differs from `booster.sampling`: they are asked about longer texts, and answer more briefly."""
+    descriptors: DescriptorLimits = DescriptorLimits()
+    """Of candidates that are drawn to learn from."""
+
+
 class BoosterConfig(Section):
     """A booster: an instruct model, its instruction text, and how it is trained and sampled."""
 
@@ -107,6 +122,20 @@ class BoosterConfig(Section):
     """Supervised training on the pairs of the evolution."""
     dpo: DpoSettings
     """Each round of preference training."""
+    negative: NegativeBooster = NegativeBooster()
+    """Where boosters learn to write negative prompts."""
+
+    def writing(self, what: Writes) -> "BoosterConfig":
+        """The settings of boosters that write texts, or negative prompts.
+
+        Raises:
+            ValidationError: `negative.sampling` holds a key or a value that sampling does not take.
+        """
+        if what == "text":
+            return self
+        laid, _ = lay({"sampling": self.sampling.model_dump(), "negative": self.negative.sampling})
+        sampling = SamplingSettings.model_validate(laid)
+        return self.model_copy(update={"instruction": self.negative.instruction, "sampling": sampling})
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
@@ -115,6 +144,11 @@ class BoosterConfig(Section):
                 accumulation(settings, self.devices)
             except InputError as error:
                 raise ValueError(f"{stage}.{error}") from error
+        try:
+            self.writing("negative")
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"negative.sampling.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
         return self
 
 

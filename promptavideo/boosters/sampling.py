@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers import (
@@ -17,9 +17,9 @@ from transformers import (
 
 from promptavideo.boosters.base import encode, turn_ends
 from promptavideo.boosters.chat import Instruction
-from promptavideo.boosters.config import BoosterConfig
+from promptavideo.boosters.config import Dtype, SamplingSettings
 from promptavideo.boosters.load import Chain, load_chain
-from promptavideo.devices import choose_device, enough_memory
+from promptavideo.devices import Device, choose_device, enough_memory
 from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 from promptavideo.progress import Progress
@@ -57,8 +57,28 @@ def call_of(rows: Sequence[list[int]], shape: tuple[int, int], pad: int, device:
     return {"input_ids": tokens.to(device), "attention_mask": mask.to(device)}
 
 
+class Drawing(Protocol):
+    """What a section says of how its chat model draws: `booster`, or the entry of a refiner."""
+
+    @property
+    def sampling(self) -> SamplingSettings:
+        """How texts are drawn."""
+
+    @property
+    def device(self) -> Device:
+        """`auto`, `cpu` or `cuda`."""
+
+    @property
+    def dtype(self) -> Dtype:
+        """Of the weights."""
+
+    @property
+    def threads(self) -> int:
+        """Calls at a time, on a processor."""
+
+
 class BoosterSampler(ABC):
-    """A loaded booster that rewrites prompts; subclasses are the engines that draw."""
+    """A loaded booster, or another chat model, that rewrites prompts; subclasses are the engines that draw."""
 
     engine: str
     """The package that draws."""
@@ -71,15 +91,20 @@ class BoosterSampler(ABC):
     workers: int = 1
     """Calls at a time."""
 
-    def __init__(self, instruction: Instruction, config: BoosterConfig) -> None:
+    def __init__(self, instruction: Instruction, config: Drawing, key: str = "booster") -> None:
         """Decide what it computes on, `cpu` or `cuda`, and in which dtype.
+
+        Args:
+            instruction: Asks for a refined text.
+            config: How to draw.
+            key: Where that stands in the configuration, for messages.
 
         Raises:
             InputError: A GPU is required and there is none.
         """
-        self._instruction, self.settings = instruction, config.sampling
-        self.device = choose_device(config.device, "booster.device")
-        self.dtype = resolve(config.dtype, self.device, "booster")
+        self._instruction, self.settings, self.key = instruction, config.sampling, key
+        self.device = choose_device(config.device, f"{key}.device")
+        self.dtype = resolve(config.dtype, self.device, key)
         self.tally = Tally()
 
     @abstractmethod
@@ -92,8 +117,22 @@ class BoosterSampler(ABC):
         An answer that is no prompt falls back to the prompt itself; `tally` counts them.
 
         Raises:
-            InputError: A prompt with its instruction is longer than `max_prompt_tokens`, the GPU's memory does not
-                suffice, or no answer at all is usable.
+            InputError: As `answers`, or no answer at all is usable.
+        """
+        answers = self.answers(prompts, seeds, stage)
+        tally = self.tally = Tally()
+        texts = [
+            tally.read(answer, prompt, self.settings.max_words) for answer, prompt in zip(answers, prompts, strict=True)
+        ]
+        tally.close(stage)
+        return texts
+
+    def answers(self, prompts: Sequence[str], seeds: Sequence[int], stage: str) -> list[str]:
+        """What the booster answers about each prompt, with its seed, in order; as it is.
+
+        Raises:
+            InputError: A prompt with its instruction is longer than `max_prompt_tokens`, or the GPU's memory does not
+                suffice.
         """
         asked = [self._encode(prompt) for prompt in prompts]
         calls = [slice(start, start + self.rows_a_call) for start in range(0, len(asked), self.rows_a_call)]
@@ -101,7 +140,7 @@ class BoosterSampler(ABC):
         answers: list[str] = []
 
         def draw(rows: slice) -> list[str]:
-            with enough_memory(f"lower booster.sampling.batch_size, which is {self.settings.batch_size}"):
+            with enough_memory(f"lower {self.key}.sampling.batch_size, which is {self.settings.batch_size}"):
                 return self._draw(asked[rows], seeds[rows])
 
         with ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -112,12 +151,7 @@ class BoosterSampler(ABC):
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        tally = self.tally = Tally()
-        texts = [
-            tally.read(answer, prompt, self.settings.max_words) for answer, prompt in zip(answers, prompts, strict=True)
-        ]
-        tally.close(stage)
-        return texts
+        return answers
 
     def _encode(self, prompt: str) -> list[int]:
         limit = self.settings.max_prompt_tokens
@@ -125,7 +159,7 @@ class BoosterSampler(ABC):
         if len(row) > limit:
             raise InputError(
                 f"prompt {prompt[:80]!r} takes {len(row)} tokens with its instruction, more than "
-                f"booster.sampling.max_prompt_tokens = {limit}"
+                f"{self.key}.sampling.max_prompt_tokens = {limit}"
             )
         return row
 
@@ -141,16 +175,16 @@ class Sampler(BoosterSampler):
 
     engine = "transformers"
 
-    def __init__(self, chain: Chain, instruction: Instruction, config: BoosterConfig) -> None:
-        """Load the booster."""
+    def __init__(self, chain: Chain, instruction: Instruction, config: Drawing, key: str = "booster") -> None:
+        """Load the model; see `BoosterSampler`."""
         torch.set_num_threads(1)
-        super().__init__(instruction, config)
+        super().__init__(instruction, config, key)
         self.workers = config.threads if self.device == "cpu" else 1
         self.rows_a_call = self.settings.batch_size
         model: Any
         model, self.tokenizer = load_chain(chain, self.dtype)
         self.ends = turn_ends(chain.base, self.tokenizer)
-        with enough_memory("take a smaller booster.base, or a GPU with more memory"):
+        with enough_memory(f"take a smaller model ({key}), or a GPU with more memory"):
             self._model: Any = model.to(self.device).eval()
         # torch multiplies a view, such as the last states of all rows, by a copy of the whole head for each row.
         self._model.get_output_embeddings().register_forward_pre_hook(lambda _, given: (given[0].contiguous(),))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import pandera.pandas as pa
 from pydantic import Field
 
-from promptavideo.boosters.config import BoosterConfig, DpoSettings, TrainSettings
+from promptavideo.boosters.config import BoosterConfig, DpoSettings, TrainSettings, Writes
 from promptavideo.schemas import PAIRS, TRIPLES
 from promptavideo.settings import Entry, Ref, Section, lay
 
@@ -27,6 +27,15 @@ class Drawn(Section):
     """The booster that draws; the one that the training goes on from when absent."""
     prompts: Annotated[str | None, Ref("prompt_sets")] = None
     """`preference.prompts` when absent."""
+    of: Annotated[str | None, Ref("boosters")] = None
+    """The booster learns to write negative prompts: they are drawn for this other one's texts, which stay."""
+
+
+class Released(Section):
+    """Pairs of somebody else's, in place of the evolution's."""
+
+    pairs: Annotated[str | dict[str, str], Ref("pair_sources")]
+    """Name in `pair_sources`; or {track: name}, and tracks that are not named learn from the evolution."""
 
 
 class TrainerEntry(Entry):
@@ -60,9 +69,18 @@ class TrainerEntry(Entry):
         """What it has drawn and filmed to learn from; None if it learns from evolution."""
         return None
 
+    def pairs_for(self, track: str) -> str | None:
+        """The source of released pairs that it learns from in a track; None if it learns from what the track filmed."""
+        return None
+
+    @property
+    def writes(self) -> Writes:
+        """What it learns to write."""
+        return "text"
+
     @property
     def others(self) -> list[str]:
-        """The boosters that it needs: what it goes on from, and what draws for it."""
+        """The boosters that it needs: what it goes on from, and what draws for it or writes the texts beside."""
         return [one.value for one in self.marked() if one.marker == Ref("boosters")]
 
     def settled(self, booster: BoosterConfig) -> TrainSettings:
@@ -86,15 +104,27 @@ class TrainerEntry(Entry):
 
 
 class SftConfig(TrainerEntry):
-    """Supervised fine-tuning on (prompt, best evolved text) pairs."""
+    """Supervised fine-tuning on (prompt, best evolved text) pairs, or on (such a text, negative prompt) pairs."""
 
     SCHEMA: ClassVar[pa.DataFrameSchema] = PAIRS
     SECTION: ClassVar[str] = "sft"
     SECONDS: ClassVar[str] = "seconds_per_example"
 
     trainer: Literal["sft"]
-    data: Literal["evolution"] = "evolution"
-    """The best text of each prompt of the evolution."""
+    data: Literal["evolution", "negatives"] | Released = "evolution"
+    """The best text of each prompt of the evolution; or, to learn to write negative prompts, those that the section
+    `negatives` derives from these texts; or `{pairs: NAME}`: pairs of somebody else's."""
+
+    @property
+    def writes(self) -> Writes:
+        """What it learns to write."""
+        return "negative" if self.data == "negatives" else "text"
+
+    def pairs_for(self, track: str) -> str | None:
+        """See `TrainerEntry.pairs_for`."""
+        if not isinstance(self.data, Released):
+            return None
+        return self.data.pairs if isinstance(self.data.pairs, str) else self.data.pairs.get(track)
 
     def train(
         self, data: "pd.DataFrame", chain: "Chain", instruction: "Instruction", settings: TrainSettings, run: "Run"
@@ -124,6 +154,11 @@ class DpoConfig(TrainerEntry):
     def drawn(self) -> Drawn:
         """Its candidates."""
         return self.data
+
+    @property
+    def writes(self) -> Writes:
+        """What it learns to write."""
+        return "negative" if self.data.of else "text"
 
     def train(
         self, data: "pd.DataFrame", chain: "Chain", instruction: "Instruction", settings: TrainSettings, run: "Run"

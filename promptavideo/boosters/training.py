@@ -56,6 +56,13 @@ class Run:
     """Seeds the adapter's weights, the order of examples and the dropout."""
     booster: BoosterConfig
     """On what it is trained: device, processes, threads and dtype."""
+    released: tuple[dict[str, Any], ...] = ()
+    """What the card says of released pairs in its data (see `pairs.origin_of`)."""
+
+    @property
+    def elsewhere(self) -> dict[str, Any]:
+        """What the card says of data that was not made here."""
+        return {"released_pairs": list(self.released)} if self.released else {}
 
     @property
     def finished(self) -> Path:
@@ -169,7 +176,7 @@ def train(
     if trainer.is_world_process_zero():
         origin = {"name": base.name, "kind": base.kind, "source": base.source, "revision": base.revision}
         trained_on = json.loads((checkpoints / SESSIONS).read_text(encoding="utf-8"))
-        _write(trainer, run, finished, {**identity, "base_model": origin, "trained_on": trained_on})
+        _write(trainer, run, finished, {**identity, **run.elsewhere, "base_model": origin, "trained_on": trained_on})
         _found(finished, run)
     if devices > 1:
         trainer.accelerator.wait_for_everyone()
@@ -307,7 +314,8 @@ def _found(finished: Path, run: Run) -> bool:
         run.output.mkdir(parents=True, exist_ok=True)
         shutil.copytree(finished / "adapter", run.output / "adapter", dirs_exist_ok=True)
         shutil.copyfile(finished / "log.csv", run.output / "log.csv")
-        write_text(run.output / CARD, json.dumps(card | {"previous": run.previous}, indent=2) + "\n")
+        card |= {"previous": run.previous, **run.elsewhere}
+        write_text(run.output / CARD, json.dumps(card, indent=2) + "\n")
     return whole
 
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from promptavideo.boosters.base import turn_ends
 from promptavideo.boosters.chat import Instruction
-from promptavideo.boosters.config import BoosterConfig
 from promptavideo.boosters.load import Chain, load_chain, load_chat_tokenizer
-from promptavideo.boosters.sampling import BoosterSampler
+from promptavideo.boosters.sampling import BoosterSampler, Drawing
 from promptavideo.devices import enough_memory
 from promptavideo.errors import InputError, first_line
 
@@ -30,18 +29,18 @@ class VllmSampler(BoosterSampler):
     engine = "vllm"
     rows_a_call = 4096
 
-    def __init__(self, chain: Chain, instruction: Instruction, config: BoosterConfig) -> None:
-        """Merge the chain and start the engine.
+    def __init__(self, chain: Chain, instruction: Instruction, config: Drawing, key: str = "booster") -> None:
+        """Merge the chain and start the engine; see `BoosterSampler`.
 
         Raises:
             InputError: vLLM is not installed or does not start, or the merged model does not fit on the disk.
         """
         if find_spec("vllm") is None:
             raise InputError(
-                "booster.sampling.engine: vllm is not installed in this environment; install it (pip install vllm), or "
+                f"{key}.sampling.engine: vllm is not installed in this environment; install it (pip install vllm), or "
                 "set the engine to generate"
             )
-        super().__init__(instruction, config)
+        super().__init__(instruction, config, key)
         for name, value in REPRODUCIBLE.items():
             os.environ.setdefault(name, value)
         self.tokenizer = load_chat_tokenizer(chain.base)
@@ -52,7 +51,7 @@ class VllmSampler(BoosterSampler):
         import vllm
 
         settings = self.settings
-        advice = f"lower booster.sampling.gpu_memory, which is {settings.gpu_memory}, or set the engine to generate"
+        advice = f"lower {key}.sampling.gpu_memory, which is {settings.gpu_memory}, or set the engine to generate"
         try:
             with enough_memory(advice):
                 self._engine: Any = vllm.LLM(

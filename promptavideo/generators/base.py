@@ -15,6 +15,12 @@ from promptavideo.shots import Shot
 from promptavideo.store import VideoFile
 from promptavideo.video import Clip
 
+TAKES_NEGATIVE = (
+    "A diffusers pipeline takes them where its guidance is on (guidance_scale, or true_cfg_scale, over 1), a command "
+    "with takes_negative: true, and no hosted model; else leave out who writes them"
+)
+"""Which generators take negative prompts of texts, for messages."""
+
 
 class GeneratorEntry(Entry):
     """The configuration of any generator. What it decides makes the identity."""

@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
+import yaml
 from pydantic import Field
 
 from promptavideo.answers import LIST_MARK, foreign_script, no_prompt, without_thoughts
@@ -83,6 +84,10 @@ class Request:
     """How many are wanted."""
     filmed: Collection[str] = ()
     """Texts filmed for this prompt, to which an equal variant is of no use either."""
+    wants: Literal["prompt", "negative"] = "prompt"
+    """Another wording of the prompt, or a negative prompt for it."""
+    examples: "Sequence[Example]" = ()
+    """Those that the instruction shows."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +125,11 @@ class Operator(ABC):
 
 @dataclass(frozen=True)
 class Example:
-    """A user's prompt and how it was refined well."""
+    """A prompt and a good answer about it."""
 
     prompt: str
     refined: str
+    """How it was refined, or the negative prompt that goes with it."""
 
 
 def read_template(path: Path, required: Collection[str]) -> str:
@@ -152,12 +158,48 @@ def read_template(path: Path, required: Collection[str]) -> str:
         if name not in found:
             raise InputError(f"{path}: the placeholder ${name} is missing")
     if "examples" in found and "examples" not in required:
-        raise InputError(f"{path}: $examples is only for an llm refiner that names a file of examples")
+        raise InputError(f"{path}: $examples is only for a refiner that names a file of examples")
     return text
 
 
+def read_examples(path: Path, answer: str) -> list[Example]:
+    """Read examples from a YAML list of {prompt: ..., ANSWER: ...}.
+
+    Args:
+        path: The file.
+        answer: The key of the answer, such as `refined`.
+
+    Raises:
+        InputError: The file cannot be read, is empty, or an entry is not a pair of two texts.
+    """
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: the examples cannot be read ({error})") from error
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"{path}: must be a list of examples, each with `prompt:` and `{answer}:`")
+    return [_example(entry, answer, f"{path}, example {number}") for number, entry in enumerate(entries, 1)]
+
+
+def _example(entry: Any, answer: str, where: str) -> Example:
+    fields = ("prompt", answer)
+    if not isinstance(entry, dict) or set(entry) != set(fields):
+        raise InputError(f"{where}: must have `prompt:` and `{answer}:` and nothing else")
+    for field in fields:
+        if not isinstance(entry[field], str) or not clean(entry[field]):
+            raise InputError(
+                f"{where}: `{field}:` must be a text; put it in quotes if it looks like a number or a date"
+            )
+    return Example(entry["prompt"], entry[answer])
+
+
 def render_instruction(
-    template: str, prompt: str, history: Sequence[Scored] = (), variants: int = 1, examples: Sequence[Example] = ()
+    template: str,
+    prompt: str,
+    history: Sequence[Scored] = (),
+    variants: int = 1,
+    examples: Sequence[Example] = (),
+    example: str = "Short",
 ) -> str:
     """Fill a template.
 
@@ -169,14 +211,15 @@ def render_instruction(
         prompt: The original prompt, for `$prompt`.
         history: Earlier prompts for `$history`, the original first: it gets index 0.
         variants: How many paraphrases to ask for, for `$variants`.
-        examples: Examples of good rewrites, for `$examples`.
+        examples: Good answers, for `$examples`.
+        example: What the prompt of an example is called.
     """
     return Template(template).substitute(
         prompt=clean(prompt),
         history=_render_history(history),
         variants=variants,
         examples="\n\n".join(
-            f"Short: {clean(example.prompt)}\n<PROMPT>{clean(example.refined)}</PROMPT>" for example in examples
+            f"{example}: {clean(one.prompt)}\n<PROMPT>{clean(one.refined)}</PROMPT>" for one in examples
         ),
     )
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -11,6 +11,7 @@ from pydantic import Field
 from promptavideo.miniature.world import QUALITY_WORDS
 from promptavideo.operators.base import Operator, OperatorEntry, Request, Scored
 from promptavideo.seeds import derive
+from promptavideo.settings import Added
 from promptavideo.text import clean, text_key
 
 NEUTRAL_PHRASES = ("centered subject", "plain scene", "seen from the front", "simple composition", "single long take")
@@ -38,6 +39,8 @@ class RecombineConfig(OperatorEntry):
     """Untried phrases that a variant of a later round gets at most."""
     rewrite_phrases: int = Field(default=4, ge=1)
     """Phrases of a rewrite without scores."""
+    fault_phrases: Annotated[int, Added()] = Field(default=2, ge=0)
+    """Faults that a negative prompt names beside the opposites of what its prompt says."""
     max_phrases: int = Field(default=8, ge=1)
     """Bound on a variant's phrases beside the original."""
     max_words: int = Field(default=45, ge=1)
@@ -63,7 +66,9 @@ class RecombineOperator(Operator):
         self._config = config
 
     def answer(self, request: Request) -> str:
-        """Variants between `<PROMPT>` and `</PROMPT>`; equal requests always get the same."""
+        """Variants, or a negative prompt, between `<PROMPT>` and `</PROMPT>`; equal requests always get the same."""
+        if request.wants == "negative":
+            return f"<PROMPT>{', '.join(self._negative(request))}</PROMPT>"
         original = clean(request.prompt)
         rng = np.random.default_rng(derive("recombine", *request.key))
         credits = _credits(original, request.history)
@@ -99,6 +104,25 @@ class RecombineOperator(Operator):
             added.append(untried[rng.integers(len(untried))])
             kept.pop(topic, None)
         return self._bound(original, list(kept.values()), added)
+
+    def _negative(self, request: Request) -> list[str]:
+        """The opposites of what a prompt says well, then faults that it leaves open.
+
+        What it wants that others count as a fault has no opposite here. Where the instruction shows examples, faults
+        are those that these name.
+        """
+        rng = np.random.default_rng(derive("recombine", *request.key))
+        shown = text_key(", ".join(example.refined for example in request.examples))
+        said = [mention.search(request.prompt) for mention in _MENTIONS]
+        opposites, faults = [], []
+        for found, (good, bad) in zip(said, QUALITY_WORDS.values(), strict=False):
+            known = [phrase for phrase in bad if phrase in shown]
+            if found is None:
+                faults += [known or bad] if known or not shown else []
+            elif found[0].casefold() in good:
+                opposites.append(known or bad)
+        order = rng.permutation(len(faults))[: self._config.fault_phrases]
+        return [str(rng.choice(phrases)) for phrases in (*opposites, *(faults[place] for place in order))]
 
     def _bound(self, original: str, kept: list[str], added: list[str]) -> list[str]:
         """Drop the kept phrases of least credit, then added ones, until both limits hold."""

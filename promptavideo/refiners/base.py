@@ -15,6 +15,7 @@ from promptavideo.shots import Refined, prompts_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from promptavideo.boosters.instructions import PublishedInstruction
     from promptavideo.study import Study
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,8 @@ class RefinerEntry(Entry):
     """Whether every text is its prompt, so that gains can be measured against it."""
     network: ClassVar[bool] = False
     """Whether a network writes its texts where the job runs."""
+    negates: ClassVar[bool] = False
+    """Whether its texts are those of the refiner that it goes on from, with negative prompts."""
 
     @property
     def asks(self) -> str | None:
@@ -94,6 +97,16 @@ class RefinerEntry(Entry):
     def drawn_from(self) -> str | None:
         """Name of the booster that writes its texts, if one does."""
         return next((one.value for one in self.marked() if one.marker == Ref("boosters")), None)
+
+    @property
+    def published(self) -> "PublishedInstruction | None":
+        """The published instruction that must be fetched first, if it has one."""
+        return None
+
+    @property
+    def goes_on_from(self) -> str | None:
+        """Name of the refiner whose texts it is given beside the prompts, if it is."""
+        return next((one.value for one in self.marked() if one.marker == Ref("refiners")), None)
 
     @abstractmethod
     def load(self, name: str, track: str, study: "Study") -> "Refiner":
@@ -127,12 +140,30 @@ class Refiner(ABC):
         It depends on the prompt and its id alone.
         """
 
+    def extend(
+        self, prompt_ids: Sequence[str], prompts: Sequence[str], texts: Sequence[str]
+    ) -> Sequence[str | Refined]:
+        """The same for one that goes on from another refiner's texts: here they are refined as if they were prompts.
+
+        Args:
+            prompt_ids: Of the prompts.
+            prompts: As users wrote them.
+            texts: How the other one refined them.
+        """
+        return self.refine(prompt_ids, texts)
+
     def circumstances(self) -> dict[str, Any]:
         """What is recorded beside the texts that the settings do not say."""
         return {}
 
 
-def evaluation_table(prompt_set: "pd.DataFrame", refiner: Refiner, replicates: int, run_seed: int) -> "pd.DataFrame":
+def evaluation_table(
+    prompt_set: "pd.DataFrame",
+    refiner: Refiner,
+    replicates: int,
+    run_seed: int,
+    below: "pd.DataFrame | None" = None,
+) -> "pd.DataFrame":
     """A `schemas.PROMPTS` table that films each prompt's refined text `replicates` times.
 
     Args:
@@ -140,8 +171,19 @@ def evaluation_table(prompt_set: "pd.DataFrame", refiner: Refiner, replicates: i
         refiner: Rewrites every prompt once.
         replicates: Videos a prompt, each with another seed.
         run_seed: The run's seed.
+        below: The same table of the refiner from whose texts it goes on, if it does.
+
+    Raises:
+        InputError: That table lacks a prompt.
     """
     ordered = prompt_set.sort_values("prompt_id", ignore_index=True)
     ids, prompts = ordered["prompt_id"].tolist(), ordered["prompt"].tolist()
-    refined = {identity: [text] for identity, text in zip(ids, refiner.refine(ids, prompts), strict=True)}
+    if below is None:
+        texts = refiner.refine(ids, prompts)
+    else:
+        known = dict(zip(below["prompt_id"], below["refined"], strict=True))
+        if lost := [one for one in ids if one not in known]:
+            raise InputError(f"{len(lost)} prompts have no text to go on from, first {lost[0]}; make that table again")
+        texts = refiner.extend(ids, prompts, [known[one] for one in ids])
+    refined = {identity: [text] for identity, text in zip(ids, texts, strict=True)}
     return prompts_table(dict(zip(ids, prompts, strict=True)), refined, run_seed, replicates)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import BoosterConfig
-from promptavideo.boosters.load import read_chain
+from promptavideo.boosters.load import Chain, read_chain
 from promptavideo.devices import choose_device
 from promptavideo.hardware import device_name, environment
 from promptavideo.refiners.base import Refiner, RefinerEntry
@@ -17,6 +17,7 @@ from promptavideo.settings import Ref
 
 if TYPE_CHECKING:
     from promptavideo.batches import Booster
+    from promptavideo.boosters.sampling import Drawing
     from promptavideo.study import Study
 
 log = logging.getLogger(__name__)
@@ -36,32 +37,39 @@ class BoosterRefinerConfig(RefinerEntry):
         return BoosterRefiner.of(study, study.booster(self.booster, track))
 
 
-class BoosterRefiner(Refiner):
-    """A loaded booster; every text has a seed of its own."""
+class SampledRefiner(Refiner):
+    """A loaded chat model that draws; every text has a seed of its own."""
 
-    def __init__(self, config: BoosterConfig, base: Path, folder: Path, run_seed: int) -> None:
-        """Load the base model and merge the booster's chain of adapters."""
+    def __init__(
+        self, chain: Chain, instruction: Instruction, config: "Drawing", key: str, name: str, run_seed: int
+    ) -> None:
+        """Load the model by the engine that the settings name.
+
+        Args:
+            chain: The model, and the adapters to merge into it.
+            instruction: Asks for a refined text.
+            config: How to draw.
+            key: Where that stands in the configuration, for messages.
+            name: What it is called in progress lines.
+            run_seed: The run's seed.
+
+        Raises:
+            InputError: The model cannot be loaded, or what it should compute on is missing.
+        """
         from promptavideo.boosters.sampling import BoosterSampler, Sampler
 
-        self._run_seed, self._stage, engine = run_seed, folder.name, config.sampling.engine
-        chain, instruction = read_chain(base, folder), Instruction(Path(config.instruction))
+        self._run_seed, self._stage, engine = run_seed, name, config.sampling.engine
         self._sampler: BoosterSampler
         if engine == "auto":
-            fast = find_spec("vllm") is not None and choose_device(config.device, "booster.device") == "cuda"
+            fast = find_spec("vllm") is not None and choose_device(config.device, f"{key}.device") == "cuda"
             engine = "vllm" if fast else "generate"
-            log.info("booster.sampling.engine: auto takes %s here", engine)
+            log.info("%s.sampling.engine: auto takes %s here", key, engine)
         if engine == "vllm":
             from promptavideo.boosters.vllm import VllmSampler
 
-            self._sampler = VllmSampler(chain, instruction, config)
+            self._sampler = VllmSampler(chain, instruction, config, key)
         else:
-            self._sampler = Sampler(chain, instruction, config)
-
-    @classmethod
-    def of(cls, study: "Study", booster: "Booster") -> "BoosterRefiner":
-        """Load a booster of a run."""
-        base, folder = study.layout.model(study.config.booster.base), study.files_of(booster).folder
-        return cls(study.config.booster, Path(base), Path(folder), study.config.seed)
+            self._sampler = Sampler(chain, instruction, config, key)
 
     def circumstances(self) -> dict[str, Any]:
         """Libraries, engine, device, dtype, and what was counted of the answers."""
@@ -78,6 +86,26 @@ class BoosterRefiner(Refiner):
         """One refined text a prompt."""
         seeds = [derive(self._run_seed, "refine", prompt_id) for prompt_id in prompt_ids]
         return self._sampler.rewrite(prompts, seeds, f"refine with {self._stage}")
+
+    def answers(self, texts: Sequence[str], keys: Sequence[tuple[str | int, ...]]) -> list[str]:
+        """What the booster answers about each text, as it is; `keys` name the draws."""
+        seeds = [derive(self._run_seed, *key) for key in keys]
+        return self._sampler.answers(texts, seeds, f"ask {self._stage}")
+
+
+class BoosterRefiner(SampledRefiner):
+    """A loaded booster."""
+
+    def __init__(self, config: BoosterConfig, base: Path, folder: Path, run_seed: int) -> None:
+        """Load the base model and merge the booster's chain of adapters."""
+        instruction = Instruction(Path(config.instruction))
+        super().__init__(read_chain(base, folder), instruction, config, "booster", folder.name, run_seed)
+
+    @classmethod
+    def of(cls, study: "Study", booster: "Booster") -> "BoosterRefiner":
+        """Load a booster of a run."""
+        base, folder = study.layout.model(study.config.booster.base), study.files_of(booster).folder
+        return cls(study.config.booster.writing(booster.writes), Path(base), Path(folder), study.config.seed)
 
     def candidates(
         self, prompt_ids: Sequence[str], prompts: Sequence[str], count: int, round_: int

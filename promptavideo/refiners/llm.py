@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
 from pydantic import Field
 
-from promptavideo.errors import InputError, named
+from promptavideo.errors import named
 from promptavideo.operators.asking import ask_variants
 from promptavideo.operators.base import (
     FEW_SHOT_PLACEHOLDERS,
@@ -16,12 +15,12 @@ from promptavideo.operators.base import (
     Operator,
     Request,
     TextLimits,
+    read_examples,
     read_template,
     render_instruction,
 )
 from promptavideo.refiners.base import Refiner, RefinerEntry, Tally
 from promptavideo.settings import File, Ref
-from promptavideo.text import clean
 
 if TYPE_CHECKING:
     from promptavideo.config import Config
@@ -59,33 +58,8 @@ class LlmRefinerConfig(RefinerEntry):
         return read_template(root / self.template, FEW_SHOT_PLACEHOLDERS if self.examples else REFINE_PLACEHOLDERS)
 
     def read_examples(self, root: Path) -> list[Example]:
-        """The good rewrites to show, from a YAML list of {prompt: ..., refined: ...}.
-
-        Raises:
-            InputError: The file cannot be read, is empty, or an entry is not a pair of two texts.
-        """
-        if self.examples is None:
-            return []
-        path = root / self.examples
-        try:
-            entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"{path}: the examples cannot be read ({error})") from error
-        if not isinstance(entries, list) or not entries:
-            raise InputError(f"{path}: must be a list of examples, each with `prompt:` and `refined:`")
-        return [_example(entry, f"{path}, example {number}") for number, entry in enumerate(entries, 1)]
-
-
-def _example(entry: Any, where: str) -> Example:
-    fields = ("prompt", "refined")
-    if not isinstance(entry, dict) or set(entry) != set(fields):
-        raise InputError(f"{where}: must have `prompt:` and `refined:` and nothing else")
-    for field in fields:
-        if not isinstance(entry[field], str) or not clean(entry[field]):
-            raise InputError(
-                f"{where}: `{field}:` must be a text; put it in quotes if it looks like a number or a date"
-            )
-    return Example(**entry)
+        """The good rewrites to show, from a YAML list of {prompt: ..., refined: ...}."""
+        return read_examples(root / self.examples, "refined") if self.examples else []
 
 
 class LlmRefiner(Refiner):

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,19 +59,33 @@ def propose(study: Study, track: str, name: str) -> None:
 
 def candidates(study: Study, track: str, name: str) -> None:
     """Draw several refined texts a prompt from a booster, to be filmed and compared."""
+    from promptavideo.negatives import Subject
     from promptavideo.refiners.booster import BoosterRefiner
-    from promptavideo.shots import prompts_table
+    from promptavideo.refiners.negative import Learned, draw
+    from promptavideo.shots import Refined, prompts_table
 
     batch = study.batch(track, name)
     if not isinstance(batch.source, Draw) or batch.source.learner.drawing is None:
         raise InputError(f"{name} is drawn by no booster; known are {_named(study.every(Draw))}")
     prompt_set = read_table(Path(study.layout.prompt_set(batch.prompts)), PROMPT_SET)
-    booster = BoosterRefiner.of(study, batch.source.learner.drawing)
+    learner, drawing = batch.source.learner, batch.source.learner.drawing
     prompts = dict(zip(prompt_set["prompt_id"], prompt_set["prompt"], strict=True))
     took = Timing()
-    with took.measure(len(prompts) * batch.per_prompt):
-        texts = booster.candidates([*prompts], [*prompts.values()], batch.per_prompt, batch.source.learner.round)
-    took.circumstances = booster.circumstances()
+    texts: Mapping[str, Sequence[str | Refined]]
+    if learner.texts:
+        refined = BoosterRefiner.of(study, learner.texts).refine([*prompts], [*prompts.values()])
+        subjects = [Subject(*one, text) for one, text in zip(prompts.items(), refined, strict=True)]
+        writer = Learned(BoosterRefiner.of(study, drawing))
+        with took.measure(len(prompts) * batch.per_prompt):
+            limits = study.config.booster.negative.descriptors
+            texts, negatives = draw(writer, subjects, batch.per_prompt, learner.round, limits)
+        log.info("%s: %s", name, negatives.report() or "every answer was taken as a negative prompt")
+        took.circumstances = writer.circumstances() | {"negatives": negatives.record()}
+    else:
+        booster = BoosterRefiner.of(study, drawing)
+        with took.measure(len(prompts) * batch.per_prompt):
+            texts = booster.candidates([*prompts], [*prompts.values()], batch.per_prompt, learner.round)
+        took.circumstances = booster.circumstances()
     took.write(Path(study.files(batch).writing))
     write_table(prompts_table(prompts, texts, study.config.seed), Path(study.files(batch).prompts), PROMPTS)
 
@@ -85,9 +99,11 @@ def refine(study: Study, track: str, name: str) -> None:
         raise InputError(f"{name} is no evaluation; known are {_named(study.evaluations(track))}")
     refiner = study.config.refiners[batch.source.refiner].load(batch.source.refiner, track, study)
     prompt_set = read_table(Path(study.layout.prompt_set(batch.prompts)), PROMPT_SET)
+    below = study.below(batch)
+    texts = read_table(Path(study.files(below).prompts), PROMPTS) if below else None
     took = Timing()
     with took.measure(len(prompt_set)):
-        table = evaluation_table(prompt_set, refiner, batch.per_prompt, study.config.seed)
+        table = evaluation_table(prompt_set, refiner, batch.per_prompt, study.config.seed, texts)
     took.circumstances = refiner.circumstances()
     took.write(Path(study.files(batch).writing))
     write_table(table, Path(study.files(batch).prompts), PROMPTS)
@@ -202,6 +218,7 @@ def _origin(study: Study, batch: Batch, judges: Mapping[str, Any]) -> dict[str, 
         "generator": entry.decides(),
         "prompt_set": provenance.prompt_set(batch.prompts, config.prompt_sets[batch.prompts], Path()),
         "models": [provenance.model(Path(study.layout.model(one))) for one in models],
+        **provenance.writers(study, batch),
         "others": provenance.others(study, batch, judges, filming),
         "filming": filming,
         **provenance.filmed(entries),

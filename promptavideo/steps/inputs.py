@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from promptavideo.errors import InputError
 from promptavideo.files import write_text
 from promptavideo.study import Study
 
@@ -20,8 +21,28 @@ def read_prompt_source(study: Study, name: str) -> None:
     """Read a source of captions once into the table that prompt sets are slices of."""
     from promptavideo.captions import read_source
 
+    entry = study.config.prompt_sources[name]
     table, record = study.layout.prompt_source(name), study.layout.source_record(name)
-    read_source(name, study.config.prompt_sources[name], Path(), Path(table), Path(record))
+    without = {other: Path(study.layout.prompt_source(other)) for other in entry.without}
+    read_source(name, entry, Path(), Path(table), Path(record), without)
+
+
+def read_pair_source(study: Study, name: str) -> None:
+    """Read a source of released pairs once into the table that boosters learn from."""
+    from promptavideo.pairs import read_pairs
+    from promptavideo.schemas import PROMPT_SET, read_table
+
+    table, record = study.layout.pair_source(name), study.layout.pair_record(name)
+    tests = {one: read_table(Path(study.layout.prompt_set(one)), PROMPT_SET)["prompt"] for one in study.evaluated()}
+    read_pairs(name, study.config.pair_sources[name], Path(), Path(table), Path(record), tests)
+
+
+def read_instruction(study: Study, refiner: str) -> None:
+    """Read a refiner's instruction out of a published file, whose digest is checked."""
+    published, path = study.config.refiners[refiner].published, study.instruction(refiner)
+    if published is None or path is None:
+        raise InputError(f"refiners.{refiner}: its instruction is in no published file")
+    write_text(Path(path), published.read(f"refiners.{refiner}.instruction"))
 
 
 def read_prompt_set(study: Study, name: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from promptavideo import tables
-from promptavideo.comparisons import comparisons
+from promptavideo.comparisons import comparisons, shown
 from promptavideo.errors import InputError
 from promptavideo.results import read_scores
 from promptavideo.store import Store
@@ -24,16 +24,41 @@ def compare(study: Study, scope: str, name: str) -> None:
     found[name].write(scope)
 
 
-def learning_curves(study: Study, track: str) -> None:
-    """Draw how a track's evolution and trainings went."""
-    from promptavideo.figures import evolution_curve, training_curves
+def evolution_curve(study: Study, track: str) -> None:
+    """Draw how a track's evolution went."""
+    from promptavideo import figures
 
-    folder, weights, objective = _figures(study, track), study.config.evolution.weights, study.config.objectives
+    weights, objective = study.config.evolution.weights, study.config.objectives
     rounds = {number: read_scores(study, one) for number, one in enumerate(study.rounds(track))}
     totals = partial(total, objective=objective, weights=weights)
-    evolution_curve(rounds, totals, folder / "evolution.png", study.config.evaluation.bootstrap)
+    path = _figures(study, track) / "evolution.png"
+    figures.evolution_curve(rounds, totals, path, study.config.evaluation.bootstrap)
+
+
+def training_curves(study: Study, track: str) -> None:
+    """Draw how the trainings of a track's boosters went."""
+    from promptavideo import figures
+
     logs = {one.name: pd.read_csv(study.files_of(one).log) for one in study.boosters(track)}
-    training_curves(logs, folder / "training.png")
+    figures.training_curves(logs, _figures(study, track) / "training.png")
+
+
+def convergence_figure(study: Study) -> None:
+    """Draw what each stage gains and costs, from the table of all tracks."""
+    from promptavideo import figures
+
+    _, table, _ = tables.read(_stem("tables", "convergence"))
+    figures.convergence(table, Path("results/figures/convergence.png"))
+
+
+def evolution_story(study: Study, track: str) -> None:
+    """Tell the evolution of some prompts of a track, round by round, in Markdown and as a page."""
+    from promptavideo import story
+
+    rounds = [read_scores(study, one) for one in study.rounds(track)]
+    told = story.tell(rounds, study.config.evolution, study.config.objectives, track)
+    printed = story.read_printed(Path("resources/paper/table5_first_iteration.csv"))
+    story.write(told, printed, study.config.scale, Path(study.layout.track(track), "examples", "evolution"))
 
 
 def contact_sheet(study: Study, track: str) -> None:
@@ -46,28 +71,29 @@ def contact_sheet(study: Study, track: str) -> None:
 def report(study: Study) -> None:
     """Draw the scores by stage and write the report."""
     from promptavideo.figures import held_out, stage_scores
-    from promptavideo.report import CAPTIONS, HELD_OUT, ReportFigure, ReportTable, write_report
+    from promptavideo.report import CAPTIONS, CONVERGENCE, HELD_OUT, ReportFigure, ReportTable, write_report
 
-    names = list(comparisons(study))
+    names = list(shown(study))
     folder = Path("results/figures")
     table = tables.read_videoscore_table(_stem("tables", "videoscore").with_suffix(".csv"))
     stage_scores(table, folder / "stages.png")
     average = f"Mean of {', '.join(study.config.evaluation.average)}."
-    shown = [ReportFigure("Scores by refiner", folder / "stages.png", average)]
+    drawn = [ReportFigure("Scores by refiner", folder / "stages.png", average)]
     if study.reported:
         held_out(table, folder / "held_out.png")
-        shown.append(ReportFigure("Rewards and judges that nobody trained on", folder / "held_out.png", HELD_OUT))
+        drawn.append(ReportFigure("Rewards and judges that nobody trained on", folder / "held_out.png", HELD_OUT))
+    if "convergence" in names:
+        drawn.append(ReportFigure("Gain and price of each stage", folder / "convergence.png", CONVERGENCE))
     for track in study.tracks:
-        drawn = CAPTIONS if study.boosters(track) else ["contact_sheet"]
-        for name in drawn:
+        for name in study.figures(track):
             title, caption = CAPTIONS[name]
-            shown.append(ReportFigure(f"{title}: {track}", _figures(study, track) / f"{name}.png", caption))
+            drawn.append(ReportFigure(f"{title}: {track}", _figures(study, track) / f"{name}.png", caption))
     read = [ReportTable(*tables.read(_stem("tables", name))) for name in names]
     origins: dict[str, object] = {}
     for name in names:
         rows = tables.read_provenance(_stem("tables", name))
         origins |= {f"{name}, row {number}": entry for number, entry in enumerate(rows, 1)}
-    write_report(Path("results/report.html"), read, shown, origins)
+    write_report(Path("results/report.html"), read, drawn, origins)
 
 
 def _figures(study: Study, track: str) -> Path:

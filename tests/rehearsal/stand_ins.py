@@ -41,13 +41,16 @@ def make(folder: Path) -> None:
     tiny_gpt2(folder / "gpt2")
     torch.save(GPT2LMHeadModel.from_pretrained(folder / "gpt2").state_dict(), folder / "promptist.bin")
     captions(folder / "webvid.csv")
+    (folder / "webvid-test.txt").write_text(f"Rice fields near a town, 120 metres up\n{SUBJECTS[0]} {ACTIONS[0]}")
     conda(folder / "bin")
     vbench(folder / "vbench")
 
 
 def addresses(folder: Path) -> dict[str, Any]:
-    """The configuration of the models that are single files at an address."""
+    """The configuration of what is a single file at an address: models, and the published test prompts."""
+    tests = folder / "webvid-test.txt"
     return {
+        "prompt_sources": {"webvid-test": {"url": tests.resolve().as_uri(), "sha256": sha256(tests)}},
         "models": {
             "laion-aesthetic": {"url": (folder / "laion-aesthetic.pth").resolve().as_uri()},
             "videoreward": {
@@ -55,7 +58,7 @@ def addresses(folder: Path) -> dict[str, Any]:
                 "sha256": sha256(folder / "videoreward.pth"),
             },
             "promptist": {"url": (folder / "promptist.bin").resolve().as_uri()},
-        }
+        },
     }
 
 

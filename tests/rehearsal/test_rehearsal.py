@@ -169,6 +169,7 @@ def test_the_overlay_changes_models_sizes_and_devices_only(folder: Path, endpoin
 ALLOWED = (
     "models .*",
     "prompt_sources webvid .*",
+    "prompt_sources webvid-test (url|sha256)",
     "prompt_sets [a-z0-9-]+ (first|count)",
     "generators cogvideox-5b device",
     "generators cogvideox-5b sampling (height|width|num_frames|num_inference_steps)",
