@@ -1,12 +1,14 @@
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: a waiting thread leaves its core to others
 
 import pytest
 import torch
 from tiny import tiny_llama
-from transformers import BertConfig, BertModel, BertTokenizerFast
+from transformers import AutoModelForCausalLM, BertConfig, BertModel, BertTokenizerFast
 
 from promptavideo.boosters.chat import Instruction
 from promptavideo.miniature.training import build_scheduler, build_transformer, build_vae
@@ -27,6 +29,19 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("llama")
     fetch("tiny", LocalModel(kind="local", path=str(tiny_llama(folder / "source"))), folder / "tiny", {})
     return folder / "tiny"
+
+
+@pytest.fixture(scope="session")
+def outspoken(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny Llama with logits as far apart as a trained model's, so that the prompt decides the text."""
+    folder = tmp_path_factory.mktemp("outspoken")
+    model: Any = AutoModelForCausalLM.from_pretrained(llama)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.mul_(8)
+    shutil.copytree(llama, folder / "source")
+    model.save_pretrained(folder / "source")
+    fetch("outspoken", LocalModel(kind="local", path=str(folder / "source")), folder / "model", {})
+    return folder / "model"
 
 
 @pytest.fixture(scope="session")

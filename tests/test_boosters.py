@@ -27,7 +27,6 @@ from promptavideo.boosters.load import CARD, Chain, load_chain, read_chain
 from promptavideo.boosters.sampling import GumbelNoise, Sampler
 from promptavideo.boosters.training import Run
 from promptavideo.errors import InputError
-from promptavideo.models import LocalModel, fetch
 from promptavideo.refiners.booster import BoosterRefiner
 
 
@@ -94,19 +93,6 @@ class TestGumbelNoise:
             pair, single = together(scores, scores), alone(scores[:1], scores[:1])
             assert torch.equal(pair[1], single[0])
             assert not torch.equal(pair[0], pair[1])
-
-
-@pytest.fixture(scope="module")
-def outspoken(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny Llama with logits as far apart as a trained model's, so that the prompt decides the text."""
-    folder = tmp_path_factory.mktemp("outspoken")
-    model: Any = AutoModelForCausalLM.from_pretrained(llama)
-    with torch.no_grad():
-        model.get_input_embeddings().weight.mul_(8)
-    shutil.copytree(llama, folder / "source")
-    model.save_pretrained(folder / "source")
-    fetch("outspoken", LocalModel(kind="local", path=str(folder / "source")), folder / "model", {})
-    return folder / "model"
 
 
 MakeSampler = Callable[..., Sampler]

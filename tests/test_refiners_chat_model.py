@@ -1,4 +1,3 @@
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +5,6 @@ import pytest
 import torch
 from makers import RAW, changed, message
 from pydantic import ValidationError
-from transformers import AutoModelForCausalLM
 
 from promptavideo import provenance
 from promptavideo.boosters.base import encode
@@ -18,7 +16,6 @@ from promptavideo.boosters.sampling import Sampler
 from promptavideo.config import check
 from promptavideo.errors import InputError
 from promptavideo.files import sha256
-from promptavideo.models import LocalModel, fetch
 from promptavideo.refiners.chat_model import ChatModel, ChatModelConfig
 from promptavideo.seeds import derive
 from promptavideo.steps import inputs
@@ -41,19 +38,6 @@ PROMPTS = ["a red ball", "a blue boat at night", "two horses"]
 IDS = ["p1", "p2", "p3"]
 
 
-@pytest.fixture(scope="module")
-def model(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny Llama with logits as far apart as a trained model's, so that it says many things."""
-    folder = tmp_path_factory.mktemp("chat-model")
-    loaded: Any = AutoModelForCausalLM.from_pretrained(llama)
-    with torch.no_grad():
-        loaded.get_input_embeddings().weight.mul_(8)
-    shutil.copytree(llama, folder / "source")
-    loaded.save_pretrained(folder / "source")
-    fetch("chat", LocalModel(kind="local", path=str(folder / "source")), folder / "model", {})
-    return folder / "model"
-
-
 def entry(**given: Any) -> ChatModelConfig:
     sampling = {"max_new_tokens": 12, "max_prompt_tokens": 200, "batch_size": 4}
     return ChatModelConfig.model_validate(
@@ -71,39 +55,39 @@ def refiner(folder: Path, model: Path, text: str = "Rewrite: $prompt", seed: int
     return ChatModel(entry(**given), "theirs", model, asks(folder, text), seed)
 
 
-def test_a_text_depends_on_its_prompt_id_and_the_runs_seed_alone(tmp_path: Path, model: Path) -> None:
-    texts = refiner(tmp_path, model).refine(IDS, PROMPTS)
+def test_a_text_depends_on_its_prompt_id_and_the_runs_seed_alone(tmp_path: Path, outspoken: Path) -> None:
+    texts = refiner(tmp_path, outspoken).refine(IDS, PROMPTS)
     assert len({*texts}) == 3 and not {*texts} & {*PROMPTS}
-    assert refiner(tmp_path, model).refine(IDS[::-1], PROMPTS[::-1]) == texts[::-1]
+    assert refiner(tmp_path, outspoken).refine(IDS[::-1], PROMPTS[::-1]) == texts[::-1]
     for place in range(3):
-        assert refiner(tmp_path, model).refine([IDS[place]], [PROMPTS[place]]) == [texts[place]]
-    assert refiner(tmp_path, model, threads=2).refine(IDS, PROMPTS) == texts
-    assert {*refiner(tmp_path, model, seed=2).refine(IDS, PROMPTS)}.isdisjoint(texts)
+        assert refiner(tmp_path, outspoken).refine([IDS[place]], [PROMPTS[place]]) == [texts[place]]
+    assert refiner(tmp_path, outspoken, threads=2).refine(IDS, PROMPTS) == texts
+    assert {*refiner(tmp_path, outspoken, seed=2).refine(IDS, PROMPTS)}.isdisjoint(texts)
 
 
-def test_it_draws_by_the_sampler_of_boosters(tmp_path: Path, model: Path) -> None:
+def test_it_draws_by_the_sampler_of_boosters(tmp_path: Path, outspoken: Path) -> None:
     config = entry()
-    sampler = Sampler(Chain(model, ()), asks(tmp_path, "Rewrite: $prompt"), config)
+    sampler = Sampler(Chain(outspoken, ()), asks(tmp_path, "Rewrite: $prompt"), config)
     drawn = sampler.rewrite(PROMPTS, [derive(1, "refine", one) for one in IDS], "draw")
-    assert refiner(tmp_path, model).refine(IDS, PROMPTS) == drawn
+    assert refiner(tmp_path, outspoken).refine(IDS, PROMPTS) == drawn
 
 
-def test_what_it_computed_on_is_recorded(tmp_path: Path, model: Path) -> None:
-    loaded = refiner(tmp_path, model)
+def test_what_it_computed_on_is_recorded(tmp_path: Path, outspoken: Path) -> None:
+    loaded = refiner(tmp_path, outspoken)
     loaded.refine(IDS, PROMPTS)
     said = loaded.circumstances()
     assert said["engine"].startswith("transformers ") and said["dtype"] == "float32" and "device" in said
 
 
-def test_messages_name_the_entry(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    short = refiner(tmp_path, model, sampling={"max_prompt_tokens": 8})
+def test_messages_name_the_entry(tmp_path: Path, outspoken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = refiner(tmp_path, outspoken, sampling={"max_prompt_tokens": 8})
     with pytest.raises(InputError, match=r"more than refiners\.theirs\.sampling\.max_prompt_tokens = 8"):
         short.refine(IDS, PROMPTS)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match=r"refiners\.theirs\.device"):
-        refiner(tmp_path, model, device="cuda")
+        refiner(tmp_path, outspoken, device="cuda")
     with pytest.raises(InputError, match=r"refiners\.theirs\.sampling\.engine: vllm is not installed"):
-        refiner(tmp_path, model, sampling={"engine": "vllm"})
+        refiner(tmp_path, outspoken, sampling={"engine": "vllm"})
 
 
 class TestPublished:
@@ -114,12 +98,12 @@ class TestPublished:
             | given
         )
 
-    def test_the_constant_is_asked_to_the_letter_and_the_file_never_runs(self, tmp_path: Path, model: Path) -> None:
+    def test_the_constant_is_asked_to_the_letter_and_the_file_never_runs(self, tmp_path: Path, outspoken: Path) -> None:
         template = self.published(tmp_path, then="$prompt\nNew prompt:\n").read("refiners.theirs.instruction")
         (turn,) = asks(tmp_path, template).ask("a $1 ball")
         said = "Make it longer, for $5.\nYou get one text. Original prompt:\na $1 ball\nNew prompt:\n"
         assert turn == {"role": "user", "content": said}
-        tokenizer = load_chat_tokenizer(model)
+        tokenizer = load_chat_tokenizer(outspoken)
         tokens = encode(tokenizer, [turn], answering=True)
         assert tokenizer.decode(tokens) == f"<|im_start|>user\n{said}<|im_end|>\n<|im_start|>assistant\n"
 
