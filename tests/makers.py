@@ -32,7 +32,10 @@ RAW = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
 PAPER = ROOT / "resources" / "paper"
 FAST = BootstrapConfig(resamples=499)
 GONE = object()
-LINKED = ("Snakefile", "config.yaml", "envs", "profiles", "promptavideo", "rules", "scripts", "templates")
+LINKED = (
+    *("Snakefile", "config.yaml", "paper.yaml", "released-boosters.yaml"),
+    *("envs", "profiles", "promptavideo", "rules", "scripts", "templates"),
+)
 JUDGE: TypeAdapter[Any] = TypeAdapter(registry.union("judges"))
 TO_FIVE = {metric.name: metric.to_five for metric in metrics.PAPER}
 METRICS = tuple(TO_FIVE)

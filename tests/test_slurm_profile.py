@@ -81,8 +81,7 @@ def test_a_file_that_takes_the_place_of_paper_yaml_does_not_book_a_cluster_for_a
 @pytest.mark.parametrize("generator", ["cogvideox-5b", "open-sora-1.2"])
 def test_the_papers_scale_is_planned_in_seconds_and_few_jobs(tmp_path: Path, generator: str) -> None:
     folder = workspace(tmp_path / "run")
-    for name in ("slurm", "paper.yaml"):
-        (folder / name).symlink_to(ROOT / name)
+    (folder / "slurm").symlink_to(ROOT / "slurm")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run = subprocess.run(
         [

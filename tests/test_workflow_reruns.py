@@ -612,8 +612,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fill(folder: Path) -> None:
     """The files that edits name."""
     (folder / LAYERS[0]).write_text(yaml.safe_dump(MORE))
-    for name in ("paper.yaml", "released-boosters.yaml", "resources/witness"):
-        (folder / name).symlink_to(ROOT / name)
+    (folder / "resources/witness").symlink_to(ROOT / "resources/witness")
     (folder / "other.txt").write_text("\n".join(f"a dog runs over hill number {place}" for place in "abcdefgh"))
     for name in ("evolution", "refine", "booster"):
         (folder / f"{name}.txt").write_text(

@@ -280,7 +280,6 @@ def test_an_unknown_target_is_answered_with_those_that_there_are(tmp_path: Path,
 
 def test_no_line_of_a_plan_at_the_papers_scale_is_long(tmp_path: Path) -> None:
     folder = workspace(tmp_path / "run")
-    (folder / "paper.yaml").symlink_to(ROOT / "paper.yaml")
     run = subprocess.run(
         ["snakemake", "-n", "-p", "--configfile", "paper.yaml"], cwd=folder, capture_output=True, text=True, timeout=600
     )
