@@ -42,7 +42,7 @@ localrules:
     table,
     vbench_prompts,
     vbench_checkpoint,
-    convergence_figure,
+    study_figure,
     evolution_story,
     evolution_curve,
     training_curves,
@@ -70,18 +70,23 @@ for track in STUDY.tracks:
         name:
             track
         input:
-            expand(f"results/{track}/tables/{{table}}.csv", table=SHOWN),
+            [
+                f"results/{track}/tables/{table}.csv"
+                for table in SHOWN
+                if TABLES[table].rows(f"{track}/tables")
+            ],
             figures_of(track),
 
 
-# `snakemake NAME` builds one of the tables that compare all tracks; convergence has a figure too (rules/studies.smk).
-for table in [one for one in TABLES if one not in (*STUDY.tracks, "convergence")]:
+# `snakemake NAME` builds one of the tables that compare all tracks, with its figure.
+for table in [one for one in TABLES if one not in STUDY.tracks]:
 
     rule:
         name:
             table
         input:
             f"results/tables/{table}.csv",
+            figure_of(table),
 
 
 # Whatever is asked for and nothing makes: the message lists what there is.

@@ -93,8 +93,8 @@ class EvaluationConfig(Section):
     """{track: refiners} of tracks that are compared with others than `refiners`."""
     also: Annotated[list[Name], Ref("refiners")] = Field(default=[])
     """Further rows of every track, behind those: a file over another one adds refiners without repeating its lists."""
-    convergence: bool = False
-    """Show in the report what each stage gains and costs, which `snakemake convergence` tells in any case."""
+    studies: list[Literal["convergence", "transfer"]] = Field(default=[])
+    """Studies that the report shows too; `snakemake convergence` and `snakemake transfer` make them in any case."""
     average: list[Name] = Field(default=["VQ", "TC", "DD", "TVA", "FC"], min_length=1)
     """The metrics of the objective whose mean is `avg`; the paper's are VideoScore's."""
     bootstrap: BootstrapConfig = BootstrapConfig()

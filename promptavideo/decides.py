@@ -186,7 +186,7 @@ class Decides:
         """The rows and columns, and how they are resampled."""
         return self._tables[table].decides(scope)
 
-    def convergence_figure(self) -> Facts:
+    def study_figure(self, table: str) -> Facts:
         """Nothing but its table."""
         return {}
 
@@ -216,8 +216,9 @@ class Decides:
         return {"shown": [one.name for one in self._study.shown(track).values()]}
 
     def miniature_card(self, generator: str) -> Facts:
-        """What films, and the seed."""
-        return {"seed": self._config.seed, "generator": self._config.generators[generator].decides()}
+        """What films, the seed, and whose words are said."""
+        films = self._config.generators[generator].decides()
+        return {"seed": self._config.seed, "generator": films, "dialect": self._study.dialect(generator)}
 
     def report(self) -> Facts:
         """Which tables and tracks there are."""

@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -201,6 +202,41 @@ def convergence(table: pd.DataFrame, path: Path) -> None:
             titles = (f"{title}: gain", "to the stage before", "gain by price")
             for axes, head in zip((gains, steps, prices), titles, strict=True):
                 axes.set_title(head, loc="left")
+
+
+def transfer(table: pd.DataFrame, path: Path) -> None:
+    """Draw a heat map of gains, boosters by generators, one panel a set; each cell says its 95 % interval.
+
+    A frame marks the generators whose data a booster learned from. A cell that was not filmed stays white.
+
+    Args:
+        table: As `transfer.transfer_table` returns it.
+        path: Target, `.png`.
+    """
+    columns = [name for name in table if str(name).endswith("_gain")]
+    generators = [str(name).removesuffix("_gain") for name in columns]
+    groups = list(table.groupby("set", sort=False))
+    most = max([len(rows) for _, rows in groups], default=1)
+    limit = float(np.nanmax(np.abs(table[columns].to_numpy(float)), initial=0.0)) or 1.0
+    size = ((2.6 + 1.7 * len(columns)) * max(1, len(groups)), 1.4 + 0.6 * most)
+    with _figure(path, size) as figure:
+        for axes, (name, rows) in zip(figure.subplots(1, max(1, len(groups)), squeeze=False)[0], groups, strict=False):
+            gains = rows[columns].to_numpy(float)
+            axes.imshow(gains, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
+            axes.grid(visible=False)
+            axes.set_title(f"{_drawable(str(name), 16)}: gain", loc="left")
+            axes.set_xticks(range(len(columns)), [_drawable(one, 18) for one in generators])
+            axes.set_yticks(range(len(rows)), [_drawable(str(one), 30) for one in rows["booster"]])
+            for (y, x), gain in np.ndenumerate(gains):
+                if np.isnan(gain):
+                    continue
+                low, high = (rows[f"{columns[x]}_ci_{end}"].iloc[y] for end in ("low", "high"))
+                colour = "white" if abs(gain) > 0.6 * limit else "black"
+                said = f"{gain:+.3f}\n[{low:.3f}, {high:.3f}]"
+                axes.text(x, y, said, ha="center", va="center", fontsize=8, color=colour)
+                if generators[x] in str(rows["learned_from"].iloc[y]).split(", "):
+                    frame = Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, fill=False, edgecolor="black", linewidth=1.8)
+                    axes.add_patch(frame)
 
 
 def _points(axes: Axes, places: NDArray[np.float64], rows: pd.DataFrame, column: str, colour: str) -> None:

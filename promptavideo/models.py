@@ -23,7 +23,8 @@ from promptavideo.download import Digest, PinnedFile
 from promptavideo.errors import InputError, first_line
 from promptavideo.files import discarded, sha256, write_text
 from promptavideo.hub import UNPINNED, RepoId, Revision, hub_errors, token
-from promptavideo.settings import Entry, Ref
+from promptavideo.miniature.dialects import DialectName
+from promptavideo.settings import Entry, Planning, Ref
 from promptavideo.tokenization import check_tokenizers
 
 log = logging.getLogger(__name__)
@@ -243,6 +244,8 @@ class MiniatureModel(ModelEntry):
     """Name of another model of the configuration: a BertModel and its tokenizer."""
     sha256: dict[RelativePath, Digest] = Field(default_factory=dict)
     """{file: SHA-256} of files of `weights` that are checked."""
+    dialect: Annotated[DialectName, Planning()] = "plain"
+    """Whose quality words it was trained on; its card measures it by these (docs/miniature.md)."""
 
     weighs: ClassVar[bool] = False
 

@@ -26,12 +26,6 @@ HELD_OUT = (
 )
 """Caption of the figure of judges that only report."""
 
-CONVERGENCE = (
-    "Gains over the original prompts, paired differences to the stage before with their p-values, and the gain by the "
-    "videos that were filmed to learn it, each with its 95 % interval over prompts."
-)
-"""Caption of the figure of the stages."""
-
 
 @dataclass(frozen=True, eq=False)
 class ReportTable:

@@ -13,6 +13,8 @@ from promptavideo.errors import InputError, require
 from promptavideo.judges.base import JudgeEntry
 from promptavideo.layout import REWARDS, SHARED, BatchFiles, BoosterFiles, Layout
 from promptavideo.metrics import Metric
+from promptavideo.miniature.dialects import DialectName
+from promptavideo.models import MiniatureModel
 from promptavideo.prompts import count_prompts
 from promptavideo.shards import part, shard_count, shard_names
 
@@ -91,6 +93,11 @@ class Study:
         """The booster behind a refiner in a track, if one is."""
         reference = self.config.refiners[refiner].drawn_from
         return self.booster(reference, track) if reference else None
+
+    def dialect(self, generator: str) -> DialectName:
+        """Whose quality words a generator is measured by: those of its miniature model, if it has one."""
+        models = (self.config.models[name] for name in self.config.generators[generator].models)
+        return next((model.dialect for model in models if isinstance(model, MiniatureModel)), "plain")
 
     def instruction(self, refiner: str) -> str | None:
         """The file of a refiner's instruction that is read out of a published one, if it is."""

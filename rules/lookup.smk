@@ -96,7 +96,9 @@ def figures_of(track):
     return [f"results/{track}/figures/{name}.png" for name in STUDY.figures(track)]
 
 
-CONVERGENCE = "results/figures/convergence.png"
+def figure_of(table):
+    """The figure of a table of all tracks, if it has one."""
+    return [f"results/figures/{table}.png"] if TABLES[table].FIGURE else []
 
 
 def refuse(target):

@@ -28,32 +28,43 @@ rule train_miniature:
         "--threads {threads} --export {output} --log {log}"
 
 
-rule distil_miniature:
-    input:
-        encoder=LAYOUT.manifest("minilm-l6") if "minilm-l6" in CONFIG.models else [],
-        teacher="resources/miniature-teacher/transformer/diffusion_pytorch_model.safetensors",
-    output:
-        directory("resources/retrained/miniature"),
-    log:
-        "logs/distil_miniature.log",
-    benchmark:
-        "benchmarks/distil_miniature.tsv"
-    conda:
-        "../envs/generation.yaml"
-    threads: 2
-    resources:
-        mem_mb=8000,
-    params:
-        checkpoints=f"{CONFIG.store}/distil_miniature",
-        teacher=subpath(input.teacher, ancestor=2),
-        text_encoder=(
-            subpath(input.encoder, parent=True) if "minilm-l6" in CONFIG.models else ""
-        ),
-    message:
-        "Distil the miniature generator (40 minutes on two cores); a killed run resumes"
-    shell:
-        "python scripts/distil_miniature.py {params.checkpoints:q} --teacher {params.teacher} "
-        "--text-encoder {params.text_encoder} --threads {threads} --export {output} --log {log}"
+# The students of the teacher: each by its folder, with the dialect whose words it answers to.
+for student, dialect in {"miniature": "plain", "miniature-crew": "crew"}.items():
+
+    rule:
+        name:
+            f"distil_{student}".replace("-", "_")
+        input:
+            encoder=(
+                LAYOUT.manifest("minilm-l6") if "minilm-l6" in CONFIG.models else []
+            ),
+            teacher="resources/miniature-teacher/transformer/diffusion_pytorch_model.safetensors",
+        output:
+            directory(f"resources/retrained/{student}"),
+        log:
+            f"logs/distil_{student}.log",
+        benchmark:
+            f"benchmarks/distil_{student}.tsv"
+        conda:
+            "../envs/generation.yaml"
+        threads: 2
+        resources:
+            mem_mb=8000,
+        params:
+            checkpoints=f"{CONFIG.store}/distil_{student}",
+            dialect=dialect,
+            teacher=subpath(input.teacher, ancestor=2),
+            text_encoder=(
+                subpath(input.encoder, parent=True)
+                if "minilm-l6" in CONFIG.models
+                else ""
+            ),
+        message:
+            "Distil a miniature generator (40 minutes on two cores); a killed run resumes"
+        shell:
+            "python scripts/distil_miniature.py {params.checkpoints:q} --teacher {params.teacher} "
+            "--text-encoder {params.text_encoder} --dialect {params.dialect} --threads {threads} --export {output} "
+            "--log {log}"
 
 
 rule train_witness:

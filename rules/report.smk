@@ -104,7 +104,7 @@ rule report:
     input:
         tables=expand("results/tables/{table}.csv", table=SHOWN),
         figures=[figure for track in STUDY.tracks for figure in figures_of(track)],
-        convergence=CONVERGENCE if "convergence" in SHOWN else [],
+        studies=[figure for table in SHOWN for figure in figure_of(table)],
     output:
         html="results/report.html",
         stages="results/figures/stages.png",

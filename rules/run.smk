@@ -16,6 +16,7 @@ UNKNOWN = (
     "vbench_checkpoint",
     "train_miniature",
     "distil_miniature",
+    "distil_miniature_crew",
     "train_witness",
     "miniature_card",
 )

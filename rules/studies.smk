@@ -1,36 +1,25 @@
 # Studies beside the main tables, each a target of its own that the report waits for only where the configuration asks.
 
 
-rule convergence_figure:
+rule study_figure:
     input:
-        multiext("results/tables/convergence", ".csv", ".notes.json"),
+        multiext("results/tables/{table}", ".csv", ".notes.json"),
     output:
-        CONVERGENCE,
+        "results/figures/{table}.png",
     log:
-        LAYOUT.log("convergence_figure"),
+        LAYOUT.log("study_figure", "{table}"),
     benchmark:
-        LAYOUT.benchmark("convergence_figure")
+        LAYOUT.benchmark("study_figure", "{table}")
+    wildcard_constraints:
+        table=pattern(table for table in TABLES if TABLES[table].FIGURE) or "none",
     conda:
         "../envs/report.yaml"
     params:
-        decides=decides("convergence_figure"),
+        decides=decides("study_figure"),
     message:
-        "Draw what each stage gains in {output}"
+        "Draw {output}"
     shell:
-        "python scripts/convergence_figure.py --log {log}"
-
-
-# What each stage of the chain gains and costs. Without a booster there is none, and the target is unknown.
-if "convergence" in TABLES:
-
-    rule convergence:
-        input:
-            CONVERGENCE,
-            [
-                f"results/{scope}/convergence.csv"
-                for scope in ("tables", *(f"{track}/tables" for track in STUDY.tracks))
-                if TABLES["convergence"].rows(scope)
-            ],
+        "python scripts/study_figure.py {wildcards.table} --log {log}"
 
 
 rule evolution_story:

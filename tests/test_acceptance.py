@@ -100,7 +100,15 @@ def test_a_generator_deaf_to_quality_words_is_refused():
 
 def test_a_generator_deaf_to_everything_fails_every_criterion():
     report = measure(_ignore_everything, seed=0, prompts=12, seeds=2)
-    assert not any(criterion.holds for criterion in report.criteria)
+    *asked, foreign = report.criteria
+    assert not any(criterion.holds for criterion in asked)
+    assert foreign.holds  # deaf to other dialects too
+
+
+def test_a_generator_that_obeys_another_dialect_is_refused():
+    held = {one.name: one.holds for one in measure(_obey, seed=0, prompts=8, seeds=2, dialect="crew").criteria}
+    assert not held["good beats short"]  # in its supposed dialect
+    assert not held["dimensions that plain words move by no more"]
 
 
 def test_numbers_are_those_of_the_definition():
@@ -111,12 +119,12 @@ def test_numbers_are_those_of_the_definition():
         return _obey(shots)
 
     report = measure(film, seed=5, prompts=4, seeds=3)
-    (first, second, third) = ([shot.seed for shot in shots] for shots in calls)
-    assert first == second == third
+    first, *others = ([shot.seed for shot in shots] for shots in calls)
+    assert others == [first] * 4  # two more of the other dialect
     assert len(set(first)) == 12
     short = [shot.text for shot in calls[0]]
     assert short[::3] == [asked.short for asked in draw_wordings(5, 4)]
-    scores = np.array([[s["FC"] for s in PixelJudge().score(_obey(shots), short)] for shots in calls])
+    scores = np.array([[s["FC"] for s in PixelJudge().score(_obey(shots), short)] for shots in calls[:3]])
     row = report.rewards.loc["FC"]
     assert row[["short", "good", "bad"]].tolist() == pytest.approx(scores.mean(1).tolist())
     noise = np.sqrt(np.mean([np.var(scores[1, i : i + 3], ddof=1) for i in range(0, 12, 3)]))

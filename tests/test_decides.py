@@ -56,8 +56,9 @@ def digests(*overlays: dict[str, Any]) -> Jobs:
         job("instruction", refiner=refiner)
     for checkpoint in vbench.checkpoints:
         job("vbench_checkpoint", checkpoint=checkpoint)
-    for rule in ("check_base", "vbench_prompts", "report", "convergence_figure"):
+    for rule in ("check_base", "vbench_prompts", "report"):
         job(rule)
+    job("study_figure", table="transfer")
     for track in study.tracks:
         job("pairs", track=track)
         job("negatives", track=track)
@@ -203,7 +204,7 @@ def test_how_work_is_done_and_what_nothing_uses_decide_nothing(overlay: dict[str
         ({"boosters": {"dpo-2": {"data": {"prompts": "evolution"}}}}, {"candidates"}),
         ({"evaluation": {"bootstrap": {"resamples": 99}}}, {"table", "evolution_curve"}),
         ({"evaluation": {"average": ["VQ"]}}, {"table", "report"}),
-        ({"evaluation": {"convergence": True}}, {"report"}),
+        ({"evaluation": {"studies": ["convergence"]}}, {"report"}),
         ({"evaluation": {"sets": {"webvid-test": {"replicates": 2}}}}, {"refine"}),
         ({"evaluation": {"refiners": ["original", "sft"]}}, {"table", "contact_sheet"}),
         (

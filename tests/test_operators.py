@@ -24,12 +24,13 @@ from promptavideo.operators.base import (
     read_template,
     render_instruction,
 )
-from promptavideo.operators.recombine import NEUTRAL_PHRASES, TOPICS, RecombineConfig, RecombineOperator
+from promptavideo.operators.recombine import NEUTRAL_PHRASES, RecombineConfig, RecombineOperator, topics
 from promptavideo.text import clean, text_key
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 LIMITS = TextLimits()
 ORIGINAL = "a red ball drifting left over a chessboard"
+TOPICS = topics(("plain",))
 GOOD = {phrase for good, _ in QUALITY_WORDS.values() for phrase in good}
 BAD = {phrase for _, bad in QUALITY_WORDS.values() for phrase in bad}
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from makers import ROOT, workspace
 
-from promptavideo.report import CONVERGENCE
+from promptavideo.comparisons.convergence import ConvergenceTable
 from promptavideo.store import read_manifest
 
 pytestmark = pytest.mark.workflow
@@ -73,7 +73,6 @@ def test_the_table_has_a_row_a_stage_with_the_videos_that_were_filmed_for_it(fin
     steps = table["avg"].diff()
     assert table["step"].tolist()[1:] == pytest.approx(steps.tolist()[1:])
     assert {"KEEP", "KEEP_gain", "SENSE", "DD_gain", "words", "repeated"} <= set(table.columns)
-    assert (results / "mini-t2v/tables/convergence.csv").read_text() == (results / "tables/convergence.csv").read_text()
     rows = json.loads((results / "tables/convergence.provenance.json").read_text())
     assert rows[0]["filmed_for_it"] == [] and rows[-1]["filmed_for_it"][-1] == "mini-t2v/dpo-3"
     assert rows[-1]["booster"]["previous"] and "laptop-scale" in (results / "tables/convergence.md").read_text()
@@ -113,9 +112,9 @@ def test_prompts_that_are_named_rerun_the_story_alone(finished: Path) -> None:
 def test_the_report_shows_them_where_the_configuration_asks_and_nothing_else_makes_them(finished: Path) -> None:
     snakemake(finished, "--cores", "2", "results/report.html")
     html = (finished / "results/report.html").read_text()
-    assert "What each stage gains, and its price" in html and CONVERGENCE in html
+    assert "What each stage gains, and its price" in html and ConvergenceTable.FIGURE.caption in html
     alone = jobs(snakemake(finished, "-n", "--forceall", overlay=False))
-    assert not {"convergence", "convergence_figure", "evolution_story", "examples"} & set(alone)
+    assert not {"convergence", "study_figure", "evolution_story", "examples"} & set(alone)
     assert alone["table"] == 1
     asked = jobs(snakemake(finished, "-n", "convergence", overlay=False))
-    assert asked["table"] == 2 and asked["convergence_figure"] == 1 and "train" not in asked
+    assert asked["table"] == 1 and asked["study_figure"] == 1 and "train" not in asked

@@ -4,14 +4,15 @@ A table compares what refiners wrote for all tracks (scope `tables`) or for one 
 them all (`rules/report.smk`). Another table is a class in this package and a line in `COMPARISONS`.
 """
 
-from promptavideo.comparisons.base import Comparison, Made
+from promptavideo.comparisons.base import Comparison, Figure, Made
 from promptavideo.comparisons.convergence import ConvergenceTable
 from promptavideo.comparisons.negatives import NegativePromptsTable
 from promptavideo.comparisons.rewards import VideoScoreTable
+from promptavideo.comparisons.transfer import TransferTable
 from promptavideo.comparisons.vbench import AblationTable, VBenchTable
 from promptavideo.study import Study
 
-__all__ = ["COMPARISONS", "Comparison", "Made", "comparisons", "shown"]
+__all__ = ["COMPARISONS", "Comparison", "Figure", "Made", "comparisons", "shown"]
 
 COMPARISONS: dict[str, type[Comparison]] = {
     "videoscore": VideoScoreTable,
@@ -19,6 +20,7 @@ COMPARISONS: dict[str, type[Comparison]] = {
     "vbench100": AblationTable,
     "convergence": ConvergenceTable,
     "negative_prompts": NegativePromptsTable,
+    "transfer": TransferTable,
 }
 
 

@@ -1,7 +1,7 @@
 """What every table of results is: its rows, what else decides it, and how it is written."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -32,8 +32,21 @@ class Made:
     """The columns that people read; all when absent."""
 
 
+@dataclass(frozen=True)
+class Figure:
+    """The figure of a table."""
+
+    title: str
+    caption: str
+    draw: "Callable[[pd.DataFrame, Path], None]"
+    """Draws the columns that people read of a table into a PNG file."""
+
+
 class Comparison(ABC):
     """A table that compares refiners."""
+
+    FIGURE: ClassVar[Figure | None] = None
+    """Of the table of all tracks, if it has one."""
 
     PRINTED: ClassVar[tuple[str, str] | None] = None
     """The paper's table beside it, as people cite it, and its file in resources/paper."""

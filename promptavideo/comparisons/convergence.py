@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptavideo.batches import Batch, Booster
-from promptavideo.comparisons.base import Made
+from promptavideo.comparisons.base import Figure, Made
 from promptavideo.comparisons.rewards import VideoScoreTable
 from promptavideo.layout import REWARDS
 
@@ -16,15 +16,27 @@ if TYPE_CHECKING:
     from promptavideo.price import Filmed
 
 
+def _draw(table: "pd.DataFrame", path: Path) -> None:
+    from promptavideo import figures
+
+    figures.convergence(table, path)
+
+
 class ConvergenceTable(VideoScoreTable):
     """What each stage gains over the one before, and how many videos were filmed to get there."""
 
     PRINTED = None
+    FIGURE = Figure(
+        "Gain and price of each stage",
+        "Gains over the original prompts, paired differences to the stage before with their p-values, and the gain by "
+        "the videos that were filmed to learn it, each with its 95 % interval over prompts.",
+        _draw,
+    )
 
     @property
     def asked(self) -> bool:
         """Where the configuration says so."""
-        return self.config.evaluation.convergence and self.possible
+        return "convergence" in self.config.evaluation.studies and self.possible
 
     @property
     def possible(self) -> bool:

@@ -1,6 +1,6 @@
 """Whether a generator of the synthetic world obeys wording well enough to learn from: the miniature's acceptance."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from promptavideo.files import write_text
 from promptavideo.judges.detector import detect
 from promptavideo.judges.pixels import PixelJudge
 from promptavideo.metrics import PAPER
+from promptavideo.miniature.dialects import DIALECTS, Dialect, DialectName
 from promptavideo.miniature.world import (
     BACKGROUND_WORDS,
     MOTION_WORDS,
     QUALITIES,
-    QUALITY_WORDS,
     SHAPE_WORDS,
     Scene,
     random_scene,
@@ -37,12 +37,14 @@ EXAMPLE_PROMPTS = 5
 
 @dataclass(frozen=True)
 class Wordings:
-    """One prompt's content and its three texts."""
+    """One prompt's content and its three texts, the latter two in the generator's dialect."""
 
     scene: Scene
     short: str
     good: str
     bad: str
+    foreign: Mapping[DialectName, tuple[str, str]]
+    """{another dialect: good and bad text in it}."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Criterion:
 class Report:
     """What `measure` found.
 
+    `foreign` has a row a dimension and a column a foreign dialect: the effect of its words, in the noise of `rewards`.
     `detected` has a row a content factor and the columns `short`, `good`, `bad` and `asked` (short and good together):
     the fraction of clips that show what was asked. `rewards` has a row a dimension and the columns `short`, `good`,
     `bad` (mean raw scores), `noise` (standard deviation over the seeds of a prompt, good wording) and `effect`
@@ -74,6 +77,7 @@ class Report:
     seeds: int
     detected: pd.DataFrame
     rewards: pd.DataFrame
+    foreign: pd.DataFrame
     criteria: tuple[Criterion, ...]
     examples: tuple[SheetRow, ...]
 
@@ -83,8 +87,8 @@ class Report:
         return all(criterion.holds for criterion in self.criteria)
 
 
-def draw_wordings(seed: int, prompts: int) -> list[Wordings]:
-    """Fresh prompts: content alone, and the same with a good or a bad word for every quality factor."""
+def draw_wordings(seed: int, prompts: int, dialect: DialectName = "plain") -> list[Wordings]:
+    """Fresh prompts: content alone, and the same with a good or a bad word of a dialect for every quality factor."""
     drawn = []
     for index in range(prompts):
         rng = np.random.default_rng(derive("acceptance", seed, index))
@@ -97,21 +101,31 @@ def draw_wordings(seed: int, prompts: int) -> list[Wordings]:
                 str(rng.choice(BACKGROUND_WORDS[scene.background])),
             )
         )
-        order = rng.permutation(QUALITIES)
-        good, bad = (", ".join(str(rng.choice(QUALITY_WORDS[quality][end])) for quality in order) for end in (0, 1))
-        texts = (f"{content}.", f"{content}. {good.capitalize()}.", f"{content}. {bad.capitalize()}.")
-        drawn.append(Wordings(scene, *texts))
+        order = rng.permutation(QUALITIES).tolist()
+        said = {name: _said(content, DIALECTS[name], order, rng) for name in (dialect, *_others(dialect))}
+        drawn.append(Wordings(scene, f"{content}.", *said.pop(dialect), said))
     return drawn
 
 
-def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3) -> Report:
+def _others(dialect: str) -> list[DialectName]:
+    return [name for name in DIALECTS if name != dialect]
+
+
+def _said(content: str, dialect: Dialect, order: Sequence[str], rng: np.random.Generator) -> tuple[str, str]:
+    """A text with a good word, and one with a bad word, on each quality."""
+    good, bad = (", ".join(str(rng.choice(dialect[quality][end])) for quality in order) for end in (0, 1))
+    return f"{content}. {good[0].upper()}{good[1:]}.", f"{content}. {bad[0].upper()}{bad[1:]}."
+
+
+def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3, dialect: DialectName = "plain") -> Report:
     """Film fresh prompts in three wordings with the same video seeds, and check the acceptance criteria.
 
     Args:
-        film: The generator under test; called once a wording, with `prompts * seeds` shots.
+        film: The generator under test; called once a wording and dialect, with `prompts * seeds` shots.
         seed: Draws the prompts and the video seeds.
         prompts: Number of prompts.
         seeds: Videos a prompt and wording, at least 2 (their spread is the seed noise).
+        dialect: That the generator was trained on.
 
     Raises:
         InputError: Fewer than one prompt or two seeds, or `film` gave another number of clips.
@@ -119,7 +133,7 @@ def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3) -> Report:
     """
     if prompts < 1 or seeds < 2:
         raise InputError(f"acceptance needs prompts >= 1 and seeds >= 2, not {prompts} and {seeds}")
-    drawn = draw_wordings(seed, prompts)
+    drawn = draw_wordings(seed, prompts, dialect)
     jobs = [(asked, derive("acceptance", seed, i, k)) for i, asked in enumerate(drawn) for k in range(seeds)]
     clips = {
         wording: _film(film, [Shot(getattr(asked, wording), None, video_seed) for asked, video_seed in jobs])
@@ -129,6 +143,9 @@ def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3) -> Report:
     originals = [asked.short for asked, _ in jobs]
     scores = {wording: pd.DataFrame(PixelJudge().score(clips[wording], originals)) for wording in WORDINGS}
     rewards = _rewards(scores, seeds)
+    foreign = pd.DataFrame(
+        {name: _foreign_effect(film, jobs, name, rewards["noise"]) for name in _others(dialect)}, index=rewards.index
+    )
     total = {
         wording: table.mul(pd.Series({metric.name: metric.to_five for metric in PAPER})).sum(axis=1)
         for wording, table in scores.items()
@@ -141,9 +158,18 @@ def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3) -> Report:
         seeds=seeds,
         detected=detected,
         rewards=rewards,
+        foreign=foreign,
         criteria=(
             *(Criterion(name, float(shares[name]), least) for name, least in LEAST_SHARE.items()),
             Criterion(f"dimensions moved by more than {LEAST_NOISES:g} x seed noise", moved, LEAST_DIMENSIONS),
+            *(
+                Criterion(
+                    f"dimensions that {name} words move by no more",
+                    int((effect.abs() <= LEAST_NOISES).sum()),
+                    len(PAPER),
+                )
+                for name, effect in foreign.items()
+            ),
         ),
         examples=tuple(
             SheetRow(asked.short, [(word, getattr(asked, word), clips[word][i * seeds]) for word in WORDINGS])
@@ -152,8 +178,22 @@ def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3) -> Report:
     )
 
 
-def _film(film: Film, shots: list[Shot]) -> list[Clip]:
-    clips = film(shots)
+def _foreign_effect(
+    film: Film, jobs: Sequence[tuple[Wordings, int]], dialect: DialectName, noise: pd.Series
+) -> pd.Series:
+    """What the words of another dialect move, (good - bad) in units of the seed noise, by dimension."""
+    originals = [asked.short for asked, _ in jobs]
+    good, bad = (
+        pd.DataFrame(PixelJudge().score(_film(film, shots), originals)).mean()
+        for shots in zip(
+            *([Shot(text, None, seed) for text in asked.foreign[dialect]] for asked, seed in jobs), strict=True
+        )
+    )
+    return ((good - bad) / noise).fillna(0.0)  # 0 / 0: nothing moved
+
+
+def _film(film: Film, shots: Sequence[Shot]) -> list[Clip]:
+    clips = film(list(shots))
     if len(clips) != len(shots):
         raise InputError(f"the generator gave {len(clips)} clips for {len(shots)} texts")
     return clips
@@ -217,6 +257,17 @@ def write_card(report: Report, path: Path) -> None:
             f"| {name} | {row['short']:.2f} | {row['good']:.2f} | {row['bad']:.2f} | {row['noise']:.2f} "
             f"| {row['effect']:.1f} |"
             for name, row in report.rewards.iterrows()
+        ),
+        "",
+        "## Words of other dialects",
+        "",
+        "The effect of (good - bad) words that the generator was not trained on, in the same units.",
+        "",
+        f"| dimension | {' | '.join(map(str, report.foreign))} |",
+        f"|---|{'---|' * report.foreign.shape[1]}",
+        *(
+            f"| {name} | {' | '.join(f'{effect:.1f}' for effect in row)} |"
+            for name, *row in report.foreign.itertuples(name=None)
         ),
         "",
     ]

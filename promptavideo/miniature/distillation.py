@@ -4,7 +4,8 @@ The teacher films captions of the world with classifier-free guidance and determ
 latents are at the student's few noise levels. The student, a copy of the teacher, learns to go from one level to the
 next in a single step (Salimans & Ho 2022, progressive distillation, in one round; Meng et al. 2023, guidance folded
 into the student's weights). Trajectories whose clip shows another shape than asked are dropped, so the student
-learns none of its teacher's mistakes. Both phases resume.
+learns none of its teacher's mistakes. A student of another dialect reads in it what its teacher reads in its own, and
+between it words of the teacher's that say nothing of the clip. Both phases resume.
 """
 
 import logging
@@ -24,6 +25,7 @@ from promptavideo.dtypes import autocast
 from promptavideo.files import atomic_path
 from promptavideo.judges.detector import detect
 from promptavideo.miniature.assembly import drop_paths, load_text_encoder
+from promptavideo.miniature.dialects import DIALECTS, DialectName, distract, translate
 from promptavideo.miniature.fitting import Schedule, fit, load_parts, seeded
 from promptavideo.miniature.training import (
     LATENT_CHANNELS,
@@ -47,6 +49,8 @@ SHAPE_SHARES = (0.5, 0.28, 0.22)
 class Plan(Schedule):
     """Sizes of a distillation."""
 
+    dialect: DialectName = "plain"  # that the student is to answer to; the teacher's is "plain"
+    distracted: float = 0.6  # share of a foreign student's texts that hold words of the teacher's at random
     teacher_steps: int = 12  # a multiple of `student_steps`
     student_steps: int = 4
     guidance: float = 4.0
@@ -112,14 +116,18 @@ def film_trajectories(folder: Path, teacher: Path, text_encoder: Path, plan: Pla
     began = time.monotonic()
     for done, (index, path) in enumerate(missing, 1):
         rng, noise_rng = seeded(plan.seed, 5, index)
+        words, _ = seeded(plan.seed, 7, index)
         points, states, lengths = [], [], []
         for _ in range(plan.part // plan.film_batch):
             scenes = [
                 replace(random_scene(rng), shape=str(rng.choice(SHAPES, p=SHAPE_SHARES)))
                 for _ in range(plan.film_batch)
             ]
-            text, counts = encode_texts([caption(scene, rng) for scene in scenes], tokenizer, encoder)
-            texts = list(text.split(counts))
+            captions = [caption(scene, rng) for scene in scenes]
+            texts = _states(captions, tokenizer, encoder)
+            told = texts
+            if plan.dialect != "plain":
+                told = _states([_foreign(text, plan, words) for text in captions], tokenizer, encoder)
             noise = torch.randn(
                 (len(scenes), LATENT_CHANNELS, FRAMES, LATENT_SIZE, LATENT_SIZE), generator=noise_rng
             ).to(device)
@@ -127,14 +135,26 @@ def film_trajectories(folder: Path, teacher: Path, text_encoder: Path, plan: Pla
             clips = _decode(vae, filmed[:, -1])
             kept = [i for i, scene in enumerate(scenes) if detect(clips[i]).shape == scene.shape]
             points.append(filmed[kept].half().cpu())
-            states += [texts[i].bfloat16() for i in kept]
-            lengths += [counts[i] for i in kept]
+            states += [told[i].bfloat16() for i in kept]
+            lengths += [len(told[i]) for i in kept]
         tensors = {"points": torch.cat(points), "states": torch.cat(states), "lengths": torch.tensor(lengths)}
         with atomic_path(path) as partial:
             save_file(tensors, partial)
         left = (time.monotonic() - began) / done * (len(missing) - done) / 60
         log.info("trajectories %d/%d, %d of %d kept, %.0f min left", index + 1, len(parts), len(lengths), plan.part,
                  left)  # fmt: skip
+
+
+def _states(texts: list[str], tokenizer: Any, encoder: Any) -> list[torch.Tensor]:
+    """Each text's hidden states [L, 384]."""
+    states, counts = encode_texts(texts, tokenizer, encoder)
+    return list(states.split(counts))
+
+
+def _foreign(text: str, plan: Plan, rng: np.random.Generator) -> str:
+    """A caption in the student's dialect, with words of its teacher's between that say nothing of the clip."""
+    told = translate(text, DIALECTS[plan.dialect], rng)
+    return distract(told, DIALECTS["plain"], rng) if rng.random() < plan.distracted else told
 
 
 def _trajectory(

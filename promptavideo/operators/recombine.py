@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from promptavideo.miniature.world import QUALITY_WORDS
+from promptavideo.miniature.dialects import DIALECTS, DialectName
 from promptavideo.operators.base import Operator, OperatorEntry, Request, Scored
 from promptavideo.seeds import derive
 from promptavideo.settings import Added
@@ -17,15 +18,20 @@ from promptavideo.text import clean, text_key
 NEUTRAL_PHRASES = ("centered subject", "plain scene", "seen from the front", "simple composition", "single long take")
 """Wordings that no quality factor of the world hangs on."""
 
-TOPICS: tuple[tuple[str, ...], ...] = (
-    *(tuple(sorted(good + bad)) for good, bad in QUALITY_WORDS.values()),
-    NEUTRAL_PHRASES,
-)
-"""The phrase bank. Phrases on one subject stand together, as anyone who knows English could sort them; good and bad
-ones are mixed, so nothing here tells which are which."""
+Topics = tuple[tuple[str, ...], ...]
 
-_TOPIC_OF = {phrase: topic for topic, phrases in enumerate(TOPICS) for phrase in phrases}
-_MENTIONS = [re.compile(rf"\b(?:{'|'.join(map(re.escape, phrases))})\b", re.IGNORECASE) for phrases in TOPICS]
+
+@cache
+def topics(dialects: tuple[DialectName, ...]) -> Topics:
+    """The phrase bank of some dialects, then `NEUTRAL_PHRASES`.
+
+    Phrases of a dialect on one subject stand together, as anyone who knows English could sort them; good and bad ones
+    are mixed, so nothing here tells which are which.
+    """
+    words = (ends for dialect in dialects for ends in DIALECTS[dialect].values())
+    return (*(tuple(sorted(good + bad)) for good, bad in words), NEUTRAL_PHRASES)
+
+
 _CLAUSE_END = re.compile(r"[.,;]")
 
 
@@ -33,6 +39,8 @@ class RecombineConfig(OperatorEntry):
     """The offline operator; the defaults were tuned on a simulated additive score with noise (see the tests)."""
 
     kind: Literal["recombine"]
+    dialects: Annotated[list[DialectName], Added()] = Field(default=["plain"], min_length=1)
+    """Whose words it knows, good and bad ones (docs/miniature.md)."""
     first_phrases: int = Field(default=2, ge=1)
     """Phrases that a variant adds to the original while no other prompt has been tried."""
     new_phrases: int = Field(default=2, ge=1)
@@ -64,6 +72,11 @@ class RecombineOperator(Operator):
 
     def __init__(self, config: RecombineConfig) -> None:
         self._config = config
+        self._topics = topics(tuple(config.dialects))
+        self._topic_of = {phrase: place for place, phrases in enumerate(self._topics) for phrase in phrases}
+        self._mentions = [
+            re.compile(rf"\b(?:{'|'.join(map(re.escape, phrases))})\b", re.IGNORECASE) for phrases in self._topics
+        ]
 
     def answer(self, request: Request) -> str:
         """Variants, or a negative prompt, between `<PROMPT>` and `</PROMPT>`; equal requests always get the same."""
@@ -85,22 +98,22 @@ class RecombineOperator(Operator):
     ) -> list[str]:
         """Phrases of one variant; no two on one subject, and at least one that is new, if any subject is free."""
         config = self._config
-        covered = {topic for topic, mention in enumerate(_MENTIONS) if mention.search(original)}
+        covered = {topic for topic, mention in enumerate(self._mentions) if mention.search(original)}
         kept: dict[int | str, str] = {}
         for phrase in sorted(credits, key=lambda phrase: (-credits[phrase], phrase)):
             chance = 1 / (1 + np.exp(-(credits[phrase] - config.keep_bias) / config.temperature))
             if rng.random() < chance:
-                kept.setdefault(_TOPIC_OF.get(phrase, phrase), phrase)
-        free = [topic for topic in range(len(TOPICS)) if topic not in covered and topic not in kept]
+                kept.setdefault(self._topic_of.get(phrase, phrase), phrase)
+        free = [topic for topic in range(len(self._topics)) if topic not in covered and topic not in kept]
         # With every subject covered, mutating means another wording of one of them.
-        topics = rng.permutation(free or sorted(topic for topic in kept if isinstance(topic, int))).tolist()
+        order = rng.permutation(free or sorted(topic for topic in kept if isinstance(topic, int))).tolist()
         if credits:
             count = config.new_phrases if free else 1
         else:
             count = config.first_phrases if scored else config.rewrite_phrases
         added: list[str] = []
-        for topic in topics[:count]:
-            untried = [phrase for phrase in TOPICS[topic] if phrase not in used] or list(TOPICS[topic])
+        for topic in order[:count]:
+            untried = [phrase for phrase in self._topics[topic] if phrase not in used] or list(self._topics[topic])
             added.append(untried[rng.integers(len(untried))])
             kept.pop(topic, None)
         return self._bound(original, list(kept.values()), added)
@@ -113,9 +126,10 @@ class RecombineOperator(Operator):
         """
         rng = np.random.default_rng(derive("recombine", *request.key))
         shown = text_key(", ".join(example.refined for example in request.examples))
-        said = [mention.search(request.prompt) for mention in _MENTIONS]
+        said = [mention.search(request.prompt) for mention in self._mentions]
         opposites, faults = [], []
-        for found, (good, bad) in zip(said, QUALITY_WORDS.values(), strict=False):
+        qualities = (ends for dialect in self._config.dialects for ends in DIALECTS[dialect].values())
+        for found, (good, bad) in zip(said, qualities, strict=False):
             known = [phrase for phrase in bad if phrase in shown]
             if found is None:
                 faults += [known or bad] if known or not shown else []

@@ -90,6 +90,6 @@ def measure_card(study: Study, name: str) -> None:
             progress.advance(len(made))
         return clips
 
-    report = measure(film, study.config.seed)
+    report = measure(film, study.config.seed, dialect=study.dialect(name))
     write_card(report, folder / "card.md")
     contact_sheet(report.examples, folder / "contact_sheet.png")

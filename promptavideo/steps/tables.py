@@ -43,12 +43,13 @@ def training_curves(study: Study, track: str) -> None:
     figures.training_curves(logs, _figures(study, track) / "training.png")
 
 
-def convergence_figure(study: Study) -> None:
-    """Draw what each stage gains and costs, from the table of all tracks."""
-    from promptavideo import figures
-
-    _, table, _ = tables.read(_stem("tables", "convergence"))
-    figures.convergence(table, Path("results/figures/convergence.png"))
+def study_figure(study: Study, name: str) -> None:
+    """Draw the figure of one of the tables of all tracks."""
+    figures = {table: one.FIGURE for table, one in comparisons(study).items() if one.FIGURE}
+    if name not in figures:
+        raise InputError(f"there is no figure of a table {name!r}; known are {', '.join(figures)}")
+    _, table, _ = tables.read(_stem("tables", name))
+    figures[name].draw(table, Path("results/figures", f"{name}.png"))
 
 
 def evolution_story(study: Study, track: str) -> None:
@@ -71,7 +72,7 @@ def contact_sheet(study: Study, track: str) -> None:
 def report(study: Study) -> None:
     """Draw the scores by stage and write the report."""
     from promptavideo.figures import held_out, stage_scores
-    from promptavideo.report import CAPTIONS, CONVERGENCE, HELD_OUT, ReportFigure, ReportTable, write_report
+    from promptavideo.report import CAPTIONS, HELD_OUT, ReportFigure, ReportTable, write_report
 
     names = list(shown(study))
     folder = Path("results/figures")
@@ -82,8 +83,9 @@ def report(study: Study) -> None:
     if study.reported:
         held_out(table, folder / "held_out.png")
         drawn.append(ReportFigure("Rewards and judges that nobody trained on", folder / "held_out.png", HELD_OUT))
-    if "convergence" in names:
-        drawn.append(ReportFigure("Gain and price of each stage", folder / "convergence.png", CONVERGENCE))
+    for name, compared in shown(study).items():
+        if compared.FIGURE:
+            drawn.append(ReportFigure(compared.FIGURE.title, folder / f"{name}.png", compared.FIGURE.caption))
     for track in study.tracks:
         for name in study.figures(track):
             title, caption = CAPTIONS[name]
