@@ -11,12 +11,20 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MOVED := $(shell for name in .venv .venv-vbench; do test ! -f $$name/pyvenv.cfg || \
   grep -qF -e " $(CURDIR)/$$name" -e " $$(cd $$name && pwd -P)" $$name/pyvenv.cfg || echo $$name/run; done)
 
-.PHONY: reproduce test test-slurm test-vbench rehearsal check check-style check-rules check-types check-pins \
+.PHONY: reproduce studies test test-slurm test-vbench rehearsal check check-style check-rules check-types check-pins \
   benchmark dag reference vbench-if-possible
 
 reproduce: .venv/run vbench-if-possible
 	snakemake --cores $(CORES) --quiet rules
 	@python scripts/headline.py
+
+# Each goes on from what `make reproduce` made, and from what the one before it did.
+studies: .venv/run
+	snakemake convergence examples --configfile studies/convergence.yaml --cores $(CORES) --quiet rules
+	snakemake negative_prompts --configfile studies/negative_prompts.yaml --cores $(CORES) --quiet rules
+	snakemake transfer --configfile studies/transfer.yaml --cores $(CORES) --quiet rules
+	@ls results/tables/convergence.md results/tables/negative_prompts.md results/tables/transfer.md \
+	  results/*/examples/evolution.html
 
 # Files go to workers whole, as their tests share fixtures; each worker computes on one core. `make WORKERS=1 test`, or
 # more, where there is memory: each takes up to 2 GB.

@@ -41,9 +41,9 @@ ROOT = Path(__file__).parents[1]
 MARKDOWN = MarkdownIt().enable("table")
 DOCUMENTS = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")), "CONTRIBUTING.md"]
 RELEASED = ["released-boosters.yaml", "released-pairs.yaml", "released.yaml"]
+STUDIES = sorted(f"studies/{path.name}" for path in (ROOT / "studies").glob("*.yaml"))
 SETTINGS = [
-    "config.yaml", "paper.yaml", "authors.yaml", *RELEASED, "studies/convergence.yaml", "slurm/config.yaml",
-    "resources/generators.yaml",
+    "config.yaml", "paper.yaml", "authors.yaml", *RELEASED, *STUDIES, "slurm/config.yaml", "resources/generators.yaml",
 ]  # fmt: skip
 
 PROGRAMS = ("snakemake", "make", "python", "pytest", "conda", "apt", "pip", "git", "srun", "sbatch", "rm", "read", ".")

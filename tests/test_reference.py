@@ -17,9 +17,10 @@ from promptavideo.settings import Section
 
 ROOT = Path(__file__).parents[1]
 RELEASED = ["released-boosters.yaml", "released-pairs.yaml", "released.yaml"]
+STUDIES = sorted(f"studies/{path.name}" for path in (ROOT / "studies").glob("*.yaml"))
 LAYERS = [
-    "config.yaml", "paper.yaml", "authors.yaml", *RELEASED, "studies/convergence.yaml",
-    "studies/negative_prompts.yaml", "resources/generators.yaml", "tests/smoke.yaml",
+    "config.yaml", "paper.yaml", "authors.yaml", *RELEASED, *STUDIES, "resources/generators.yaml",
+    "tests/smoke.yaml",
 ]  # fmt: skip
 BLOCKS = {
     f"{path.name}, {place}": block
