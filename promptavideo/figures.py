@@ -167,41 +167,90 @@ def _gains(axes: Axes, rows: pd.DataFrame, columns: Sequence[str], labels: Seque
 
 
 def convergence(table: pd.DataFrame, path: Path) -> None:
-    """Draw, by stage, the gain of `avg`, the paired difference to the stage before, and the gain by videos filmed.
+    """Draw what each stage gains at what price, and below what it may pay for that with.
 
-    One row of panels for each generator and set, all with 95 % intervals. Beside each difference stands its p-value.
-    What filmed nothing is drawn at no videos.
+    Two rows of panels for each generator and set, all gains with 95 % intervals: the gain of `avg`, the paired
+    difference to the stage before with its p-value, the gain by videos filmed (none is drawn at 0); then the gain of
+    the dynamic degree, those of the judges that only report, and the texts: their length, the share that says a phrase
+    twice, and the share of different candidates.
 
     Args:
-        table: As `convergence.convergence_table` returns it.
+        table: As `convergence.convergence_table` returns it, with all its columns.
         path: Target, `.png`.
     """
     groups = list(table.groupby(["generator", "set"], sort=False))
-    with _figure(path, (4.0 * 3, 3.4 * len(groups))) as figure:
-        grid = figure.subplots(len(groups), 3, squeeze=False)
-        for (gains, steps, prices), ((generator, name), rows) in zip(grid, groups, strict=True):
-            names = [_drawable(str(one), 14) for one in rows["refiner"]]
-            places = np.arange(len(rows), dtype=float)
-            _points(gains, places, rows, "gain", COLOURS[0])
-            _points(steps, places, rows, "step", COLOURS[1])
-            for place, value, chance in zip(places, rows["step"], rows["step_p_value"], strict=True):
-                if not np.isnan(chance):
-                    said = f"p {chance:.2g}" if chance >= 0.001 else "p < 0.001"
-                    steps.annotate(said, (place, value), (5, 4), textcoords="offset points", fontsize=7, color=GRAY)
-            filmed = rows["filmed_total"].to_numpy(float)
-            _points(prices, filmed, rows, "gain", COLOURS[2])
-            for place, value, label in zip(filmed, rows["gain"].fillna(0.0), names, strict=True):
-                prices.annotate(label, (place, value), (5, 4), textcoords="offset points", fontsize=7, color=GRAY)
-            prices.set_xlabel("videos filmed to learn it")
-            prices.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-            prices.margins(x=0.15)
-            for axes in (gains, steps):
-                axes.set_xticks(places, names, rotation=30, ha="right")
-                axes.set_xlim(-0.5, len(rows) - 0.5)
+    with _figure(path, (4.0 * 3, 6.9 * len(groups))) as figure:
+        grid = figure.subplots(2 * len(groups), 3, squeeze=False)
+        for place, ((generator, name), rows) in enumerate(groups):
+            above, below = grid[2 * place], grid[2 * place + 1]
+            _prices(above, rows)
+            _costs(below, rows)
             title = f"{_drawable(str(generator), 20)} · {_drawable(str(name), 16)}"
-            titles = (f"{title}: gain", "to the stage before", "gain by price")
-            for axes, head in zip((gains, steps, prices), titles, strict=True):
+            prices = (f"{title}: gain", "to the stage before", "gain by price")
+            costs = ("dynamic degree: gain", "held-out judges: gains", "texts")
+            for axes, head in zip((*above, *below), (*prices, *costs), strict=True):
                 axes.set_title(head, loc="left")
+            names = [_drawable(str(one), 14) for one in rows["refiner"]]
+            for axes in (*above[:2], *below):
+                axes.set_xticks(np.arange(len(rows)), names, rotation=30, ha="right")
+                axes.set_xlim(-0.5, len(rows) - 0.5)
+
+
+def _prices(panels: NDArray[np.object_], rows: pd.DataFrame) -> None:
+    """What stages gain: in all, over the stage before, and by the videos filmed."""
+    _, steps, prices = panels
+    places, filmed = np.arange(len(rows), dtype=float), rows["filmed_total"].to_numpy(float)
+    for axes, xs, column, colour in zip(
+        panels, (places, places, filmed), ("gain", "step", "gain"), COLOURS, strict=False
+    ):
+        _points(axes, xs, rows, column, colour)
+    for place, value, chance in zip(places, rows["step"], rows["step_p_value"], strict=True):
+        if not np.isnan(chance):
+            said = f"p {chance:.2g}" if chance >= 0.001 else "p < 0.001"
+            steps.annotate(said, (place, value), (5, 4), textcoords="offset points", fontsize=7, color=GRAY)
+    for place, value, name in zip(filmed, rows["gain"].fillna(0.0), rows["refiner"], strict=True):
+        label = _drawable(str(name), 14)
+        prices.annotate(label, (place, value), (5, 4), textcoords="offset points", fontsize=7, color=GRAY)
+    prices.set_xlabel("videos filmed to learn it")
+    prices.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+    prices.margins(x=0.15)
+
+
+def _costs(panels: NDArray[np.object_], rows: pd.DataFrame) -> None:
+    """What gains may be paid for with: motion, what held-out judges see, and the texts."""
+    dynamic, judges, texts = panels
+    if "DD_gain" in rows:
+        _points(dynamic, np.arange(len(rows), dtype=float), rows, "DD_gain", COLOURS[3])
+    every = [str(name) for name in rows if str(name).endswith("_gain") and name not in ("avg_gain", "DD_gain")]
+    filled = [name for name in every if rows[name].notna().any()]  # not all look at all sets
+    if filled:
+        _gains(judges, rows, filled, [_drawable(name.removesuffix("_gain"), 24) for name in filled])
+    texts.bar(np.arange(len(rows)), rows["words"].to_numpy(float), color=PALE, label="words (left)")
+    shares = texts.twinx()
+    shares.set_ylim(-0.03, 1.03)
+    shares.grid(visible=False)
+    for name, label, colour, marker in zip(
+        ("repeated", "distinct"),
+        ("repeat a phrase (right)", "distinct candidates (right)"),
+        COLOURS,
+        MARKERS,
+        strict=False,
+    ):
+        shares.plot(np.arange(len(rows)), rows[name].to_numpy(float), color=colour, marker=marker, label=label)
+    handles, labels = (
+        a + b for a, b in zip(texts.get_legend_handles_labels(), shares.get_legend_handles_labels(), strict=True)
+    )
+    texts.legend(handles, labels, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=2)
+
+
+def _points(axes: Axes, places: NDArray[np.float64], rows: pd.DataFrame, column: str, colour: str) -> None:
+    """Values with their intervals; the original prompts gain 0, and have no stage before them."""
+    axes.axhline(0, color=GRAY, linestyle=":", linewidth=1.2)
+    values = rows[column].to_numpy(float)
+    if column != "step":
+        values = np.where(rows["refiner"] == BASELINE, 0.0, values)
+    axes.vlines(places, rows[f"{column}_ci_low"], rows[f"{column}_ci_high"], color=colour, linewidth=2)
+    axes.scatter(places, values, s=28, color=colour, zorder=3)
 
 
 def transfer(table: pd.DataFrame, path: Path) -> None:
@@ -237,16 +286,6 @@ def transfer(table: pd.DataFrame, path: Path) -> None:
                 if generators[x] in str(rows["learned_from"].iloc[y]).split(", "):
                     frame = Rectangle((x - 0.47, y - 0.45), 0.94, 0.9, fill=False, edgecolor="black", linewidth=1.8)
                     axes.add_patch(frame)
-
-
-def _points(axes: Axes, places: NDArray[np.float64], rows: pd.DataFrame, column: str, colour: str) -> None:
-    """Values with their intervals; the original prompts gain 0, and have no stage before them."""
-    axes.axhline(0, color=GRAY, linestyle=":", linewidth=1.2)
-    values = rows[column].to_numpy(float)
-    if column == "gain":
-        values = np.where(rows["refiner"] == BASELINE, 0.0, values)
-    axes.vlines(places, rows[f"{column}_ci_low"], rows[f"{column}_ci_high"], color=colour, linewidth=2)
-    axes.scatter(places, values, s=28, color=colour, zorder=3)
 
 
 def training_curves(logs: Mapping[str, pd.DataFrame], path: Path) -> None:

@@ -247,8 +247,12 @@ def write(
         _write_text(_beside(stem, suffix), text)
 
 
-def read(stem: Path) -> tuple[str, pd.DataFrame, list[str]]:
+def read(stem: Path, whole: bool = False) -> tuple[str, pd.DataFrame, list[str]]:
     """The title, the columns of a table that are shown, and the notes, as `write` wrote them.
+
+    Args:
+        stem: The stem given to `write`.
+        whole: All columns of the CSV instead of those that are shown.
 
     Raises:
         InputError: A file is missing or holds something else.
@@ -257,7 +261,8 @@ def read(stem: Path) -> tuple[str, pd.DataFrame, list[str]]:
     try:
         table = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, "str"), keep_default_na=False, na_values=[""])
         told = json.loads(notes.read_text(encoding="utf-8"))
-        return told["title"], table.astype({"videos": "Int64"})[told["shown"]], told["notes"]
+        shown = list(table.columns) if whole else told["shown"]
+        return told["title"], table.astype({"videos": "Int64"})[shown], told["notes"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise discarded(f"{path}, {notes}: are no table of this project ({error})", path, notes) from error
 

@@ -39,7 +39,7 @@ class Figure:
     title: str
     caption: str
     draw: "Callable[[pd.DataFrame, Path], None]"
-    """Draws the columns that people read of a table into a PNG file."""
+    """Draws a table, with all its columns, into a PNG file."""
 
 
 class Comparison(ABC):

@@ -29,7 +29,8 @@ class ConvergenceTable(VideoScoreTable):
     FIGURE = Figure(
         "Gain and price of each stage",
         "Gains over the original prompts, paired differences to the stage before with their p-values, and the gain by "
-        "the videos that were filmed to learn it, each with its 95 % interval over prompts.",
+        "the videos that were filmed to learn it, each with its 95 % interval over prompts. Below, what a booster may "
+        "pay for them with: the dynamic degree, the held-out judges, and its texts.",
         _draw,
     )
 

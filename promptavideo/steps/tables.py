@@ -48,7 +48,7 @@ def study_figure(study: Study, name: str) -> None:
     figures = {table: one.FIGURE for table, one in comparisons(study).items() if one.FIGURE}
     if name not in figures:
         raise InputError(f"there is no figure of a table {name!r}; known are {', '.join(figures)}")
-    _, table, _ = tables.read(_stem("tables", name))
+    _, table, _ = tables.read(_stem("tables", name), whole=True)
     figures[name].draw(table, Path("results/figures", f"{name}.png"))
 
 
