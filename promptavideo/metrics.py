@@ -34,6 +34,8 @@ AES = Metric("AES", 1.0, 10.0, 5 / 8)
 """The paper's factor (authors' code: AES * 5/8)."""
 MPS = Metric("MPS", 0.0, 20.0, 1 / 4)
 """The paper's factor (authors' code: MPS / 4)."""
+HPS = Metric("HPS", -100.0, 100.0, 1 / 8)
+"""HPS v2.1, a cosine times 100; the factor is this project's, by which the 33 of good image models is about 4."""
 PAPER = (*VIDEOSCORE, AES, MPS)
 """The paper's objective, in its order."""
 

@@ -36,6 +36,7 @@ KINDS: dict[str, dict[str, str]] = {
         "videoscore": "promptavideo.judges.videoscore:VideoScoreConfig",
         "aesthetic": "promptavideo.judges.aesthetic:AestheticConfig",
         "mps": "promptavideo.judges.mps:MpsConfig",
+        "hps": "promptavideo.judges.hps:HpsConfig",
         "videoreward": "promptavideo.judges.videoreward:VideoRewardConfig",
         "witness": "promptavideo.judges.witness:WitnessConfig",
         "fidelity": "promptavideo.judges.fidelity:FidelityConfig",

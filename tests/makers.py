@@ -44,6 +44,7 @@ JUDGES: dict[str, dict[str, Any]] = {
     "videoscore": {"model": "videoscore", "dtype": "float32"},
     "aesthetic": {"model": "clip-l", "head": "head"},
     "mps": {"model": "mps", "base": "clip-h"},
+    "hps": {"model": "hps", "base": "clip-h"},
 }
 LTX = {"pipeline": "LTXPipeline", "sampling": LTX_SAMPLING}
 COLOURS = ("red", "blue", "green", "purple", "yellow", "white", "black", "orange")

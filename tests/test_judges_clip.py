@@ -1,4 +1,4 @@
-"""The two rewards over CLIP: LAION's aesthetic predictor and MPS."""
+"""The judges over CLIP: LAION's aesthetic predictor, MPS and HPS."""
 
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,13 @@ import pytest
 import tiny_judges
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, CLIPModel
 
+from promptavideo.errors import InputError
 from promptavideo.judges.aesthetic import Aesthetic, AestheticConfig
-from promptavideo.judges.clip import MEAN, STD, clip_pixels
+from promptavideo.judges.clip import MEAN, STD, clip_pixels, padded_pixels
+from promptavideo.judges.hps import Hps, HpsConfig
 from promptavideo.judges.mps import CONDITION, Mps, MpsConfig
 from promptavideo.video import Clip
 
@@ -157,3 +159,60 @@ class TestMps:
         )
         assert half["MPS"] == pytest.approx(exact["MPS"], abs=0.5)
         assert torch.tensor(half["MPS"]).bfloat16().item() != half["MPS"]
+
+
+def hps(models: Path, **fields: Any) -> Hps:
+    given = {"kind": "hps", "model": "hps", "base": "clip-h", "device": "cpu", "batch_size": 2}
+    return Hps(HpsConfig.model_validate({**given, **fields}), models / "hps", models / "clip-h")
+
+
+class TestHps:
+    @pytest.mark.parametrize(("height", "width"), [(40, 60), (60, 40), (32, 32), (64, 64), (300, 1)])
+    def test_the_longer_side_is_scaled_and_black_fills_the_rest(self, height: int, width: int) -> None:
+        white = np.full((2, height, width, 3), 255, np.uint8)
+        pixels = padded_pixels(white, 32) * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
+        assert pixels.shape == (2, 3, 32, 32)
+        lit = (pixels > 0.5).all(dim=1)[0]
+        rows, columns = (max(1, round(side * 32 / max(height, width))) for side in (height, width))
+        top, left = (32 - rows) // 2, (32 - columns) // 2
+        assert lit[top : top + rows, left : left + columns].all() and lit.sum() == rows * columns
+        assert pixels[~(pixels > 0.5)].abs().max() < 1e-6 if rows * columns < 1024 else True
+
+    def test_the_scores_are_those_of_the_published_code(self, reward_models: Path) -> None:
+        """Written by the network and transform of the package hpsv2 1.2.0 in float32, loaded with the same weights."""
+        given = [clip(9, seed) for seed in range(3)]
+        scores = [score["HPS"] for score in hps(reward_models).score(given, PROMPTS)]
+        assert scores == pytest.approx([32.374236, 50.444911, 36.688015], abs=2e-5)
+
+    def test_it_is_the_cosine_of_image_and_prompt_averaged_over_four_frames(self, reward_models: Path) -> None:
+        (score,) = hps(reward_models).score([clip()], ["a red ball"])
+        single = [
+            hps(reward_models).score([Clip(clip().frames[place : place + 1], 8.0)], ["a red ball"])[0]["HPS"]
+            for place in (0, 2, 4, 6)
+        ]
+        assert score["HPS"] == pytest.approx(sum(single) / 4, abs=1e-4)
+        whole = reward_models.parent / "sources/clip-h"
+        network, tokenizer = CLIPModel.from_pretrained(whole), AutoTokenizer.from_pretrained(whole)
+        read = tokenizer(["a red ball"], return_tensors="pt")
+        with torch.inference_mode():
+            found = network(pixel_values=padded_pixels(clip().frames[:1], 32), input_ids=read["input_ids"])
+        assert single[0] == pytest.approx(100 * (found.image_embeds @ found.text_embeds.T).item(), abs=1e-4)
+
+    def test_an_image_is_one_frame_and_batches_change_no_score(self, reward_models: Path) -> None:
+        images = [Clip(clip(1, seed).frames, 1.0) for seed in range(5)]
+        words = [f"a {colour} ball" for colour in ("red", "blue", "green", "gray", "white")]
+        together = hps(reward_models).score(images, words)
+        assert together == [
+            hps(reward_models).score([image], [word])[0] for image, word in zip(images, words, strict=True)
+        ]
+        other = hps(reward_models, batch_size=5).score(images, words)
+        assert [one["HPS"] for one in other] == pytest.approx([one["HPS"] for one in together], abs=1e-4)
+
+    def test_other_weights_are_refused(self, reward_models: Path, tmp_path: Path) -> None:
+        weights = load_file(reward_models / "hps/model.safetensors")
+        fewer = {name: value for name, value in weights.items() if "resblocks.1" not in name}
+        save_file(fewer, tmp_path / "model.safetensors")
+        config = HpsConfig(kind="hps", model="hps", base="clip-h", device="cpu")
+        for folder in (tmp_path, reward_models / "mps"):
+            with pytest.raises(InputError, match=f"{folder}: its weights are not those of a CLIPModel"):
+                Hps(config, folder, reward_models / "clip-h")

@@ -53,7 +53,7 @@ def test_the_papers_rewards_are_a_configuration() -> None:
         ({"mps": {"base": "nothing"}}, "judges.mps.base: there is no 'nothing'"),
         ({"aes": {"model": "mini-t2v"}}, "judges.aes.model: there is no 'mini-t2v'"),
         ({"mps": {"treshold": 0.1}}, "judges.mps.treshold: there is no such key"),
-        ({"mps": {"kind": "hps"}}, "judges.mps: Input tag 'hps'"),
+        ({"mps": {"kind": "hpsv3"}}, "judges.mps: Input tag 'hpsv3'"),
         ({"aes": {"kind": "pixels", "model": "x"}}, "judges.aes.model: there is no such key"),
     ],
 )

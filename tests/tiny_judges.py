@@ -1,6 +1,7 @@
 """Random reward models of a few thousand weights, of the real classes and in the layout that each is published in."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +127,61 @@ def mps(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def hps(folder: Path, seed: int = 0) -> Path:
+    """HPS: one safetensors file with open_clip's names behind `model.`, and no configuration."""
+    weights = _clip("gelu", seed).state_dict()
+    named: dict[str, torch.Tensor] = {}
+    for key, value in weights.items():
+        tower = "visual." if key.startswith("vision_model") else ""
+        layer = re.fullmatch(r"\w+\.encoder\.layers\.(\d+)\.(.+)", key)
+        if layer is None:
+            turned = key in ("visual_projection.weight", "text_projection.weight")
+            named[OPEN_CLIP[key]] = value.T.contiguous() if turned else value.clone()
+            continue
+        where, part = f"{tower}transformer.resblocks.{layer[1]}", layer[2]
+        for ours, theirs in LAYER.items():
+            part = part.replace(ours, theirs)
+        if part.startswith("self_attn.q"):
+            parts = [weights[key.replace("q_proj", f"{one}_proj")] for one in "qkv"]
+            named[f"{where}.attn.in_proj_{part.rpartition('.')[2]}"] = torch.cat(parts)
+        elif not part.startswith("self_attn"):
+            named[f"{where}.{part}"] = value.clone()
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({f"model.{key}": value for key, value in named.items()}, folder / "model.safetensors")
+    return folder
+
+
+LAYER = {
+    "layer_norm": "ln_", "self_attn.out_proj": "attn.out_proj", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj"
+}  # fmt: skip
+OPEN_CLIP = {
+    "logit_scale": "logit_scale",
+    "text_model.embeddings.token_embedding.weight": "token_embedding.weight",
+    "text_model.embeddings.position_embedding.weight": "positional_embedding",
+    "text_model.final_layer_norm.weight": "ln_final.weight",
+    "text_model.final_layer_norm.bias": "ln_final.bias",
+    "text_projection.weight": "text_projection",
+    "vision_model.embeddings.class_embedding": "visual.class_embedding",
+    "vision_model.embeddings.patch_embedding.weight": "visual.conv1.weight",
+    "vision_model.embeddings.position_embedding.weight": "visual.positional_embedding",
+    "vision_model.pre_layrnorm.weight": "visual.ln_pre.weight",
+    "vision_model.pre_layrnorm.bias": "visual.ln_pre.bias",
+    "vision_model.post_layernorm.weight": "visual.ln_post.weight",
+    "vision_model.post_layernorm.bias": "visual.ln_post.bias",
+    "visual_projection.weight": "visual.proj",
+}
+"""The weights of a CLIP outside its layers, as transformers and as open_clip name them."""
+
+
 def fetched(folder: Path) -> Path:
-    """All of them, fetched into one folder as videoscore, clip-l, head, mps and clip-h."""
+    """All of them, fetched into one folder as videoscore, clip-l, head, mps, hps and clip-h."""
     sources, target = folder / "sources", folder / "models"
     clip_h = clip(sources / "clip-h", "gelu")
     for name, source, weights in (
         ("videoscore", videoscore(sources / "videoscore"), True),
         ("clip-l", clip(sources / "clip-l"), True),
         ("mps", mps(sources / "mps"), True),
+        ("hps", hps(sources / "hps"), True),
         ("clip-h", clip_h, False),
     ):
         fetch(name, LocalModel(kind="local", path=str(source), weights=weights), target / name, {})

@@ -35,3 +35,31 @@ def clip_pixels(frames: NDArray[np.uint8], size: int) -> "torch.Tensor":
     pixels = np.stack([np.asarray(image) for image in images]).astype(np.float32) / 255
     normal = (pixels - np.asarray(MEAN, np.float32)) / np.asarray(STD, np.float32)
     return torch.from_numpy(normal).permute(0, 3, 1, 2).contiguous()
+
+
+def padded_pixels(frames: NDArray[np.uint8], size: int) -> "torch.Tensor":
+    """Scale the longer side to `size` (bicubic, antialiased), set the frame in the middle of black, and normalise.
+
+    HPS's own transform, which scales tensors; values that overshoot are not clipped there. Its package takes whatever
+    torchvision there is, which antialiases tensors by default since 0.17.
+
+    Args:
+        frames: uint8 [T, H, W, 3].
+        size: Side of the square that the network takes, in pixels.
+
+    Returns:
+        float32 [T, 3, size, size].
+    """
+    import torch
+    from torch.nn.functional import interpolate, pad
+
+    images = torch.from_numpy(frames.copy()).permute(0, 3, 1, 2).float() / 255
+    height, width = frames.shape[1:3]
+    scale = size / max(height, width)
+    if scale != 1:
+        scaled = (max(1, round(height * scale)), max(1, round(width * scale)))
+        images = interpolate(images, scaled, mode="bicubic", align_corners=False, antialias=True)
+    below, right = (size - side for side in images.shape[2:])
+    images = pad(images, (right // 2, right - right // 2, below // 2, below - below // 2))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return ((images - mean) / std).contiguous()
