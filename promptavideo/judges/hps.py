@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from promptavideo.dtypes import Dtype
-from promptavideo.errors import InputError
 from promptavideo.judges.clip import padded_pixels
-from promptavideo.judges.loading import check_type, load_network, load_reader, plain
+from promptavideo.judges.loading import check_type, load_network, load_over_clip, load_reader, padded_ids, plain
 from promptavideo.judges.neural import NeuralConfig, NeuralJudge, Row, sample_frames
 from promptavideo.judges.open_clip import renamed
 from promptavideo.metrics import HPS, Metric
@@ -55,10 +54,13 @@ class Hps(NeuralJudge):
         Raises:
             InputError: A folder holds another model, or a required GPU is missing.
         """
+        from transformers import CLIPModel
+
         super().__init__(config, "HPS")
         check_type(base, ("clip",))
         self._tokenizer = load_reader(base)
-        network = _load(folder, base, config.dtype)
+        shape, weights = load_over_clip(folder, base, "model.", "HPS")
+        network = load_network(CLIPModel, None, config.dtype, config=shape, state_dict=renamed(weights))
         self._frames = config.frames
         self._length = network.config.text_config.max_position_embeddings
         self._size = network.config.vision_config.image_size
@@ -70,12 +72,11 @@ class Hps(NeuralJudge):
         return clip if len(clip.frames) <= self._frames else sample_frames(clip, self._frames)
 
     def _read(self, clip: Clip, prompt: str) -> Row:
-        read = self._tokenizer(
-            [plain(prompt, self._tokenizer)],
-            padding="max_length", max_length=self._length, truncation=True, return_tensors="pt",
-        )  # fmt: skip
         pixels = padded_pixels(clip.frames, self._size).to(self._dtype)
-        return {"input_ids": read["input_ids"][0], "pixel_values": pixels}
+        return {
+            "input_ids": padded_ids(plain(prompt, self._tokenizer), self._tokenizer, self._length),
+            "pixel_values": pixels,
+        }
 
     def _forward(self, batch: Row) -> "torch.Tensor":
         pixels = batch["pixel_values"]
@@ -84,19 +85,3 @@ class Hps(NeuralJudge):
         images, texts = (one / one.norm(dim=-1, keepdim=True) for one in (images, texts))
         cosines = images.view(len(pixels), -1, images.shape[-1]) @ texts[:, :, None]
         return 100 * cosines.mean(dim=1)
-
-
-def _load(folder: Path, base: Path, dtype: str) -> Any:
-    """The network, from published weights; its sizes come from the base's configuration."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-    from transformers import CLIPConfig, CLIPModel
-
-    try:
-        config = CLIPConfig.from_pretrained(base, local_files_only=True)
-        files = [load_file(file) for file in sorted(folder.glob("*.safetensors"))]
-        weights = renamed({key.removeprefix("model."): value for part in files for key, value in part.items()})
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise InputError(f"{folder}: holds no weights of HPS for the CLIP in {base} ({error})") from error
-    config.name_or_path = str(folder)
-    return load_network(CLIPModel, None, dtype, config=config, state_dict=weights)

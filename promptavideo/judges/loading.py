@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from promptavideo.errors import InputError
 from promptavideo.tokenization import load_tokenizer
+
+if TYPE_CHECKING:
+    import torch
 
 
 def plain(prompt: str, tokenizer: Any) -> str:
@@ -43,6 +46,38 @@ def load_reader(folder: Path) -> Any:
     if not ids or tokenizer.unk_token_id in ids:
         raise InputError(f"{folder}: its tokenizer cannot read plain text; are its files among those fetched?")
     return tokenizer
+
+
+def padded_ids(text: str, tokenizer: Any, length: int) -> "torch.Tensor":
+    """The ids [length] of a text, cut or padded to one length."""
+    read = tokenizer([text], padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    ids: torch.Tensor = read["input_ids"][0]
+    return ids
+
+
+def load_over_clip(folder: Path, base: Path, prefix: str, name: str) -> "tuple[Any, dict[str, torch.Tensor]]":
+    """The configuration of a CLIP, and weights that were trained from it and are published without one.
+
+    Args:
+        folder: The fetched weights, as safetensors.
+        base: The folder of the CLIP.
+        prefix: What their names begin with, which is taken off.
+        name: What messages call the model.
+
+    Raises:
+        InputError: One of the folders holds something else.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    from transformers import CLIPConfig
+
+    try:
+        config = CLIPConfig.from_pretrained(base, local_files_only=True)
+        files = [load_file(file) for file in sorted(folder.glob("*.safetensors"))]
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise InputError(f"{folder}: holds no weights of {name} for the CLIP in {base} ({error})") from error
+    config.name_or_path = str(folder)
+    return config, {key.removeprefix(prefix): value for part in files for key, value in part.items()}
 
 
 def load_network(kind: Any, folder: Path | None, dtype: str, ignored: tuple[str, ...] = (), **options: Any) -> Any:

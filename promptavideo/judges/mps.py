@@ -9,7 +9,7 @@ from pydantic import Field
 from promptavideo.dtypes import Dtype
 from promptavideo.errors import InputError
 from promptavideo.judges.clip import clip_pixels
-from promptavideo.judges.loading import check_type, load_network, load_reader, plain
+from promptavideo.judges.loading import check_type, load_network, load_over_clip, load_reader, padded_ids, plain
 from promptavideo.judges.neural import NeuralConfig, NeuralJudge, Row, sample_frames
 from promptavideo.metrics import MPS, Metric
 from promptavideo.settings import Ref
@@ -83,10 +83,7 @@ class Mps(NeuralJudge):
         return sample_frames(clip, self._frames)
 
     def _ids(self, text: str) -> "torch.Tensor":
-        read = self._tokenizer(
-            [text], padding="max_length", max_length=self._length, truncation=True, return_tensors="pt"
-        )
-        return read["input_ids"][0]
+        return padded_ids(text, self._tokenizer, self._length)
 
     def _read(self, clip: Clip, prompt: str) -> Row:
         return {
@@ -101,24 +98,13 @@ class Mps(NeuralJudge):
 
 def _load(folder: Path, base: Path, dtype: str) -> Any:
     """The network, from published weights; its sizes come from the base's configuration and the weights' shapes."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-    from transformers import CLIPConfig
-
     from promptavideo.judges.mps_network import MpsNetwork, shape_of
 
+    config, every = load_over_clip(folder, base, "mps.", "MPS")
+    # Rotary speeds and position ids are constants that older versions saved.
+    weights = {key: value for key, value in every.items() if not key.endswith((".inv_freq", ".position_ids"))}
     try:
-        config = CLIPConfig.from_pretrained(base, local_files_only=True)
-        files = [load_file(file) for file in sorted(folder.glob("*.safetensors"))]
-        # Rotary speeds and position ids are constants that older versions saved.
-        weights = {
-            key.removeprefix("mps."): value
-            for part in files
-            for key, value in part.items()
-            if not key.endswith((".inv_freq", ".position_ids"))
-        }
         shape: dict[str, Any] = shape_of(weights)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (ValueError, KeyError) as error:
         raise InputError(f"{folder}: holds no weights of MPS for the CLIP in {base} ({error})") from error
-    config.name_or_path = str(folder)
     return load_network(MpsNetwork, None, dtype, config=config, state_dict=weights, **shape)
