@@ -17,6 +17,8 @@ pytestmark = pytest.mark.workflow
 OVERLAY: dict[str, Any] = yaml.safe_load((ROOT / "studies/negative_prompts.yaml").read_text(encoding="utf-8"))
 TEACHER = "mini-t2v-teacher"
 SMALL: dict[str, Any] = {
+    # A judge that only reports, which the table does not read.
+    "judges": {"fidelity": {"kind": "fidelity", "model": "minilm-l6", "max_tokens": 64, "role": "report"}},
     # The default miniature's weights: these tests have no others.
     "models": {TEACHER: {"weights": "resources/miniature"}},
     "generators": {TEACHER: {"sampling": {"num_inference_steps": 2}}},

@@ -15,6 +15,8 @@ pytestmark = pytest.mark.workflow
 OVERLAY: dict[str, Any] = yaml.safe_load((ROOT / "studies/transfer.yaml").read_text(encoding="utf-8"))
 CREW = "mini-t2v-crew"
 SMALL: dict[str, Any] = {
+    # A judge that only reports, which the table does not read.
+    "judges": {"fidelity": {"kind": "fidelity", "model": "minilm-l6", "max_tokens": 64, "role": "report"}},
     "evolution": {"rounds": 1},
     "preference": {"rounds": 1},
     "boosters": {"universal-dpo-2": None},
