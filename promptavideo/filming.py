@@ -66,7 +66,7 @@ def film_shard(
     work = dict(zip(keys, shots, strict=True))
     stored = {key: found for key in work if (found := store.find(key))}
     missing = [key for key in work if key not in stored]
-    progress = Progress(stage, len(work), "videos", done=len(stored))
+    progress = Progress(stage, len(work), f"{store.medium}s", done=len(stored))
     for start in range(0, len(missing), generator.batch_size):
         batch = {key: work[key] for key in missing[start : start + generator.batch_size]}
         with timing.measure(len(batch)):
@@ -81,8 +81,8 @@ def film_shard(
         entries.append(Entry(*place, key, **vars(video), cut_at=limits[0], negative_cut_at=limits[1]))
         if video.nothing:
             log.warning(
-                "%s: the video is %s; prompt %s, text: %.200r",
-                store.video(key), video.nothing, row["prompt_id"], row["refined"],
+                "%s: the %s is %s; prompt %s, text: %.200r",
+                store.video(key), store.medium, video.nothing, row["prompt_id"], row["refined"],
             )  # fmt: skip
     write_manifest(entries, manifest)
 

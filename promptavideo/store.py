@@ -1,4 +1,4 @@
-"""Videos and their rewards, each stored once under a key, and the manifests that name them.
+"""Videos or images and their rewards, each stored once under a key, and the manifests that name them.
 
 The store is no declared output of the workflow: a killed job keeps what it finished, arms that share a text share the
 video, and two jobs that make the same key agree. A manifest is written last and names every video of a shard.
@@ -20,7 +20,11 @@ from pydantic import TypeAdapter
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.files import atomic_path, sha256, unreadable, write_text
 from promptavideo.hardware import computed_on
-from promptavideo.video import Clip, Nothing, nothing, read_video, write_video
+from promptavideo.picture import read_image, write_image
+from promptavideo.video import Clip, Filmed, Nothing, nothing, read_video, write_video
+
+SUFFIX: Mapping[Filmed, str] = {"video": ".mp4", "image": ".png"}
+"""Of the file of each medium."""
 
 UNKNOWN = "unknown"
 """The device of a video whose filming was not recorded."""
@@ -101,7 +105,9 @@ _ENTRY = TypeAdapter(Entry)
 
 
 class Store:
-    """The videos and cached scores of one generator below `root/{generator}`.
+    """The videos, or images, and cached scores of one generator below `root/{generator}`.
+
+    An image is a video of one frame to whoever reads it, and a PNG file in place of an MP4.
 
     >>> import numpy, pathlib, tempfile
     >>> from promptavideo.store import Store
@@ -115,8 +121,8 @@ class Store:
     'videos/01/0123abcd.mp4'
     """
 
-    def __init__(self, root: Path, generator: str) -> None:
-        self.folder = root / generator
+    def __init__(self, root: Path, generator: str, medium: Filmed = "video") -> None:
+        self.folder, self.medium = root / generator, medium
 
     @property
     def work(self) -> Path:
@@ -125,7 +131,7 @@ class Store:
 
     def video(self, key: str) -> Path:
         """Where the video of a key lives."""
-        return self.folder / "videos" / key[:2] / f"{key}.mp4"
+        return self.folder / f"{self.medium}s" / key[:2] / f"{key}{SUFFIX[self.medium]}"
 
     def circumstances(self, key: str) -> Path:
         """Where it is recorded what the video of a key shows and how it was filmed."""
@@ -161,7 +167,7 @@ class Store:
         if not path.exists():
             return None
         try:
-            clip = _read(path)
+            clip = _read(path, self.medium)
         except ScoreError:
             self.remove(path)
             return None
@@ -177,8 +183,8 @@ class Store:
     ) -> Stored:
         """Store a key's video; it is read back before it appears.
 
-        H.264 in an MP4 file is taken as it is, anything else is encoded. If another job has stored a video under this
-        key meanwhile, that one is kept, since a manifest may name its bytes.
+        H.264 in an MP4 file is taken as it is, anything else is encoded, images without loss. If another job has stored
+        a video under this key meanwhile, that one is kept, since a manifest may name its bytes.
 
         Args:
             key: Its name.
@@ -193,9 +199,15 @@ class Store:
             ScoreError: There are no frames, or what was written cannot be decoded.
         """
         path = self.video(key)
-        partial = path.with_name(f".{key}.{secrets.token_hex(4)}.mp4")
+        partial = path.with_name(f".{key}.{secrets.token_hex(4)}{path.suffix}")
         try:
-            clip = _write(made, partial, crf, pixel_format)
+            if self.medium == "image":
+                _write_image(made, partial)
+            else:
+                _write_video(made, partial, crf, pixel_format)
+            clip = _read(partial, self.medium)
+            if isinstance(made, VideoFile):
+                made.check(clip)
             theirs = self._publish(partial, key, circumstances or {})
             return theirs or self._stored(key, clip)
         except ScoreError as error:
@@ -243,7 +255,7 @@ class Store:
         with self._vouched(entry, manifest):
             if sha256(path) != entry.sha256:
                 raise ScoreError(f"{path}: the video is not the one that was filmed (its sha256 differs)")
-            return _read(path)
+            return _read(path, self.medium)
 
     def check(self, entry: Entry, manifest: Path) -> None:
         """Check that the video of a manifest's entry is there at all, and else do what `read` does."""
@@ -280,39 +292,50 @@ class Store:
     def unnamed(self, manifests: Iterable[Path]) -> list[Path]:
         """Videos in the store that none of the manifests names."""
         named = self.of_manifests(manifests)
-        return [path for path in sorted((self.folder / "videos").glob("*/*.mp4")) if path.stem not in named]
+        files = sorted((self.folder / f"{self.medium}s").glob(f"*/*{SUFFIX[self.medium]}"))
+        return [path for path in files if path.stem not in named]
 
 
-def _write(made: Clip | VideoFile, path: Path, crf: int, pixel_format: str) -> Clip:
-    """Write what a generator gave and decode what was written."""
+def _write_video(made: Clip | VideoFile, path: Path, crf: int, pixel_format: str) -> None:
+    """Write what a generator gave as H.264."""
     if isinstance(made, VideoFile) and _is_h264(made.path):
         with atomic_path(path) as copy:
             shutil.copyfile(made.path, copy)
-    else:
-        clip = made if isinstance(made, Clip) else read_video(made.path)
-        if not len(clip.frames):
-            raise ScoreError(f"{path}: the generator gave no frames")
-        write_video(clip, path, crf=crf, pixel_format=pixel_format)
-    written = _read(path)
-    if isinstance(made, VideoFile):
-        made.check(written)
-    return written
+        return
+    clip = made if isinstance(made, Clip) else read_video(made.path)
+    if not len(clip.frames):
+        raise ScoreError(f"{path}: the generator gave no frames")
+    write_video(clip, path, crf=crf, pixel_format=pixel_format)
 
 
-def _read(path: Path) -> Clip:
-    """Decode a video of the store.
+def _write_image(made: Clip | VideoFile, path: Path) -> None:
+    """Write what a generator gave as PNG."""
+    write_image(made if isinstance(made, Clip) else read_image(made.path), path)
+
+
+def _read(path: Path, medium: Filmed) -> Clip:
+    """Decode a video or image of the store.
 
     Raises:
         BlackError: It is wholly black.
         ScoreError: It cannot be decoded.
     """
-    clip = read_video(path)
+    clip = read_file(path, medium)
     if nothing(clip) == "black":
         raise BlackError(
-            "the video is wholly black: filters of what may be shown give that, and numbers that are not finite in the "
-            "generator's dtype (try another one, or component_dtypes: {vae: float32})"
+            f"the {medium} is wholly black: filters of what may be shown give that, and numbers that are not finite in "
+            "the generator's dtype (try another one, or component_dtypes: {vae: float32})"
         )
     return clip
+
+
+def read_file(path: Path, medium: Filmed) -> Clip:
+    """Decode a video, or an image as a clip of one frame.
+
+    Raises:
+        ScoreError: It cannot be decoded.
+    """
+    return read_image(path) if medium == "image" else read_video(path)
 
 
 def _is_h264(path: Path) -> bool:

@@ -19,6 +19,7 @@ from promptavideo.prompts import count_prompts
 from promptavideo.shards import part, shard_count, shard_names
 
 if TYPE_CHECKING:
+    from promptavideo.store import Store
     from promptavideo.vbench.plan import VBenchPlan
 
 
@@ -321,6 +322,12 @@ class Study:
     def files(self, batch: Batch) -> BatchFiles:
         """The files of a batch."""
         return self.layout.batch(batch.track, batch.name)
+
+    def store(self, track: str) -> "Store":
+        """What a track's generator filmed."""
+        from promptavideo.store import Store
+
+        return Store(Path(self.config.store), track, self.config.generators[track].medium)
 
     def manifests(self, batch: Batch) -> list[str]:
         """The manifests of all videos of a batch."""

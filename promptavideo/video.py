@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from promptavideo.errors import ScoreError
 from promptavideo.files import atomic_path
 
+Filmed = Literal["video", "image"]
+"""The medium of what a generator films."""
+
 
 @dataclass(frozen=True)
 class Clip:
-    """Decoded frames, uint8 RGB [T, H, W, 3], and the frame rate in frames a second."""
+    """Decoded frames, uint8 RGB [T, H, W, 3], and the frame rate in frames a second; an image is one frame, at 0."""
 
     frames: NDArray[np.uint8]
     fps: float

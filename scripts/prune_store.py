@@ -1,4 +1,4 @@
-"""List the videos that no manifest below `results/` names, and delete them on request."""
+"""List the videos and images that no manifest below `results/` names, and delete them on request."""
 
 import logging
 from argparse import Namespace
@@ -7,7 +7,8 @@ from pathlib import Path
 from promptavideo import cli
 from promptavideo.errors import InputError
 from promptavideo.files import hold
-from promptavideo.store import Store
+from promptavideo.store import SUFFIX, Store
+from promptavideo.video import Filmed
 
 LOCK = Path(".snakemake/promptavideo.lock")
 """The lock of a running workflow, whose videos are in no manifest yet; see rules/common.smk."""
@@ -23,18 +24,18 @@ def main(options: Namespace) -> None:
     if not options.store.is_dir():
         raise InputError(f"{options.store}: there is no such store; name it with --store")
     lock = hold(LOCK) if options.delete else None
-    generators = sorted(path.parent.name for path in options.store.glob("*/videos"))
-    videos = [video for name in generators for video in _unnamed(options, name)]
+    parts = sorted((path.parent.name, medium) for medium in SUFFIX for path in options.store.glob(f"*/{medium}s"))
+    videos = [video for name, medium in parts for video in _unnamed(options, name, medium)]
     size = sum(video.stat().st_size for video in videos)
     for video in videos:
         cli.say(str(video))
         if lock:
             Store.remove(video)
     done = "deleted" if lock else "can be deleted with --delete"
-    logging.info("%d videos of %.1f MB that no manifest names %s", len(videos), size / 1e6, done)
+    logging.info("%d videos and images of %.1f MB that no manifest names %s", len(videos), size / 1e6, done)
 
 
-def _unnamed(options: Namespace, generator: str) -> list[Path]:
+def _unnamed(options: Namespace, generator: str, medium: Filmed) -> list[Path]:
     manifests = sorted((options.results / generator).glob("**/videos/*.jsonl"))
     if not manifests:
         logging.warning(
@@ -43,7 +44,7 @@ def _unnamed(options: Namespace, generator: str) -> list[Path]:
             options.results / generator,
         )
         return []
-    return Store(options.store, generator).unnamed(manifests)
+    return Store(options.store, generator, medium).unnamed(manifests)
 
 
 if __name__ == "__main__":

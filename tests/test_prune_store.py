@@ -45,7 +45,7 @@ def test_lists_what_no_manifest_names_and_keeps_it(run_folder: Path) -> None:
     listed = gc(run_folder)
     assert listed.returncode == 0, listed.stderr
     assert {Path(line).name for line in listed.stdout.splitlines()} == {f"{UNNAMED}.mp4", ".cut.0123.mp4"}
-    assert "2 videos" in listed.stderr
+    assert "2 videos and images" in listed.stderr
     assert "--delete" in listed.stderr
     assert videos(run_folder) == before
 

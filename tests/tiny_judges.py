@@ -25,6 +25,11 @@ def _bytes() -> list[str]:
     return sorted(pre_tokenizers.ByteLevel.alphabet())
 
 
+def letters() -> list[str]:
+    """The least vocabulary of a CLIP: each byte, within a word and at its end."""
+    return [*_bytes(), *(f"{byte}</w>" for byte in _bytes())]
+
+
 def legacy_llama(folder: Path, texts: list[str], **settings: Any) -> Path:
     """A tokenizer as Llama's and Mistral's older ones are published: a normalizer prepends the space.
 
@@ -85,7 +90,7 @@ def videoscore(folder: Path, seed: int = 0) -> Path:
 
 def _clip(hidden_act: str, seed: int) -> CLIPModel:
     torch.manual_seed(seed)
-    size = len(_bytes()) * 2 + 2
+    size = len(letters()) + 2
     shape = {"intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "hidden_act": hidden_act}
     return CLIPModel(
         CLIPConfig(
@@ -101,8 +106,7 @@ def _clip(hidden_act: str, seed: int) -> CLIPModel:
 
 def clip(folder: Path, hidden_act: str = "quick_gelu", seed: int = 0) -> Path:
     """A whole CLIP with its tokenizer, as OpenAI's and LAION's are published."""
-    letters = [*_bytes(), *(f"{byte}</w>" for byte in _bytes())]
-    vocabulary = {token: index for index, token in enumerate([*letters, "<|startoftext|>", "<|endoftext|>"])}
+    vocabulary = {token: index for index, token in enumerate([*letters(), "<|startoftext|>", "<|endoftext|>"])}
     CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77).save_pretrained(folder)
     _clip(hidden_act, seed).save_pretrained(folder)
     return folder

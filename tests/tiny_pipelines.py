@@ -98,7 +98,7 @@ def tiny_ltx(folder: Path, kind: Any = LTXPipeline) -> Path:
         caption_channels=8,
     )
     encoder = T5EncoderModel(T5Config(**_text(), is_encoder_decoder=False))
-    pipeline = kind(FlowMatchEulerDiscreteScheduler(), vae, encoder, _tokenizer(), transformer)
+    pipeline = kind(FlowMatchEulerDiscreteScheduler(), vae, encoder, text_tokenizer(), transformer)
     return _save(pipeline, folder)
 
 
@@ -133,7 +133,7 @@ def tiny_wan(folder: Path, transformers: int = 1) -> Path:
     ]
     encoder = UMT5EncoderModel(UMT5Config(**_text(), is_encoder_decoder=False))
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
-    parts = [_tokenizer(), encoder, vae, scheduler, *denoisers]
+    parts = [text_tokenizer(), encoder, vae, scheduler, *denoisers]
     return _save(WanPipeline(*parts, boundary_ratio=0.875 if transformers > 1 else None), folder)
 
 
@@ -244,11 +244,17 @@ def _pieces() -> bytes:
 
 
 def _text() -> dict[str, Any]:
-    vocabulary = len(_tokenizer())
+    vocabulary = len(text_tokenizer())
     return {"vocab_size": vocabulary, "d_model": 8, "d_kv": 4, "d_ff": 16, "num_layers": 1, "num_heads": 2}
 
 
-def _tokenizer() -> T5Tokenizer:
+def text_encoder() -> T5EncoderModel:
+    """A random T5 of one layer that takes what `text_tokenizer` gives."""
+    return T5EncoderModel(T5Config(**_text(), is_encoder_decoder=False))
+
+
+def text_tokenizer() -> T5Tokenizer:
+    """A T5 tokenizer of a few words, which reads 8 tokens."""
     special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
     vocabulary = [*special, ("▁", -3.0), *((f"▁{word}", -2.0) for word in WORDS)]
     return T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=8)

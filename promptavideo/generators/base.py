@@ -5,7 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from promptavideo.errors import InputError, PromptAVideoError
 from promptavideo.hardware import environment
@@ -13,7 +13,7 @@ from promptavideo.probe import Work
 from promptavideo.settings import Entry
 from promptavideo.shots import Shot
 from promptavideo.store import VideoFile
-from promptavideo.video import Clip
+from promptavideo.video import Clip, Filmed
 
 TAKES_NEGATIVE = (
     "A diffusers pipeline takes them where its guidance is on (guidance_scale, or true_cfg_scale, over 1), a command "
@@ -29,6 +29,10 @@ class GeneratorEntry(Entry):
         batch_size: int
         threads: int
         seconds_per_video: float
+
+        @property
+        def medium(self) -> Filmed:
+            """Whether it films videos or images."""
 
         @property
         def takes_negative(self) -> bool:
@@ -77,6 +81,23 @@ class GeneratorEntry(Entry):
         """
 
 
+T = TypeVar("T", bound=GeneratorEntry)
+
+
+def check_rate(entry: T) -> T:
+    """Check that an entry with a medium of its own has a frame rate where it films videos, and only there.
+
+    Raises:
+        ValueError: It has not, as a validator says.
+    """
+    rate = getattr(entry, "fps", None)
+    if entry.medium == "video" and rate is None:
+        raise ValueError("fps: is missing; videos have a frame rate")
+    if entry.medium == "image" and rate is not None:
+        raise ValueError("fps: belongs to videos; images have no frame rate")
+    return entry
+
+
 class RefusedError(InputError):
     """A generator will not film this text, however often it is asked."""
 
@@ -92,7 +113,7 @@ class Generator(ABC):
     >>> import numpy
     >>> from promptavideo.generators.base import Generator
     >>> from promptavideo.shots import Shot
-    >>> from promptavideo.video import Clip
+    >>> from promptavideo.video import Clip, Filmed
     >>> class Noise(Generator):
     ...     batch_size = 1
     ...     def identity(self):

@@ -20,13 +20,13 @@ from pydantic import Field, model_validator
 
 from promptavideo.errors import InputError, ScoreError, require
 from promptavideo.files import hold
-from promptavideo.generators.base import Generator, GeneratorEntry, Made
+from promptavideo.generators.base import Generator, GeneratorEntry, Made, check_rate
 from promptavideo.hardware import accelerator
 from promptavideo.models import check_model
-from promptavideo.settings import Planning, Ref
+from promptavideo.settings import Added, Planning, Ref
 from promptavideo.shots import Shot
-from promptavideo.store import VideoFile
-from promptavideo.video import read_video
+from promptavideo.store import SUFFIX, VideoFile, read_file
+from promptavideo.video import Filmed
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,9 @@ class CommandConfig(GeneratorEntry):
     """Whether the command films away from the `negative` that a line of the file has where a text has a negative prompt
     of its own (prompts: jsonl)."""
     output: Annotated[str, Planning()] = "sample_0000.mp4"
-    """Name that the command gives to its video (prompts: lines)."""
+    """Name that the command gives to its video or image (prompts: lines)."""
+    medium: Annotated[Filmed, Added()] = "video"
+    """`image`: the command makes images, of any form that Pillow reads as 8-bit RGB or gray."""
     environment: dict[str, str] = Field(default_factory=dict)
     """Variables to set; part of a video's key."""
     pass_environment: Annotated[list[str], Planning()] = Field(default_factory=list)
@@ -94,10 +96,10 @@ class CommandConfig(GeneratorEntry):
     """Pixels that the command films; another size is an error."""
     height: int = Field(ge=1)
     """Likewise."""
-    frames: int = Field(ge=1)
-    """Frames that the command films; another number is an error."""
-    fps: float = Field(gt=0)
-    """Frames a second that the command writes; another rate is an error."""
+    frames: int | None = Field(None, ge=1)
+    """Frames that the command films; another number is an error. None of images."""
+    fps: float | None = Field(None, gt=0)
+    """Frames a second that the command writes; another rate is an error. None of images."""
     threads: Annotated[int, Planning()] = Field(1, ge=1)
     """Cores of one job."""
     crf: int = Field(12, ge=0, le=51)
@@ -106,6 +108,12 @@ class CommandConfig(GeneratorEntry):
     """Expected time of one video on one worker; plans shards and estimates, never results."""
 
     negative_prompt: ClassVar[str | None] = None
+
+    @model_validator(mode="after")
+    def _rate(self) -> Self:
+        if (self.frames is None) != (self.medium == "image"):
+            raise ValueError("frames: belongs to videos, and to all of them")
+        return check_rate(self)
 
     def ready(self, where: str) -> None:
         """Check that the command is there, with its code in the version that the entry names."""
@@ -235,13 +243,13 @@ class CommandGenerator(Generator):
         output = folder / "videos"
         output.mkdir(parents=True, exist_ok=True)
         jobs = [
-            {"text": shot.text, "seed": shot.seed, "output": f"{key}.mp4"}
+            {"text": shot.text, "seed": shot.seed, "output": f"{key}{SUFFIX[self.config.medium]}"}
             | ({} if shot.negative is None else {"negative": shot.negative})
             for key, shot in zip(keys, shots, strict=True)
         ]
         # The command inherits the lock, so that one which outlived its job is not joined by a second one.
         with hold(folder / "lock") as lock:
-            left = [job for job in jobs if not _whole(output / str(job["output"]))]
+            left = [job for job in jobs if not _whole(output / str(job["output"]), self.config.medium)]
             failure = self._call(folder, left, lock.fileno()) if left else None
             complete = True
             for job in jobs:
@@ -354,10 +362,10 @@ def _git(checkout: Path, version: str, entry: str, *arguments: str) -> str:
     return answer.stdout.strip()
 
 
-def _whole(path: Path) -> bool:
-    """Whether an earlier call left a video that decodes; a damaged one is removed."""
+def _whole(path: Path, medium: Filmed) -> bool:
+    """Whether an earlier call left a video, or image, that decodes; a damaged one is removed."""
     try:
-        read_video(path)
+        read_file(path, medium)
     except ScoreError:
         path.unlink(missing_ok=True)
         return False

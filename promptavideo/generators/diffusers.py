@@ -15,7 +15,7 @@ from promptavideo.devices import choose_device, ran_out
 from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 from promptavideo.generators.base import Generator
-from promptavideo.generators.diffusers_config import TEXT_LIMITS, CacheHook, DiffusersConfig, Quantisation
+from promptavideo.generators.diffusers_config import GIVES, TEXT_LIMITS, CacheHook, DiffusersConfig, Quantisation
 from promptavideo.hardware import device_name
 from promptavideo.models import check_model
 from promptavideo.shots import Shot
@@ -108,6 +108,8 @@ class DiffusersGenerator(Generator):
         while not self._fits(lambda: frames.append(self._call(shots))):
             self._give_way("while it filmed")
         numbers = np.asarray(frames[0][: len(shots)])
+        if self.config.medium == "image":
+            numbers = numbers[:, None]
         if lost := [shot.text for shot, clip in zip(shots, numbers, strict=True) if not np.isfinite(clip).all()]:
             raise InputError(
                 f"{self.config.pipeline} gave frames that are not numbers in {self.config.dtype}; try bfloat16, or "
@@ -115,14 +117,14 @@ class DiffusersGenerator(Generator):
             )
         self._check_size(numbers.shape)
         pixels = np.round(np.clip(numbers, 0, 1) * 255).astype(np.uint8)
-        return [Clip(clip, self.config.fps) for clip in pixels]
+        return [Clip(clip, self.config.fps or 0.0) for clip in pixels]
 
     def _check_size(self, shape: tuple[int, ...]) -> None:
         """Check the shape [B, T, H, W, 3] of what the pipeline gave; some round what they are asked for."""
         for name, axis in SIZES.items():
             if name in self.config.sampling and self.config.sampling[name] != shape[axis]:
                 raise InputError(
-                    f"{self.config.pipeline} gave videos of {shape[axis]} where sampling.{name} is "
+                    f"{self.config.pipeline} gave {self.config.medium}s of {shape[axis]} where sampling.{name} is "
                     f"{self.config.sampling[name]}; set it to what the pipeline can film"
                 )
 
@@ -134,15 +136,19 @@ class DiffusersGenerator(Generator):
         self._pipeline.maybe_free_model_hooks()
         try:
             with torch.inference_mode():
-                return self._pipeline(
+                made = self._pipeline(
                     prompt=[shot.text for shot in full],
                     negative_prompt=[self.negative_prompt if shot.negative is None else shot.negative for shot in full],
                     generator=[torch.Generator("cpu").manual_seed(shot.seed) for shot in full],
                     output_type="np",
                     **self.config.sampling,
-                ).frames
+                )
         except ValueError as error:
             raise InputError(f"{self.config.pipeline} cannot film with these settings ({error})") from error
+        wanted = GIVES[self.config.medium]
+        if wanted not in made:
+            raise InputError(f"{self.config.pipeline} gives {', '.join(made)} and no {self.config.medium}")
+        return made[wanted]
 
     def _load(self) -> Any:
         import torch
@@ -339,11 +345,12 @@ def load_lora(pipeline: Any, folder: Path, component: str, name: str) -> None:
 def _reader(pipeline: Any, config: DiffusersConfig) -> tuple[Any, int | None]:
     """The tokenizer that reads most of a text, and how many tokens; (None, None) where nothing says.
 
-    Of the component `tokenizer` it is `max_sequence_length`, as configured or else by default of the pipeline's call or
-    encoding, or else what its code alone says. Where there is nothing of all this, it is each tokenizer's own limit,
-    of which the largest counts: what one encoder cuts, another reads. Tokens that a template adds are not counted.
+    Of the first tokenizer that is not CLIP's it is `max_sequence_length`, as configured or else by default of the
+    pipeline's call or encoding, or else what its code alone says. Where there is nothing of all this, it is each
+    tokenizer's own limit, of which the largest counts: what one encoder cuts, another reads. Tokens that a template
+    adds are not counted.
     """
-    from transformers import PreTrainedTokenizerBase
+    from transformers import CLIPTokenizer, PreTrainedTokenizerBase
 
     parts = {name: part for name, part in pipeline.components.items() if name.startswith("tokenizer")}
     whole = {name: getattr(part, "tokenizer", part) for name, part in parts.items()}  # a processor holds one
@@ -352,8 +359,9 @@ def _reader(pipeline: Any, config: DiffusersConfig) -> tuple[Any, int | None]:
     for function in filter(None, (getattr(pipeline, name, None) for name in ("__call__", "encode_prompt"))):
         parameter = inspect.signature(function).parameters.get("max_sequence_length")
         limit = limit or (parameter and parameter.default)
-    if isinstance(limit, int) and "tokenizer" in found:
-        return found["tokenizer"], limit
+    longer = [part for part in found.values() if not isinstance(part, CLIPTokenizer)]  # CLIP's own limit is fixed
+    if isinstance(limit, int) and longer:
+        return longer[0], limit
     own = {name: int(part.model_max_length) for name, part in found.items() if part.model_max_length < UNLIMITED}
     name = max(own, key=lambda one: own[one], default=None)
     return (found[name], own[name]) if name else (None, None)

@@ -2,17 +2,17 @@
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from promptavideo.devices import Device
 from promptavideo.dtypes import Dtype
 from promptavideo.errors import InputError
-from promptavideo.generators.base import Generator, GeneratorEntry
+from promptavideo.generators.base import Generator, GeneratorEntry, check_rate
 from promptavideo.generators.source import (
     arguments,
     check_names,
@@ -26,6 +26,7 @@ from promptavideo.generators.source import (
 )
 from promptavideo.probe import Work
 from promptavideo.settings import Added, Planning, Ref, Section, Value
+from promptavideo.video import Filmed
 
 if TYPE_CHECKING:
     from promptavideo.config import Config
@@ -33,11 +34,14 @@ if TYPE_CHECKING:
 PASSED = ("prompt", "negative_prompt", "generator", "output_type")
 """What `film` itself gives to a pipeline's call."""
 
-RESERVED = (*PASSED, "return_dict", "num_videos_per_prompt", "latents")
+RESERVED = (*PASSED, "return_dict", "num_videos_per_prompt", "num_images_per_prompt", "latents")
 """What the configuration must not set."""
 
-MADE_FROM = re.compile(r"(Image|Video)To(?:Video|World)")
+MADE_FROM = re.compile(r"(Image|Video)To(?:Video|World)|(Im)a?g2Im|(Inpaint)")
 """In the name of a pipeline whose call takes it by its signature, but fails without an image or a video."""
+
+GIVES: Mapping[Filmed, str] = {"video": "frames", "image": "images"}
+"""The name of what a pipeline of each medium gives."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +137,10 @@ class DiffusersConfig(GeneratorEntry):
     """Torch threads of one job. Fixed here and not taken from the scheduler, since sums depend on it."""
     batch_size: int = Field(1, ge=1)
     """Videos per call of the pipeline; every call is padded to it."""
-    fps: float = Field(gt=0)
-    """Frames a second that the video's file is played with."""
+    medium: Annotated[Filmed, Added()] = "video"
+    """`image`: the pipeline makes images, which are stored as PNG without loss."""
+    fps: float | None = Field(None, gt=0)
+    """Frames a second that the video's file is played with; none of images."""
     negative_prompt: str = ""
     """What no video shall show, for pipelines that take one."""
     scheduler: Annotated[Scheduler | None, Added()] = None
@@ -158,6 +164,11 @@ class DiffusersConfig(GeneratorEntry):
     """`yuv420p` plays everywhere; `yuv444p` keeps the colours of tiny clips."""
     seconds_per_video: Annotated[float, Planning()] = Field(gt=0)
     """Expected time of one video on one worker; plans shards and estimates, never results."""
+
+    def settings(self) -> dict[str, Any]:
+        """How a video is encoded says nothing of an image."""
+        of_videos = ("crf", "pixel_format", "fps") if self.medium == "image" else ()
+        return {name: value for name, value in super().settings().items() if name not in of_videos}
 
     @property
     def models(self) -> list[str]:
@@ -190,6 +201,10 @@ class DiffusersConfig(GeneratorEntry):
         return DiffusersGenerator(self, *folders)
 
     @model_validator(mode="after")
+    def _rate(self) -> Self:
+        return check_rate(self)
+
+    @model_validator(mode="after")
     def _neighbours(self) -> Self:
         if self.cache and self.cache.name == "FirstBlockCache" and self.batch_size > 1:
             raise ValueError(
@@ -211,7 +226,7 @@ def check_pipeline(where: str, config: DiffusersConfig) -> None:
     if source is None:
         return
     pipeline = find(source, config.pipeline, f"{where}.pipeline")
-    _check_makes_videos(f"{where}.pipeline", pipeline)
+    _check_makes(f"{where}.pipeline", pipeline, config.medium)
     if (known := arguments(pipeline, "__call__")) is not None:
         for argument in PASSED:
             if argument not in known:
@@ -240,18 +255,22 @@ def check_pipeline(where: str, config: DiffusersConfig) -> None:
         check_settings(f"{where}.cache.settings", hook, config.cache.settings, settable)
 
 
-def _check_makes_videos(where: str, pipeline: ast.ClassDef) -> None:
-    """Refuse a pipeline that films no text alone, or makes something else of it."""
+def _check_makes(where: str, pipeline: ast.ClassDef, medium: Filmed) -> None:
+    """Refuse a pipeline that films no text alone, or makes something of another medium."""
     lacking = [name for name in required(pipeline, "__call__") if name not in PASSED]
     if not lacking and (made_from := MADE_FROM.search(pipeline.name)):
-        lacking = [made_from[1].lower()]
+        lacking = ["video" if made_from[1] == "Video" else "image"]
     if lacking:
         raise InputError(
             f"{where}: {pipeline.name} needs {', '.join(lacking)}, which no configuration gives; take a pipeline that "
-            "makes videos of texts"
+            f"makes {medium}s of texts"
         )
-    if (given := returned(pipeline, "__call__")) and "frames" not in given:
-        raise InputError(f"{where}: {pipeline.name} gives {', '.join(sorted(given))} and no video")
+    given = returned(pipeline, "__call__")
+    if not given or GIVES[medium] in given:
+        return
+    other = next((name for name, key in GIVES.items() if key in given), None)
+    way = f"; set medium: {other} in this entry if you mean it" if other else ""
+    raise InputError(f"{where}: {pipeline.name} gives {', '.join(sorted(given))} and no {medium}{way}")
 
 
 def _check_frames(where: str, config: DiffusersConfig) -> None:

@@ -17,7 +17,7 @@ from promptavideo.layout import REWARDS
 from promptavideo.results import read_scores
 from promptavideo.schemas import PROMPT_SET, PROMPTS, read_table, rewards, write_table
 from promptavideo.shards import shard_rows
-from promptavideo.store import Store, read_manifest
+from promptavideo.store import read_manifest
 from promptavideo.study import Study
 from promptavideo.timing import Timing
 
@@ -126,7 +126,7 @@ def film(study: Study, track: str, name: str, shard: str) -> None:
     files, entry = study.files(batch), study.config.generators[batch.generator]
     rows = shard_rows(read_table(Path(files.prompts), PROMPTS), shard)
     check_negatives(rows, entry, batch.generator)
-    store = Store(Path(study.config.store), batch.generator)
+    store = study.store(batch.generator)
     generator = entry.load(batch.generator, [Path(study.layout.model(one)) for one in entry.models], store.work)
     took = Timing()
     film_shard(rows, generator, store, Path(files.manifest(shard)), f"film {name} shard {shard}", took)
@@ -156,7 +156,7 @@ def _score_videos(
 
     manifests = [Path(study.files(batch).manifest(one)) for one in study.scored_together(batch, shard)]
     loaded = load_judges(study.judging(judges), Path(study.layout.models))
-    store = Store(Path(study.config.store), batch.generator)
+    store = study.store(batch.generator)
     stage = f"score {batch.name} shard {shard}" + ("" if judges == REWARDS else f" by {judges}")
     table = score_shard(rows, manifests, loaded, study.metrics(judges), store, stage, took)
     return table, environment() | {"rewards": loaded.circumstances()}
@@ -208,7 +208,7 @@ def _origin(study: Study, batch: Batch, judges: Mapping[str, Any]) -> dict[str, 
     """
     config, entry = study.config, study.config.generators[batch.generator]
     entries = [one for path in study.manifests(batch) for one in read_manifest(Path(path))]
-    filming = provenance.filming(entries, Store(Path(config.store), batch.generator))
+    filming = provenance.filming(entries, study.store(batch.generator))
     models = dict.fromkeys([*entry.models, *(model for judge in judges.values() for model in judge.models)])
     return {
         "code": provenance.code_version(Path()),

@@ -11,7 +11,6 @@ from promptavideo import tables
 from promptavideo.comparisons import comparisons, shown
 from promptavideo.errors import InputError
 from promptavideo.results import read_scores
-from promptavideo.store import Store
 from promptavideo.study import Study
 from promptavideo.totals import total
 
@@ -109,7 +108,7 @@ def _stem(scope: str, name: str) -> Path:
 def _sheet(study: Study, track: str, prompts: int = 6) -> Sequence[Any]:
     from promptavideo.figures import SheetRow
 
-    shown, store = study.shown(track), Store(Path(study.config.store), track)
+    shown, store = study.shown(track), study.store(track)
     scores = {refiner: read_scores(study, batch) for refiner, batch in shown.items()}
     filmed = {refiner: store.of_manifests(map(Path, study.manifests(batch))) for refiner, batch in shown.items()}
     firsts = {refiner: table[table["replicate"] == 0].set_index("prompt_id") for refiner, table in scores.items()}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from promptavideo.layout import Layout
 from promptavideo.schemas import PROMPTS, read_table
-from promptavideo.store import Store, read_manifest
+from promptavideo.store import read_manifest
 from promptavideo.study import Study
 
 
@@ -37,7 +37,7 @@ def list_videos(study: Study, track: str, name: str) -> None:
     listing = videos.list_videos(
         read_table(Path(files.prompts), PROMPTS),
         {Path(path): read_manifest(Path(path)) for path in study.manifests(batch)},
-        Store(Path(study.config.store), batch.generator),
+        study.store(batch.generator),
         settings,
         read_rows(Path(listed[0])) if listed else None,
         f"list {name}",

@@ -1,0 +1,270 @@
+"""Images in place of videos: files, the store, pipelines of three families of encoders, and commands."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_images
+from fakes import prompts_table
+from makers import diffusers_config
+from PIL import Image
+
+from promptavideo.errors import InputError, ScoreError
+from promptavideo.filming import film_shard
+from promptavideo.generators.base import Generator
+from promptavideo.generators.command import CommandConfig, CommandGenerator
+from promptavideo.generators.diffusers import DiffusersGenerator
+from promptavideo.generators.diffusers_config import DiffusersConfig, check_pipeline
+from promptavideo.models import LocalModel, fetch
+from promptavideo.picture import read_image, write_image
+from promptavideo.shots import Shot
+from promptavideo.store import BlackError, Store, VideoFile, read_manifest
+from promptavideo.video import Clip, nothing
+
+ROOT = Path(__file__).parents[1]
+MAKERS: dict[str, tuple[Callable[[Path], Path], dict[str, Any], int]] = {
+    "clip": (tiny_images.tiny_stable_diffusion, tiny_images.STABLE_DIFFUSION, 77),
+    "t5": (tiny_images.tiny_pixart, tiny_images.PIXART, 8),
+    "both": (tiny_images.tiny_flux, tiny_images.FLUX, 8),
+}
+
+
+def image(seed: int = 0, height: int = 24, width: int = 31) -> Clip:
+    return Clip(np.random.default_rng(seed).integers(0, 256, (1, height, width, 3), dtype=np.uint8), 0.0)
+
+
+# --- files ---
+
+
+def test_an_image_is_written_without_loss_and_the_same_each_time(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_image(image(), tmp_path / f"{name}.png")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    again = read_image(tmp_path / "one.png")
+    assert np.array_equal(again.frames, image().frames) and again.fps == 0
+    with pytest.raises(ScoreError, match=r"\[2, 8, 8, 3\] is no image of one frame"):
+        write_image(Clip(np.zeros((2, 8, 8, 3), np.uint8), 8.0), tmp_path / "clip.png")
+    with pytest.raises(ScoreError, match="is no image of one frame"):
+        write_image(Clip(np.zeros((1, 0, 0, 3), np.uint8), 0.0), tmp_path / "empty.png")
+    assert not (tmp_path / "clip.png").exists() and not (tmp_path / "empty.png").exists()
+
+
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_gray_and_palettes_become_rgb(tmp_path: Path, mode: str) -> None:
+    gray = np.random.default_rng(0).integers(0, 256, (8, 9), dtype=np.uint8)
+    made = Image.fromarray(gray)
+    (made if mode == "L" else made.convert("P")).save(tmp_path / "x.png")
+    assert np.array_equal(read_image(tmp_path / "x.png").frames[0], np.repeat(gray[..., None], 3, axis=2))
+
+
+def _cut(path: Path) -> None:
+    write_image(image(), path)
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "cut": (_cut, "cannot be decoded"),
+    "text": (lambda path: path.write_text("no image"), "cannot be decoded"),
+    "absent": (lambda path: None, "cannot be decoded"),
+    "16 bits": (lambda path: Image.fromarray(np.zeros((4, 4), np.uint16)).save(path), "mode I;16, not 8-bit RGB"),
+    "cmyk": (lambda path: Image.new("CMYK", (4, 4)).save(path, format="TIFF"), "mode CMYK, not 8-bit RGB"),
+    "transparent": (lambda path: Image.new("RGBA", (4, 4)).save(path), "mode RGBA, not 8-bit RGB"),
+    "huge": (lambda path: Image.new("L", (9000, 9000)).save(path), "9000 x 9000 pixels are more than"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_no_plain_image_is_refused(tmp_path: Path, case: str) -> None:
+    make, words = BROKEN[case]
+    make(tmp_path / "x.png")
+    with pytest.raises(ScoreError, match=words):
+        read_image(tmp_path / "x.png")
+
+
+# --- the store ---
+
+
+def test_the_store_keeps_images_as_png(tmp_path: Path) -> None:
+    store = Store(tmp_path, "images", "image")
+    stored = store.put("0123abcd", image(), crf=12, pixel_format="yuv420p")
+    assert store.video("0123abcd").relative_to(store.folder).as_posix() == "images/01/0123abcd.png"
+    assert store.find("0123abcd") == stored and (stored.frames, stored.fps) == (1, 0.0)
+    assert store.unnamed([]) == [store.video("0123abcd")]
+    store.video("0123abcd").write_bytes(b"damaged")
+    assert store.find("0123abcd") is None and not store.video("0123abcd").exists()
+    with pytest.raises(BlackError, match="the image is wholly black"):
+        store.put("black", Clip(np.zeros((1, 8, 8, 3), np.uint8), 0.0), crf=12, pixel_format="yuv420p")
+    assert nothing(Clip(np.full((1, 8, 8, 3), 99, np.uint8), 0.0)) == "of one colour"
+
+
+def test_a_file_of_another_size_is_refused(tmp_path: Path) -> None:
+    write_image(image(), tmp_path / "made.png")
+    with pytest.raises(InputError, match="width 31, not 32"):
+        Store(tmp_path, "images", "image").put("00", VideoFile(tmp_path / "made.png", 32, 24), 12, "yuv420p")
+
+
+# --- pipelines ---
+
+
+def configure(entry: dict[str, Any], **fields: Any) -> DiffusersConfig:
+    return diffusers_config(**{"medium": "image", "fps": None, **entry, **fields})
+
+
+@pytest.fixture(scope="module")
+def fetched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folders = {}
+    for name, (make, _, _) in MAKERS.items():
+        folder = tmp_path_factory.mktemp(name)
+        fetch(name, LocalModel(kind="local", path=str(make(folder / "source"))), folder / name, {})
+        folders[name] = folder / name
+    return folders
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_pipeline_makes_images_by_configuration_alone(fetched: dict[str, Path], name: str) -> None:
+    _, entry, reads = MAKERS[name]
+    config = configure(entry)
+    check_pipeline("generators.tiny", config)
+    generator = DiffusersGenerator(config, fetched[name])
+    one, two = generator.film([Shot("a red ball", None, 1), Shot("a blue box", None, 2)])
+    assert one.frames.shape == (1, 32, 32, 3) and one.fps == 0 and one.frames.std() > 1
+    (alone,) = generator.film([Shot("a blue box", None, 2)])
+    assert np.array_equal(alone.frames, two.frames), "an image depends on no neighbour"
+    others = [Shot("a blue box", None, 3), Shot("a red ball", None, 2)]
+    assert not any(np.array_equal(clip.frames, two.frames) for clip in generator.film(others))
+    assert generator.reads_tokens == reads and generator.cut(["a red ball " * 50, "a"]) == [True, False]
+
+
+def test_how_a_video_is_written_is_no_part_of_an_images_key(fetched: dict[str, Path]) -> None:
+    entry, shot = MAKERS["clip"][1], Shot("a", None, 1)
+    keys = [DiffusersGenerator(configure(entry, **one), fetched["clip"]).key(shot) for one in ({}, {"crf": 30})]
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "medium", "words"),
+    [
+        ("StableDiffusionPipeline", "video", "gives images, nsfw_content_detected and no video; set medium: image"),
+        ("CogVideoXPipeline", "image", "gives frames and no image; set medium: video"),
+        ("StableDiffusionImg2ImgPipeline", "image", "needs image, which no configuration gives"),
+        ("StableDiffusionXLInpaintPipeline", "image", "needs image, which no configuration gives"),
+        ("AudioLDM2Pipeline", "image", "gives audios and no image"),
+    ],
+)
+def test_a_pipeline_of_another_medium_is_refused(pipeline: str, medium: str, words: str) -> None:
+    fps = 8.0 if medium == "video" else None
+    with pytest.raises(InputError, match=rf"generators\.mine\.pipeline: {pipeline} {words}"):
+        check_pipeline("generators.mine", configure({"pipeline": pipeline}, medium=medium, fps=fps))
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    ["StableDiffusionPipeline", "StableDiffusionXLPipeline", "StableDiffusion3Pipeline", "FluxPipeline",
+     "PixArtSigmaPipeline", "SanaPipeline", "QwenImagePipeline"],
+)  # fmt: skip
+def test_the_pipelines_of_images_that_people_use_are_taken(pipeline: str) -> None:
+    check_pipeline("generators.mine", configure({"pipeline": pipeline}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [({"fps": 8.0}, "images have no frame rate"), ({"medium": "video"}, "fps: is missing; videos have a frame rate")],
+)
+def test_only_videos_have_a_frame_rate(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        configure({"pipeline": "FluxPipeline"}, **fields)
+
+
+# --- filming ---
+
+
+class Noise(Generator):
+    """Makes an image of each text's seed, and counts."""
+
+    batch_size = 2
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.made, self.stop_after = 0, stop_after
+
+    def identity(self) -> dict[str, Any]:
+        return {"noise": "image"}
+
+    def film(self, shots: Any) -> Any:
+        for shot in shots:
+            if self.made == self.stop_after:
+                raise InputError("killed")
+            self.made += 1
+            yield image(shot.seed)
+
+
+def test_a_shard_that_was_killed_goes_on_with_the_next_image(tmp_path: Path) -> None:
+    rows, store = prompts_table({"x": ["a", "b", "c", "d", "e"]}), Store(tmp_path, "noise", "image")
+    manifest = tmp_path / "0000.jsonl"
+    with pytest.raises(InputError, match="killed"):
+        film_shard(rows, Noise(stop_after=3), store, manifest, "film")
+    rest = Noise()
+    film_shard(rows, rest, store, manifest, "film")
+    assert rest.made == 2 and len(read_manifest(manifest)) == 5
+    assert all((entry.frames, entry.fps) == (1, 0.0) for entry in read_manifest(manifest))
+
+
+# --- commands ---
+
+DRAW = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from PIL import Image
+
+for line in Path(sys.argv[1]).read_text().splitlines():
+    job = json.loads(line)
+    pixels = np.random.default_rng(job["seed"]).integers(0, 256, (16, 32, 3), dtype=np.uint8)
+    made = Image.fromarray(pixels)
+    if "CMYK" in job["text"]:
+        made = made.convert("CMYK")
+    made.save(Path(sys.argv[2]) / job["output"], format="TIFF" if made.mode == "CMYK" else "PNG")
+"""
+
+
+def command(folder: Path, **fields: Any) -> CommandConfig:
+    (folder / "draw.py").write_text(DRAW)
+    given = {
+        "kind": "command", "command": [sys.executable, "{checkout}/draw.py", "{prompts}", "{output}"], "version": "1",
+        "checkout": str(folder), "medium": "image", "width": 32, "height": 16, "batch_size": 3, "timeout_s": 60.0,
+        "seconds_per_video": 1.0,
+    }  # fmt: skip
+    return CommandConfig.model_validate({**given, **fields})
+
+
+def test_a_command_makes_images(tmp_path: Path) -> None:
+    store, manifest = Store(tmp_path / "store", "own", "image"), tmp_path / "m.jsonl"
+    generator = CommandGenerator(command(tmp_path), "generators.own", None, tmp_path / "work")
+    rows = prompts_table({"x": ["a", "b", "c", "d"]})
+    film_shard(rows, generator, store, manifest, "film")
+    entries = read_manifest(manifest)
+    assert len({entry.key for entry in entries}) == 4
+    expected = np.random.default_rng(int(rows["seed"].iloc[0])).integers(0, 256, (16, 32, 3), dtype=np.uint8)
+    assert np.array_equal(store.read(entries[0], manifest).frames[0], expected)
+    said = json.loads(store.circumstances(entries[0].key).read_text())
+    assert said["text"] == "a"
+
+
+def test_an_image_of_other_colours_or_size_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
+    store, manifest = Store(tmp_path / "store", "own", "image"), tmp_path / "m.jsonl"
+    generator = CommandGenerator(command(tmp_path), "generators.own", None, tmp_path / "work")
+    with pytest.raises(ScoreError, match="mode CMYK, not 8-bit RGB"):
+        film_shard(prompts_table({"x": ["a", "in CMYK", "c"]}), generator, store, manifest, "film")
+    assert len(store.unnamed([])) == 2
+    wider = CommandGenerator(command(tmp_path, width=33), "generators.own", None, tmp_path / "work")
+    with pytest.raises(InputError, match="width 32, not 33"):
+        film_shard(prompts_table({"x": ["a"]}), wider, Store(tmp_path / "more", "own", "image"), manifest, "film")
+
+
+@pytest.mark.parametrize("fields", [{"frames": 4}, {"medium": "video", "fps": 8.0}])
+def test_only_videos_have_frames(tmp_path: Path, fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="frames: belongs to videos"):
+        command(tmp_path, **fields)
