@@ -197,6 +197,7 @@ class Config(Section):
             *self._unknown_names(),
             *self._bad_evaluation(),
             *self._bad_metrics(),
+            *self._bad_media(),
             *self._bad_boosters(),
             *self._bad_vbench(),
         ]
@@ -382,6 +383,34 @@ class Config(Section):
         """The judges that only report, and yet are asked about what is learned from, since a threshold names them."""
         wanted = outside({**self.evolution.thresholds, **self.preference.chosen.thresholds}, list(self.objectives))
         return [name for name, entry in self.reporters.items() if set(wanted) & set(_names(entry.filled))]
+
+    def _bad_media(self) -> Iterator[str]:
+        """What is wrong between the metrics of an objective, a rule or a booster and tracks that make images."""
+        tracks = [track for track, entry in self.generators.items() if entry.filmed == "image"]
+        if any(one not in self.metrics for one in self.objective):
+            return
+        found = {track: self._objective_of(track) for track in self.generators}
+        if tracks and not found[tracks[0]]:
+            yield (
+                f"objective: {tracks[0]} makes images, which have no {', '.join(self.objective)}; add AES, MPS or HPS"
+            )
+        rules = {"evolution": self.evolution, "preference": self.preference.chosen} if tracks else {}
+        for where, rule in rules.items():
+            for metric in rule.thresholds:
+                if metric in self.metrics and not self.metrics[metric].judges("image"):
+                    yield f"{where}.thresholds.{metric}: {tracks[0]} makes images, which have no {metric}"
+        for name, booster in self.boosters.items():
+            shared = [track for track in booster.tracks or [] if track in found]
+            for track in shared[1:]:
+                if found[track] != found[shared[0]]:
+                    first, second = (", ".join(found[one]) for one in (shared[0], track))
+                    yield (
+                        f"boosters.{name}.tracks: {shared[0]} is rewarded by {first}, and {track} by {second}; what is "
+                        "better in one says nothing of the other, so train one of each"
+                    )
+
+    def _objective_of(self, track: Name) -> list[str]:
+        return [name for name in self.objective if self.metrics[name].judges(self.generators[track].filmed)]
 
     def _bad_vbench(self) -> Iterator[str]:
         sets = self.evaluation.sets

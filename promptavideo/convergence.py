@@ -117,7 +117,7 @@ def _row(
         steps = means["avg"] - prompt_means(last, columns)["avg"]
         row |= {"before": last.refiner, "step": float(steps.mean()), **interval("step", steps, bootstrap, arm)}
         row["step_p_value"] = paired_p_value(steps.to_numpy(float), bootstrap, arm.set)
-        for name in _dynamic(columns)[:1]:
+        for name in _dynamic(columns.of(arm.scores))[:1]:
             gains = means[DYNAMIC] - prompt_means(earlier[0].arm, columns)[DYNAMIC]
             row |= {name: float(gains.mean()), **interval(name, gains, bootstrap, arm)}
     return row

@@ -28,6 +28,9 @@ class Decides:
         facts = json.dumps(getattr(self, rule)(**wildcards), sort_keys=True)
         return hashlib.sha256(facts.encode()).hexdigest()[:12]
 
+    def _objective(self, track: str) -> list[str]:
+        return [metric.name for metric in self._study.objective(track)]
+
     # Inputs
 
     def fetch(self, model: str) -> Facts:
@@ -75,7 +78,7 @@ class Decides:
         if not isinstance(source, Round):
             return facts | evolution.round(0)
         operator = self._config.operators[evolution.operator_of(track)]
-        shown = {"objective": self._config.objective, "operator": operator.decides()}
+        shown = {"objective": self._objective(track), "operator": operator.decides()}
         return facts | evolution.round(source.number) | shown
 
     def candidates(self, track: str, batch: str) -> Facts:
@@ -118,8 +121,8 @@ class Decides:
 
     def score(self, track: str, batch: str, judges: str, shard: str) -> Facts:
         """What judges."""
-        entries = self._study.judging(judges)
-        metrics = [metric.name for metric in self._study.metrics(judges)]
+        entries = self._study.judging(judges, track)
+        metrics = [metric.name for metric in self._study.metrics(judges, track)]
         return {"metrics": metrics, **{name: [entry.VERSION, entry.decides()] for name, entry in entries.items()}}
 
     def gather(self, track: str, batch: str, judges: str) -> Facts:
@@ -131,7 +134,7 @@ class Decides:
     def pairs(self, track: str) -> Facts:
         """The rule, and how many rounds there are."""
         evolution = self._config.evolution
-        return {**evolution.pairs, "rounds": evolution.rounds, "objective": self._config.objective}
+        return {**evolution.pairs, "rounds": evolution.rounds, "objective": self._objective(track)}
 
     def negatives(self, track: str) -> Facts:
         """The operator, and what it is asked."""
@@ -144,7 +147,7 @@ class Decides:
     def triples(self, track: str, batch: str) -> Facts:
         """The rule that is chosen, with its constants."""
         preference = self._config.preference
-        return {"rule": preference.rule, **preference.chosen.decides(), "objective": self._config.objective}
+        return {"rule": preference.rule, **preference.chosen.decides(), "objective": self._objective(track)}
 
     def train(self, home: str, booster: str) -> Facts:
         """The trainer's settings, what it goes on from and whose data it learns from."""
@@ -198,7 +201,7 @@ class Decides:
             "rounds": evolution.rounds,
             "parents": evolution.parents,
             "weights": evolution.weights,
-            "objective": self._config.objective,
+            "objective": self._objective(track),
             "scale": self._config.scale,
         }
 

@@ -101,7 +101,7 @@ class Estimate:
 
     def _loading(self, track: str, judges: str | None) -> float:
         """Seconds that one of a track's jobs takes beside its work: of filming, or of a group of judges."""
-        loads = judges is None or any(entry.models for entry in self._study.judging(judges).values())
+        loads = judges is None or any(entry.models for entry in self._study.judging(judges, track).values())
         return self._beside(self._records(track, judges), loads)
 
     def _beside(self, jobs: Iterable[timing.Timing], loads: bool) -> float:

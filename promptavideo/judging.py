@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptavideo.batches import Batch
+from promptavideo.errors import InputError
 from promptavideo.study import Study
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ class Group(ABC):
     def __init__(self, study: Study, name: str) -> None:
         self.study, self.name = study, name
 
-    @property
-    def judges(self) -> dict[str, Any]:
-        """The entries of its judges, by name."""
+    def judges(self, track: str) -> dict[str, Any]:
+        """The entries of its judges in a track, by name."""
         return {}
 
     @abstractmethod
@@ -61,14 +61,13 @@ class Group(ABC):
 class JudgeGroup(Group):
     """Judges of the configuration: the rewards, or one that only reports."""
 
-    @property
-    def judges(self) -> dict[str, Any]:
+    def judges(self, track: str) -> dict[str, Any]:
         """Their entries."""
-        return dict(self.study.judging(self.name))
+        return dict(self.study.judging(self.name, track))
 
     def decides(self, batch: Batch) -> dict[str, Any]:
         """The metrics."""
-        return {"metrics": [metric.name for metric in self.study.metrics(self.name)]}
+        return {"metrics": [metric.name for metric in self.study.metrics(self.name, batch.track)]}
 
     def results(self, batch: Batch) -> list[str]:
         """A table of metrics and a record for each shard."""
@@ -78,7 +77,7 @@ class JudgeGroup(Group):
 
     def records(self, batch: Batch) -> list[str]:
         """Of its judges' models."""
-        return self.study.manifests_of(self.judges.values())
+        return self.study.manifests_of(self.judges(batch.track).values())
 
     def join(self, batch: Batch) -> Gathered:
         """One row a video, with each metric raw and on the 0-5 scale."""
@@ -86,13 +85,13 @@ class JudgeGroup(Group):
         from promptavideo.schemas import PROMPTS, read_table, rewards, scores
         from promptavideo.scoring import gather
 
-        files, metrics = self.study.files(batch), self.study.metrics(self.name)
+        files, metrics = self.study.files(batch), self.study.metrics(self.name, batch.track)
         shards = self.study.scoring_shards(batch, self.name)
         parts = [read_table(Path(files.judged(self.name, shard)), rewards(metrics)) for shard in shards]
         table = gather(read_table(Path(files.prompts), PROMPTS), parts, metrics)
         scoring = [timing.read(Path(files.judging(self.name, shard))) for shard in shards]
         record = {
-            "judges": {name: judge.decides() for name, judge in self.judges.items()},
+            "judges": {name: judge.decides() for name, judge in self.judges(batch.track).items()},
             "videos": len(table),
             "prompts": int(table["prompt_id"].nunique()),
             "scored_on": provenance.scored_on(scoring),
@@ -111,5 +110,6 @@ def group_of(study: Study, name: str) -> Group:
         from promptavideo.vbench.group import VBenchGroup
 
         return VBenchGroup(study, name)
-    study.judging(name)
+    if name not in study.groups:
+        raise InputError(f"there are no judges {name!r}; known are {', '.join(study.groups)}")
     return JudgeGroup(study, name)

@@ -16,7 +16,7 @@ def read_scores(study: Study, batch: Batch, judges: str = REWARDS) -> "pd.DataFr
     """The metrics of a batch by a group of judges, a table of `schemas.scores`."""
     from promptavideo.schemas import read_table, scores
 
-    return read_table(Path(study.files(batch).scores(judges)), scores(study.metrics(judges)))
+    return read_table(Path(study.files(batch).scores(judges)), scores(study.metrics(judges, batch.track)))
 
 
 def read_joined(study: Study, batch: Batch, others: Collection[str]) -> "pd.DataFrame":
@@ -25,6 +25,6 @@ def read_joined(study: Study, batch: Batch, others: Collection[str]) -> "pd.Data
 
     table = read_scores(study, batch)
     for judges in batch.judges:
-        if names := [metric.name for metric in study.metrics(judges) if metric.name in others]:
+        if names := [metric.name for metric in study.metrics(judges, batch.track) if metric.name in others]:
             table = table.merge(read_scores(study, batch, judges)[[*KEY, *names]], on=KEY, validate="one_to_one")
     return table

@@ -17,6 +17,7 @@ from promptavideo.miniature.dialects import DialectName
 from promptavideo.models import MiniatureModel
 from promptavideo.prompts import count_prompts
 from promptavideo.shards import part, shard_count, shard_names
+from promptavideo.video import Filmed
 
 if TYPE_CHECKING:
     from promptavideo.store import Store
@@ -198,8 +199,13 @@ class Study:
 
     def evaluations(self, track: str) -> list[Batch]:
         """All evaluations of a track."""
-        sets, refiners = self.config.evaluation.sets, self.config.evaluation.compared(track)
-        return [self.evaluation(track, name, refiner) for name in sets for refiner in refiners]
+        refiners = self.config.evaluation.compared(track)
+        return [self.evaluation(track, name, refiner) for name in self.sets(track) for refiner in refiners]
+
+    def sets(self, track: str) -> list[str]:
+        """The evaluation sets that a track films: images are not judged by VBench, so not those for it alone."""
+        entries = self.config.evaluation.sets.items()
+        return [name for name, entry in entries if entry.rewards or self.medium(track) == "video"]
 
     def every(self, source: Any) -> list[Batch]:
         """All batches whose texts come from some kinds of source."""
@@ -217,8 +223,8 @@ class Study:
         """What a generator could film, whether or not its tables need it."""
         every = [self.booster(name, track) for name in self.config.boosters]
         drawn = [self.candidates(track, one) for one in every if one.drawing and track in one.tracks]
-        sets, refiners = self.config.evaluation.sets, self.config.refiners
-        evaluations = [self.evaluation(track, name, refiner) for name in sets for refiner in refiners]
+        refiners = self.config.refiners
+        evaluations = [self.evaluation(track, name, refiner) for name in self.sets(track) for refiner in refiners]
         return [*self.rounds(track), *drawn, *evaluations]
 
     def _of(self, track: str, name: str, prompts: str, source: Any) -> Batch:
@@ -234,44 +240,58 @@ class Study:
                 each = config.evaluation.sets[source.set].replicates
             case _:
                 each = 1
-        return Batch(track, name, track, prompts, source, each, self._judges(source))
+        return Batch(track, name, track, prompts, source, each, self._judges(track, source))
 
     # Judges
 
-    def _judges(self, source: Any) -> tuple[str, ...]:
+    def _judges(self, track: str, source: Any) -> tuple[str, ...]:
         if not isinstance(source, Refine):
             return (REWARDS, *(() if isinstance(source, Pilot) else self.config.thresholds_outside()))
         entry = self.config.evaluation.sets[source.set]
         own = (REWARDS,) if entry.rewards else ()
-        reporting = (name for name, one in self.config.reporters.items() if one.on is None or source.set in one.on)
+        reporting = (
+            name
+            for name, one in self.config.reporters.items()
+            if (one.on is None or source.set in one.on) and one.of(self.medium(track))
+        )
         return (*own, *reporting) if entry.rewards else own
 
-    def judging(self, judges: str) -> Mapping[str, JudgeEntry]:
-        """The judges of a group.
+    def medium(self, track: str) -> Filmed:
+        """What a track films."""
+        return self.config.generators[track].filmed
+
+    def objective(self, track: str) -> list[Metric]:
+        """The metrics that select and train in a track: those of the objective that its medium can have, in order."""
+        return [one for one in self.config.objectives if one.judges(self.medium(track))]
+
+    def judging(self, judges: str, track: str) -> Mapping[str, JudgeEntry]:
+        """The judges of a group in a track, each with the metrics that the track's medium can have.
 
         Raises:
             InputError: There is no such group.
         """
         if judges == REWARDS:
-            return self.config.rewards
+            entries = {name: entry.of(self.medium(track)) for name, entry in self.config.rewards.items()}
+            return {name: entry for name, entry in entries.items() if entry}
         if judges not in self.config.reporters:
             known = ", ".join((REWARDS, *self.config.reporters))
             raise InputError(f"there are no judges {judges!r}; known are {known}")
-        return {judges: self.config.reporters[judges]}
+        entry = self.config.reporters[judges].of(self.medium(track))
+        return {judges: entry} if entry else {}
 
-    def metrics(self, judges: str) -> list[Metric]:
-        """What a group of judges fills, in the order of columns."""
+    def metrics(self, judges: str, track: str) -> list[Metric]:
+        """What a group of judges fills in a track, in the order of columns."""
         if judges == REWARDS:
-            return list(self.config.objectives)
-        return [metric for entry in self.judging(judges).values() for metric in entry.filled]
+            return self.objective(track)
+        return [metric for entry in self.judging(judges, track).values() for metric in entry.filled]
 
-    def looks_at_videos(self, judges: str) -> bool:
-        """Whether a group judges videos, and not only texts."""
-        return any(entry.medium == "video" for entry in self.judging(judges).values())
+    def looks_at_videos(self, judges: str, track: str) -> bool:
+        """Whether a group judges what is filmed, videos or images, and not only texts."""
+        return any(entry.medium != "text" for entry in self.judging(judges, track).values())
 
-    def threads(self, judges: str) -> int:
+    def threads(self, judges: str, track: str) -> int:
         """Cores that a group takes."""
-        return max(getattr(entry, "threads", 1) for entry in self.judging(judges).values())
+        return max(getattr(entry, "threads", 1) for entry in self.judging(judges, track).values())
 
     @property
     def groups(self) -> list[str]:
@@ -296,7 +316,7 @@ class Study:
 
     def scoring_shards(self, batch: Batch, judges: str = REWARDS) -> list[str]:
         """The names of the jobs in which a group of judges scores a batch; texts alone are one job."""
-        if not self.looks_at_videos(judges):
+        if not self.looks_at_videos(judges, batch.track):
             return shard_names(1)
         if self.config.score_minutes is None:
             return shard_names(self._filming_shards(batch))
@@ -327,7 +347,7 @@ class Study:
         """What a track's generator filmed."""
         from promptavideo.store import Store
 
-        return Store(Path(self.config.store), track, self.config.generators[track].medium)
+        return Store(Path(self.config.store), track, self.medium(track))
 
     def manifests(self, batch: Batch) -> list[str]:
         """The manifests of all videos of a batch."""
@@ -405,7 +425,7 @@ class Study:
     @cached_property
     def reported(self) -> list[Metric]:
         """The metrics that only stand in tables."""
-        return [metric for name in self.config.reporters for metric in self.metrics(name)]
+        return [metric for entry in self.config.reporters.values() for metric in entry.filled]
 
     def compared(self, scope: str) -> list[str]:
         """The tracks of a table: all, or the one whose folder it is in."""

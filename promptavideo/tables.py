@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +35,10 @@ METHOD_NOTE = (
     "over prompts, resampled alike for all rows of a set. gain is the paired difference of avg to the original "
     "prompts; p_value is a two-sided paired permutation test, not corrected for the number of rows. words is the "
     "mean length of the refined texts."
+)
+IMAGES_NOTE = (
+    "{tracks} make images, which have no {lacking}: avg of their rows is the mean of {average}, and not to be compared "
+    "with that of videos."
 )
 REPORTED_NOTE = (
     "Nobody selected by or trained on {metrics}, each in its own range; a gain beside one is its paired difference to "
@@ -75,8 +79,14 @@ class Columns:
         return tuple(f"{metric.name}{end}" for metric in self.reported for end in ends)
 
     def of(self, scores: pd.DataFrame) -> "Columns":
-        """Those that some scores fill: a judge that only reports may look at other sets."""
-        return replace(self, reported=[metric for metric in self.reported if metric.name in scores])
+        """Those that some scores fill: images have fewer metrics, and a judge that only reports may look at other sets.
+
+        Without a metric of `average`, all of the objective that there are take its place.
+        """
+        objective = [metric for metric in self.objective if metric.five in scores]
+        names = [metric.name for metric in objective]
+        average = [name for name in self.average if name in names] or names
+        return Columns(objective, average, [metric for metric in self.reported if metric.name in scores])
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -341,6 +351,7 @@ def interval(name: str, values: pd.Series, bootstrap: BootstrapConfig, arm: Arm)
 
 def prompt_means(arm: Arm, columns: Columns = PAPER_COLUMNS) -> pd.DataFrame:
     """Means over replicates, indexed by sorted prompt_id: `columns.numbers` on the 0-5 scale, those reported raw."""
+    columns = columns.of(arm.scores)
     scores = arm.scores.sort_values(["prompt_id", "replicate"])
     names = [metric.name for metric in columns.objective]
     shown = scores[[metric.five for metric in columns.objective]].set_axis(names, axis=1)

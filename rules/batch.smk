@@ -30,11 +30,11 @@ rule score:
         prompts=LAYOUT.batch("{track}", "{batch}").prompts,
         videos=judged_videos,
         models=lambda wildcards: STUDY.manifests_of(
-            STUDY.judging(wildcards.judges).values()
+            STUDY.judging(wildcards.judges, wildcards.track).values()
         ),
         files=lambda wildcards: [
             file
-            for entry in STUDY.judging(wildcards.judges).values()
+            for entry in STUDY.judging(wildcards.judges, wildcards.track).values()
             for file in entry.files
         ],
     output:
@@ -46,7 +46,7 @@ rule score:
         LAYOUT.benchmark("score", "{track}", "{batch}", "{judges}", "{shard}")
     conda:
         "../envs/judges.yaml"
-    threads: lambda wildcards: STUDY.threads(wildcards.judges)
+    threads: lambda wildcards: STUDY.threads(wildcards.judges, wildcards.track)
     resources:
         mem_mb=2000,
     params:

@@ -77,7 +77,7 @@ def refine_threads(wildcards):
 def judged_videos(wildcards):
     """The manifests of the videos that a scoring job looks at; none where judges look at texts alone."""
     batch, files = at(wildcards)
-    if not STUDY.looks_at_videos(wildcards.judges):
+    if not STUDY.looks_at_videos(wildcards.judges, wildcards.track):
         return []
     return map(files.manifest, STUDY.scored_together(batch, wildcards.shard))
 

@@ -48,7 +48,7 @@ def foreseen(job, estimate):
         )
     if kind == "score":
         judges, together = names["judges"], 1
-        if STUDY.looks_at_videos(judges):
+        if STUDY.looks_at_videos(judges, names["track"]):
             together = len(STUDY.scored_together(batch, names["shard"]))
         videos = estimate.videos(batch, together, judges)
         seconds = videos * estimate.score(batch.track, judges)

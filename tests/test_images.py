@@ -1,28 +1,38 @@
 """Images in place of videos: files, the store, pipelines of three families of encoders, and commands."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tiny_images
 from fakes import prompts_table
-from makers import diffusers_config
+from makers import FAST, RAW, diffusers_config
 from PIL import Image
+from workspaces import merged
 
+from promptavideo.comparisons import comparisons
+from promptavideo.config import check
+from promptavideo.convergence import Stage, convergence_table
 from promptavideo.errors import InputError, ScoreError
 from promptavideo.filming import film_shard
 from promptavideo.generators.base import Generator
 from promptavideo.generators.command import CommandConfig, CommandGenerator
 from promptavideo.generators.diffusers import DiffusersGenerator
 from promptavideo.generators.diffusers_config import DiffusersConfig, check_pipeline
+from promptavideo.metrics import PAPER, VIDEOSCORE
 from promptavideo.models import LocalModel, fetch
 from promptavideo.picture import read_image, write_image
+from promptavideo.price import Price
 from promptavideo.shots import Shot
 from promptavideo.store import BlackError, Store, VideoFile, read_manifest
+from promptavideo.study import Study
+from promptavideo.tables import Arm, Columns
 from promptavideo.video import Clip, nothing
 
 ROOT = Path(__file__).parents[1]
@@ -268,3 +278,83 @@ def test_an_image_of_other_colours_or_size_is_named_and_the_others_are_kept(tmp_
 def test_only_videos_have_frames(tmp_path: Path, fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="frames: belongs to videos"):
         command(tmp_path, **fields)
+
+
+# --- tracks ---
+
+IMAGES: dict[str, Any] = {
+    "models": {"pictures": {"kind": "local", "path": "elsewhere"}},
+    "generators": {
+        "pictures": {
+            "kind": "diffusers", "pipeline": "StableDiffusionPipeline", "model": "pictures", "medium": "image",
+            "seconds_per_video": 1.0,
+        }
+    },
+}  # fmt: skip
+
+
+def study(*overlays: dict[str, Any]) -> Study:
+    return Study(check(merged(RAW, IMAGES, *overlays), ROOT), ROOT)
+
+
+class TestTracks:
+    """A track that makes images, beside one of videos."""
+
+    def test_are_rewarded_by_the_metrics_that_images_have(self) -> None:
+        mixed = study()
+        assert [one.name for one in mixed.objective("pictures")] == ["AES", "MPS"]
+        assert [one.name for one in mixed.metrics("rewards", "pictures")] == ["AES", "MPS"]
+        assert [one.name for one in mixed.objective("mini-t2v")] == ["VQ", "TC", "DD", "TVA", "FC", "AES", "MPS"]
+        (pixels,) = mixed.judging("rewards", "pictures").values()
+        assert [one.name for one in pixels.filled] == ["AES", "MPS"] and pixels.medium == "image"
+        assert mixed.looks_at_videos("rewards", "pictures")
+        assert mixed.store("pictures").medium == "image" and mixed.store("mini-t2v").medium == "video"
+
+    def test_are_not_looked_at_by_judges_of_videos(self) -> None:
+        mixed = study()
+        assert mixed.evaluation("pictures", "heldout", "original").judges == ("rewards", "fidelity")
+        assert mixed.evaluation("mini-t2v", "heldout", "original").judges == ("rewards", "witness", "fidelity")
+        assert not any(map(mixed.vbench.judged, mixed.evaluations("pictures")))
+        assert any(map(mixed.vbench.judged, mixed.evaluations("mini-t2v")))
+
+    @pytest.mark.parametrize(
+        ("more", "words"),
+        [
+            (
+                {
+                    "objective": ["VQ", "TC"],
+                    "judges": {"pixels": {"metrics": ["VQ", "TC"]}},
+                    "evaluation": {"average": ["VQ"]},
+                },
+                "objective: pictures makes images, which have no VQ, TC; add AES, MPS or HPS",
+            ),
+            (
+                {"evolution": {"thresholds": {"VQ": 2.0}}},
+                "evolution.thresholds.VQ: pictures makes images, which have no VQ",
+            ),
+            (
+                {"preference": {"best_worst": {"thresholds": {"DD": 2.0}}}},
+                "preference.thresholds.DD: pictures makes images, which have no DD",
+            ),
+            (
+                {"boosters": {"both": {"trainer": "sft", "tracks": ["mini-t2v", "pictures"]}}},
+                "boosters.both.tracks: mini-t2v is rewarded by VQ, TC, DD, TVA, FC, AES, MPS, and pictures by AES, MPS",
+            ),
+        ],
+    )
+    def test_what_they_cannot_have_is_refused(self, more: dict[str, Any], words: str) -> None:
+        with pytest.raises(InputError, match=re.escape(words)):
+            study(more)
+
+    def test_no_table_of_vbench_has_a_row_of_them(self) -> None:
+        rows = comparisons(study())["vbench"].rows("tables")
+        assert rows and {row.track for row in rows} == {"mini-t2v"}
+
+    def test_convergence_is_told_of_them_without_a_dynamic_degree(self) -> None:
+        columns = Columns(PAPER, [metric.name for metric in VIDEOSCORE])
+        scores = pd.DataFrame({"prompt_id": ["p0", "p1"], "refined": "a", "candidate": 0, "replicate": 0})
+        arms = [Arm("pictures", "heldout", name, scores.assign(AES_5=1.0 + place, MPS_5=3.0)) for place, name in
+                enumerate(("original", "sft"))]  # fmt: skip
+        table = convergence_table([Stage(arm, [], Price(0, 0.0, ()), 0) for arm in arms], FAST, columns)
+        assert table["avg"].tolist() == [2.0, 2.5] and table["gain"].tolist()[1] == 0.5
+        assert table[["VQ", "DD", "DD_gain"]].isna().all(axis=None)

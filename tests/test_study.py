@@ -167,16 +167,26 @@ class TestJudges:
     def test_are_the_rewards_and_each_that_reports(self) -> None:
         plain = study()
         assert plain.groups == ["rewards", "witness", "fidelity"]
-        assert list(plain.judging("rewards")) == ["pixels"] and list(plain.judging("fidelity")) == ["fidelity"]
-        assert [one.name for one in plain.metrics("rewards")] == ["VQ", "TC", "DD", "TVA", "FC", "AES", "MPS"]
-        assert [one.name for one in plain.metrics("fidelity")] == ["KEEP", "SENSE"]
+        assert list(plain.judging("rewards", "mini-t2v")) == ["pixels"] and list(
+            plain.judging("fidelity", "mini-t2v")
+        ) == ["fidelity"]
+        assert [one.name for one in plain.metrics("rewards", "mini-t2v")] == [
+            "VQ",
+            "TC",
+            "DD",
+            "TVA",
+            "FC",
+            "AES",
+            "MPS",
+        ]
+        assert [one.name for one in plain.metrics("fidelity", "mini-t2v")] == ["KEEP", "SENSE"]
         assert [one.name for one in plain.reported] == ["AGREE", "REAL", "KEEP", "SENSE"]
-        assert plain.looks_at_videos("rewards") and not plain.looks_at_videos("fidelity")
+        assert plain.looks_at_videos("rewards", "mini-t2v") and not plain.looks_at_videos("fidelity", "mini-t2v")
 
     @pytest.mark.parametrize("name", ["pixels", "vbench", ""])
     def test_that_there_are_not_are_answered_with_those_that_there_are(self, name: str) -> None:
         with pytest.raises(InputError, match=rf"there are no judges '{name}'; known are rewards, witness, fidelity"):
-            study().judging(name)
+            study().judging(name, "mini-t2v")
 
 
 class TestShards:
@@ -391,7 +401,7 @@ class TestLayout:
 
     def test_of_models_and_records_are_each_once(self) -> None:
         plain = study()
-        entries = [plain.config.generators["mini-t2v"], *plain.judging("fidelity").values()] * 2
+        entries = [plain.config.generators["mini-t2v"], *plain.judging("fidelity", "mini-t2v").values()] * 2
         assert plain.manifests_of(entries) == [
             f"resources/models/{name}/manifest.json" for name in ("mini-t2v", "minilm-l6")
         ]

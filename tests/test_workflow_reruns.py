@@ -247,6 +247,7 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
     "generators.mini-t2v.offload": ("model", NOTHING),
     "generators.mini-t2v.threads": (other, FILMED),
     "generators.mini-t2v.batch_size": (other, FILMED),
+    "generators.mini-t2v.medium": ("image", REFUSED),
     "generators.mini-t2v.fps": (other, FILMED),
     "generators.mini-t2v.negative_prompt": ("dark", FILMED),
     "generators.mini-t2v.scheduler": ({"name": "DDIMScheduler"}, FILMED),

@@ -116,10 +116,26 @@ class Comparison(ABC):
         tables.write_provenance(stem, [*made.origins, *[printed] * (len(made.table) - len(made.origins))])
 
     def remarks(self, origins: Sequence[dict[str, Any]]) -> list[str]:
-        """What the records of its rows call for below it."""
+        """What the records of its rows call for below it, and rows of images."""
         from promptavideo import provenance
 
-        return provenance.remarks(origins, self.study.paper_sources)
+        return [
+            *self._images({origin["track"] for origin in origins}),
+            *provenance.remarks(origins, self.study.paper_sources),
+        ]
+
+    def _images(self, tracks: set[str]) -> list[str]:
+        """What is to be said of the rows of images."""
+        from promptavideo.tables import IMAGES_NOTE
+
+        found = [track for track in self.study.tracks if track in tracks and self.study.medium(track) == "image"]
+        if not found:
+            return []
+        names = [metric.name for metric in self.study.objective(found[0])]
+        lacking = [name for name in self.config.objective if name not in names]
+        average = [name for name in self.config.evaluation.average if name in names] or names
+        said = {"tracks": found, "lacking": lacking, "average": average}
+        return [IMAGES_NOTE.format(**{key: ", ".join(value) for key, value in said.items()})] if lacking else []
 
     def origin(self, row: Batch, judges: str, scores: "pd.DataFrame") -> dict[str, Any]:
         """Where a row comes from.

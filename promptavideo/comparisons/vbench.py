@@ -35,7 +35,7 @@ class VBenchTable(Comparison):
         if self.study.vbench.left_out:
             return []
         every = (one for track in self.study.compared(scope) for one in self.study.evaluations(track))
-        return [one for one in every if refined(one).set == self.set]
+        return [one for one in every if refined(one).set == self.set and self.study.vbench.judged(one)]
 
     def read(self, row: Batch) -> list[str]:
         """VBench's scores, and the prompts and videos that they are of."""

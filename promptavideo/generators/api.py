@@ -27,7 +27,6 @@ from promptavideo.hosted import (
 from promptavideo.settings import Planning
 from promptavideo.shots import Shot
 from promptavideo.store import VideoFile
-from promptavideo.video import Filmed
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +71,6 @@ class OpenAIVideoConfig(GeneratorEntry):
 
     negative_prompt: ClassVar[str | None] = None
     takes_negative: ClassVar[bool] = False
-    medium: ClassVar[Filmed] = "video"
     films_here: ClassVar[bool] = False
 
     @property

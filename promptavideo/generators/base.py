@@ -31,16 +31,17 @@ class GeneratorEntry(Entry):
         seconds_per_video: float
 
         @property
-        def medium(self) -> Filmed:
-            """Whether it films videos or images."""
-
-        @property
         def takes_negative(self) -> bool:
             """Whether it can film away from what a shot itself says."""
 
         @property
         def negative_prompt(self) -> str | None:
             """What it films away from where a shot does not say."""
+
+    @property
+    def filmed(self) -> Filmed:
+        """What it films: a kind that can make images has a key, or a class variable, `medium`."""
+        return getattr(self, "medium", "video")
 
     films_here: ClassVar[bool] = True
     """Whether the machine that runs the job computes its videos, and is paid for by the hour."""
@@ -91,9 +92,9 @@ def check_rate(entry: T) -> T:
         ValueError: It has not, as a validator says.
     """
     rate = getattr(entry, "fps", None)
-    if entry.medium == "video" and rate is None:
+    if entry.filmed == "video" and rate is None:
         raise ValueError("fps: is missing; videos have a frame rate")
-    if entry.medium == "image" and rate is not None:
+    if entry.filmed == "image" and rate is not None:
         raise ValueError("fps: belongs to videos; images have no frame rate")
     return entry
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from promptavideo.metrics import Medium, Metric
 from promptavideo.settings import Entry, Planning
-from promptavideo.video import Clip
+from promptavideo.video import Clip, Filmed
 
 
 class JudgeEntry(Entry):
@@ -35,8 +35,14 @@ class JudgeEntry(Entry):
 
     @property
     def medium(self) -> Medium:
-        """What it looks at."""
-        return self.METRICS[0].medium
+        """What it looks at, by all that it fills here."""
+        media = [one.medium for one in self.filled]
+        return "video" if "video" in media else media[0]
+
+    def of(self, filmed: Filmed) -> Self | None:
+        """The entry with those of its metrics that what a generator of a medium films can have; None without any."""
+        names = [one.name for one in self.filled if one.judges(filmed)]
+        return self if len(names) == len(self.filled) else self.model_copy(update={"metrics": names}) if names else None
 
     @model_validator(mode="after")
     def _can_fill(self) -> Self:
@@ -75,7 +81,7 @@ class Judge(ABC):
 
     >>> import numpy
     >>> from promptavideo.judges.base import Judge
-    >>> from promptavideo.video import Clip
+    >>> from promptavideo.video import Clip, Filmed
     >>> class Brightness(Judge):
     ...     metrics = ("LIGHT",)
     ...     def score(self, clips, prompts):

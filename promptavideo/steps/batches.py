@@ -45,7 +45,7 @@ def propose(study: Study, track: str, name: str) -> None:
             config.operators[operator].load(operator, Path(config.store)),
             read_template(Path(config.evolution.template), EVOLUTION_PLACEHOLDERS),
             config.evolution,
-            config.objectives,
+            study.objective(track),
             track,
             config.seed,
         )
@@ -137,13 +137,13 @@ def film(study: Study, track: str, name: str, shard: str) -> None:
 def score(study: Study, track: str, name: str, judges: str, shard: str) -> None:
     """Judge one shard of a batch by a group of judges."""
     batch = study.batch(track, name)
-    files, metrics = study.files(batch), study.metrics(judges)
+    files, metrics = study.files(batch), study.metrics(judges, track)
     rows = shard_rows(read_table(Path(files.prompts), PROMPTS), shard)
     took = Timing()
-    if study.looks_at_videos(judges):
+    if study.looks_at_videos(judges, track):
         table, took.circumstances = _score_videos(study, batch, judges, shard, rows, took)
     else:
-        table, took.circumstances = _score_texts(study, judges, rows, took)
+        table, took.circumstances = _score_texts(study, batch, judges, rows, took)
     write_table(table, Path(files.judged(judges, shard)), rewards(metrics))
     took.write(Path(files.judging(judges, shard)))
 
@@ -155,20 +155,22 @@ def _score_videos(
     from promptavideo.scoring import score_shard
 
     manifests = [Path(study.files(batch).manifest(one)) for one in study.scored_together(batch, shard)]
-    loaded = load_judges(study.judging(judges), Path(study.layout.models))
+    loaded = load_judges(study.judging(judges, batch.track), Path(study.layout.models))
     store = study.store(batch.generator)
     stage = f"score {batch.name} shard {shard}" + ("" if judges == REWARDS else f" by {judges}")
-    table = score_shard(rows, manifests, loaded, study.metrics(judges), store, stage, took)
+    table = score_shard(rows, manifests, loaded, study.metrics(judges, batch.track), store, stage, took)
     return table, environment() | {"rewards": loaded.circumstances()}
 
 
-def _score_texts(study: Study, judges: str, rows: pd.DataFrame, took: Timing) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _score_texts(
+    study: Study, batch: Batch, judges: str, rows: pd.DataFrame, took: Timing
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     from promptavideo.judges import load_judges
     from promptavideo.scoring import KEY
 
     asked = list(dict.fromkeys(zip(rows["prompt"], rows["refined"], strict=True)))
     found: dict[tuple[str, str], dict[str, float]] = {one: {} for one in asked}
-    loaded = load_judges(study.judging(judges), Path(study.layout.models))
+    loaded = load_judges(study.judging(judges, batch.track), Path(study.layout.models))
     for judge in loaded.values():
         with took.measure(len(asked)):
             given = judge.score([prompt for prompt, _ in asked], [text for _, text in asked])
@@ -177,7 +179,7 @@ def _score_texts(study: Study, judges: str, rows: pd.DataFrame, took: Timing) ->
     table = rows[KEY].reset_index(drop=True)
     table["key"] = pd.Series([NO_VIDEO] * len(rows), dtype="str")
     values = [found[one] for one in zip(rows["prompt"], rows["refined"], strict=True)]
-    names = [metric.name for metric in study.metrics(judges)]
+    names = [metric.name for metric in study.metrics(judges, batch.track)]
     made = table.join(pd.DataFrame(values, columns=names, dtype=float))
     return made, environment() | {"rewards": loaded.circumstances()}
 
@@ -193,7 +195,7 @@ def gather(study: Study, track: str, name: str, judges: str) -> None:
     found = group.join(batch)
     files = study.files(batch)
     with atomic_path(Path(files.origin(judges))) as partial:
-        record = _origin(study, batch, group.judges) | found.record
+        record = _origin(study, batch, group.judges(track)) | found.record
         partial.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     write_table(found.table, Path(files.scores(judges)), found.schema)
 

@@ -23,7 +23,7 @@ def pairs(study: Study, track: str) -> None:
     """Select SFT pairs: of each prompt the best evolved text."""
     from promptavideo.evolution import select_pairs
 
-    rule, objective = study.config.evolution, study.config.objectives
+    rule, objective = study.config.evolution, study.objective(track)
     scores = [_scores(study, batch, rule.thresholds) for batch in study.rounds(track)]
     selected = _reported(select_pairs(scores, rule, objective))
     write_table(selected, Path(study.layout.pairs(track)), PAIRS)
@@ -59,7 +59,7 @@ def triples(study: Study, track: str, name: str) -> None:
     scores = _scores(study, batch, rule.chosen.thresholds)
     if batch.source.learner.writes == "negative":
         scores = negatives_as_answers(scores)
-    selected = _reported(make_triples(scores, rule, study.config.objectives))
+    selected = _reported(make_triples(scores, rule, study.objective(track)))
     write_table(selected, Path(study.files(batch).triples), TRIPLES)
 
 
@@ -109,7 +109,7 @@ def negatives_as_answers(scores: pd.DataFrame) -> pd.DataFrame:
 
 def _scores(study: Study, batch: Batch, thresholds: Iterable[str]) -> pd.DataFrame:
     """A batch's rewards, with what further judges found for thresholds."""
-    return read_joined(study, batch, outside(dict.fromkeys(thresholds, 0.0), study.config.objectives))
+    return read_joined(study, batch, outside(dict.fromkeys(thresholds, 0.0), study.objective(batch.track)))
 
 
 def _reported(selected: Selected) -> pd.DataFrame:

@@ -27,7 +27,7 @@ def evolution_curve(study: Study, track: str) -> None:
     """Draw how a track's evolution went."""
     from promptavideo import figures
 
-    weights, objective = study.config.evolution.weights, study.config.objectives
+    weights, objective = study.config.evolution.weights, study.objective(track)
     rounds = {number: read_scores(study, one) for number, one in enumerate(study.rounds(track))}
     totals = partial(total, objective=objective, weights=weights)
     path = _figures(study, track) / "evolution.png"
@@ -56,7 +56,7 @@ def evolution_story(study: Study, track: str) -> None:
     from promptavideo import story
 
     rounds = [read_scores(study, one) for one in study.rounds(track)]
-    told = story.tell(rounds, study.config.evolution, study.config.objectives, track)
+    told = story.tell(rounds, study.config.evolution, study.objective(track), track)
     printed = story.read_printed(Path("resources/paper/table5_first_iteration.csv"))
     story.write(told, printed, study.config.scale, Path(study.layout.track(track), "examples", "evolution"))
 

@@ -71,7 +71,9 @@ class VBenchPlan:
     def judged(self, batch: Batch) -> bool:
         """Whether a table shows VBench's judgements of a batch."""
         shown = (self._config.vbench.main, self._config.vbench.ablation)
-        return isinstance(batch.source, Refine) and batch.source.set in shown and not self.left_out
+        if not isinstance(batch.source, Refine) or self._study.medium(batch.track) != "video":
+            return False
+        return batch.source.set in shown and not self.left_out
 
     def checkpoints_of(self, *dimensions: str) -> list[str]:
         """The checkpoints that some dimensions need, each once."""

@@ -1,0 +1,93 @@
+"""Image generators through the real Snakefile at smoke scale: three families of encoders, beside the miniature."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import tiny_images
+import yaml
+from makers import workspace
+from PIL import Image
+from workspaces import snakemake, would_run
+
+pytestmark = pytest.mark.workflow
+
+MAKERS = {
+    "clip": (tiny_images.tiny_stable_diffusion, tiny_images.STABLE_DIFFUSION),
+    "t5": (tiny_images.tiny_pixart, tiny_images.PIXART),
+    "both": (tiny_images.tiny_flux, tiny_images.FLUX),
+}
+ENTRY = {
+    "kind": "diffusers", "medium": "image", "device": "cpu", "dtype": "float32", "batch_size": 4,
+    "seconds_per_video": 0.1,
+}  # fmt: skip
+STUDY: dict[str, Any] = {
+    "models": {name: {"kind": "local", "path": f"pipelines/{name}"} for name in MAKERS},
+    "generators": {name: {**ENTRY, **entry, "model": name} for name, (_, entry) in MAKERS.items()},
+    "evolution": {"rounds": 1},
+    "preference": {"rounds": 1},
+    "refiners": {"dpo-2": None},
+    "evaluation": {
+        "refiners": ["original", "llm", "sft", "dpo-1"],
+        "refiners_of": {"mini-t2v": ["original"], "t5": ["original", "llm"], "both": ["original", "llm"]},
+    },
+}
+LAYERS = ("images.yaml",)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which the whole chain ran for one generator of images, and the evaluation for two more."""
+    folder = workspace(tmp_path_factory.mktemp("images") / "run")
+    for name, (make, _) in MAKERS.items():
+        make(folder / "pipelines" / name)
+    (folder / "images.yaml").write_text(yaml.safe_dump(STUDY))
+    run = snakemake(folder, layers=LAYERS)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return folder
+
+
+def test_a_generator_of_images_goes_through_the_whole_chain(made: Path) -> None:
+    results = made / "results"
+    table = pd.read_csv(results / "tables/videoscore.csv")
+    ours = table[table["generator"] == "clip"].set_index("refiner")
+    assert list(ours.index) == ["original", "llm", "sft", "dpo-1"]
+    assert ours[["VQ", "TC", "DD", "TVA", "FC"]].isna().all(axis=None), "VideoScore's stay away"
+    assert ours["avg"].tolist() == pytest.approx(((ours["AES"] + ours["MPS"]) / 2).tolist())
+    assert ours["gain"].notna().tolist() == [False, True, True, True]
+    scores = pd.read_parquet(results / "clip/evaluation/heldout/dpo-1/rewards/scores.parquet")
+    assert {"AES", "MPS", "AES_5", "MPS_5"} <= set(scores) and not {"VQ", "DD"} & set(scores)
+    pairs = pd.read_parquet(results / "clip/pairs.parquet")
+    assert len(pairs) and (results / "clip/boosters/dpo-1/booster.json").exists()
+    assert "make images, which have no VQ, TC, DD, TVA, FC" in (results / "tables/videoscore.md").read_text()
+    assert "videos" in table and table[table["generator"] == "mini-t2v"]["VQ"].notna().all()
+
+
+def test_images_are_stored_as_png_and_what_an_encoder_cuts_is_counted(made: Path) -> None:
+    for name in MAKERS:
+        files = sorted((made / "store" / name / "images").glob("*/*.png"))
+        assert files and not (made / "store" / name / "videos").exists()
+        assert Image.open(files[0]).size == (32, 32)
+    records = {
+        name: json.loads((made / f"results/{name}/evaluation/heldout/llm/rewards/scores.provenance.json").read_text())
+        for name in ("clip", "t5")
+    }
+    assert "cut" in json.dumps(records["t5"]) and records["t5"]["videos"] == 6
+
+
+def test_a_lost_image_is_made_again_alone(made: Path) -> None:
+    assert would_run(made, {"as it is": {}}, LAYERS)["as it is"] == {}
+    manifests = sorted((made / "results/clip/evaluation/heldout/original/videos").glob("*.jsonl"))
+    entries = [json.loads(line) for line in manifests[0].read_text().splitlines()]
+    first = made / f"store/clip/images/{entries[0]['key'][:2]}/{entries[0]['key']}.png"
+    before, others = first.read_bytes(), {path: path.stat().st_mtime_ns for path in first.parents[1].glob("*/*.png")}
+    first.unlink()
+    manifests[0].unlink()
+    run = snakemake(made, str(manifests[0].relative_to(made)), layers=LAYERS)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert first.read_bytes() == before, "the same seed gives the same bytes"
+    assert {path: path.stat().st_mtime_ns for path in others if path != first} == {
+        path: time for path, time in others.items() if path != first
+    }
