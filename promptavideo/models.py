@@ -66,6 +66,11 @@ class ModelEntry(Entry):
         """Weight files of this repository that it is put together from."""
         return []
 
+    @property
+    def spoken(self) -> DialectName | None:
+        """Whose quality words it was trained on, if it is a miniature."""
+        return None
+
     def fetch(self, name: str, target: Path, folder: Path, models: Mapping[str, Path], root: Path) -> str | None:
         """Put the model's files into a folder.
 
@@ -248,6 +253,11 @@ class MiniatureModel(ModelEntry):
     """Whose quality words it was trained on; its card measures it by these (docs/miniature.md)."""
 
     weighs: ClassVar[bool] = False
+
+    @property
+    def spoken(self) -> DialectName:
+        """Its dialect."""
+        return self.dialect
 
     @property
     def shipped(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a run has found, read back: the scores of a batch."""
+"""What a run has found, read back: the scores of a batch, and what was filmed."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -10,6 +10,15 @@ from promptavideo.study import Study
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from promptavideo.store import Store
+
+
+def store_of(study: Study, track: str) -> "Store":
+    """What a track's generator filmed."""
+    from promptavideo.store import Store
+
+    return Store(Path(study.config.store), track, study.medium(track))
 
 
 def read_scores(study: Study, batch: Batch, judges: str = REWARDS) -> "pd.DataFrame":

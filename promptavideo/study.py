@@ -14,13 +14,11 @@ from promptavideo.judges.base import JudgeEntry
 from promptavideo.layout import REWARDS, SHARED, BatchFiles, BoosterFiles, Layout
 from promptavideo.metrics import Metric
 from promptavideo.miniature.dialects import DialectName
-from promptavideo.models import MiniatureModel
 from promptavideo.prompts import count_prompts
 from promptavideo.shards import part, shard_count, shard_names
 from promptavideo.video import Filmed
 
 if TYPE_CHECKING:
-    from promptavideo.store import Store
     from promptavideo.vbench.plan import VBenchPlan
 
 
@@ -99,7 +97,7 @@ class Study:
     def dialect(self, generator: str) -> DialectName:
         """Whose quality words a generator is measured by: those of its miniature model, if it has one."""
         models = (self.config.models[name] for name in self.config.generators[generator].models)
-        return next((model.dialect for model in models if isinstance(model, MiniatureModel)), "plain")
+        return next((model.spoken for model in models if model.spoken), "plain")
 
     def instruction(self, refiner: str) -> str | None:
         """The file of a refiner's instruction that is read out of a published one, if it is."""
@@ -342,12 +340,6 @@ class Study:
     def files(self, batch: Batch) -> BatchFiles:
         """The files of a batch."""
         return self.layout.batch(batch.track, batch.name)
-
-    def store(self, track: str) -> "Store":
-        """What a track's generator filmed."""
-        from promptavideo.store import Store
-
-        return Store(Path(self.config.store), track, self.medium(track))
 
     def manifests(self, batch: Batch) -> list[str]:
         """The manifests of all videos of a batch."""

@@ -29,6 +29,7 @@ from promptavideo.metrics import PAPER, VIDEOSCORE
 from promptavideo.models import LocalModel, fetch
 from promptavideo.picture import read_image, write_image
 from promptavideo.price import Price
+from promptavideo.results import store_of
 from promptavideo.shots import Shot
 from promptavideo.store import BlackError, Store, VideoFile, read_manifest
 from promptavideo.study import Study
@@ -308,7 +309,7 @@ class TestTracks:
         (pixels,) = mixed.judging("rewards", "pictures").values()
         assert [one.name for one in pixels.filled] == ["AES", "MPS"] and pixels.medium == "image"
         assert mixed.looks_at_videos("rewards", "pictures")
-        assert mixed.store("pictures").medium == "image" and mixed.store("mini-t2v").medium == "video"
+        assert store_of(mixed, "pictures").medium == "image" and store_of(mixed, "mini-t2v").medium == "video"
 
     def test_are_not_looked_at_by_judges_of_videos(self) -> None:
         mixed = study()

@@ -1,7 +1,7 @@
 """What every table of results is: its rows, what else decides it, and how it is written."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -34,12 +34,10 @@ class Made:
 
 @dataclass(frozen=True)
 class Figure:
-    """The figure of a table."""
+    """The figure of a table, which `steps.tables.study_figure` draws."""
 
     title: str
     caption: str
-    draw: "Callable[[pd.DataFrame, Path], None]"
-    """Draws a table, with all its columns, into a PNG file."""
 
 
 class Comparison(ABC):

@@ -16,12 +16,6 @@ if TYPE_CHECKING:
     from promptavideo.price import Filmed
 
 
-def _draw(table: "pd.DataFrame", path: Path) -> None:
-    from promptavideo import figures
-
-    figures.convergence(table, path)
-
-
 class ConvergenceTable(VideoScoreTable):
     """What each stage gains over the one before, and how many videos were filmed to get there."""
 
@@ -31,7 +25,6 @@ class ConvergenceTable(VideoScoreTable):
         "Gains over the original prompts, paired differences to the stage before with their p-values, and the gain by "
         "the videos that were filmed to learn it, each with its 95 % interval over prompts. Below, what a booster may "
         "pay for them with: the dynamic degree, the held-out judges, and its texts.",
-        _draw,
     )
 
     @property

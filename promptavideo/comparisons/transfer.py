@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptavideo.batches import Batch, Booster
@@ -10,16 +9,8 @@ from promptavideo.comparisons.base import Comparison, Figure, Made
 from promptavideo.layout import REWARDS
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from promptavideo.tables import Arm
     from promptavideo.transfer import Cell
-
-
-def _draw(table: "pd.DataFrame", path: Path) -> None:
-    from promptavideo import figures
-
-    figures.transfer(table, path)
 
 
 class TransferTable(Comparison):
@@ -29,7 +20,6 @@ class TransferTable(Comparison):
         "Boosters on other generators",
         "Paired gains over the original prompts with 95 % intervals over prompts. Framed cells are of generators whose "
         "data a booster learned from.",
-        _draw,
     )
 
     @property

@@ -14,7 +14,7 @@ from promptavideo.errors import InputError
 from promptavideo.files import atomic_path
 from promptavideo.hardware import environment
 from promptavideo.layout import REWARDS
-from promptavideo.results import read_scores
+from promptavideo.results import read_scores, store_of
 from promptavideo.schemas import PROMPT_SET, PROMPTS, read_table, rewards, write_table
 from promptavideo.shards import shard_rows
 from promptavideo.store import read_manifest
@@ -126,7 +126,7 @@ def film(study: Study, track: str, name: str, shard: str) -> None:
     files, entry = study.files(batch), study.config.generators[batch.generator]
     rows = shard_rows(read_table(Path(files.prompts), PROMPTS), shard)
     check_negatives(rows, entry, batch.generator)
-    store = study.store(batch.generator)
+    store = store_of(study, batch.generator)
     generator = entry.load(batch.generator, [Path(study.layout.model(one)) for one in entry.models], store.work)
     took = Timing()
     film_shard(rows, generator, store, Path(files.manifest(shard)), f"film {name} shard {shard}", took)
@@ -156,7 +156,7 @@ def _score_videos(
 
     manifests = [Path(study.files(batch).manifest(one)) for one in study.scored_together(batch, shard)]
     loaded = load_judges(study.judging(judges, batch.track), Path(study.layout.models))
-    store = study.store(batch.generator)
+    store = store_of(study, batch.generator)
     stage = f"score {batch.name} shard {shard}" + ("" if judges == REWARDS else f" by {judges}")
     table = score_shard(rows, manifests, loaded, study.metrics(judges, batch.track), store, stage, took)
     return table, environment() | {"rewards": loaded.circumstances()}
@@ -210,7 +210,7 @@ def _origin(study: Study, batch: Batch, judges: Mapping[str, Any]) -> dict[str, 
     """
     config, entry = study.config, study.config.generators[batch.generator]
     entries = [one for path in study.manifests(batch) for one in read_manifest(Path(path))]
-    filming = provenance.filming(entries, study.store(batch.generator))
+    filming = provenance.filming(entries, store_of(study, batch.generator))
     models = dict.fromkeys([*entry.models, *(model for judge in judges.values() for model in judge.models)])
     return {
         "code": provenance.code_version(Path()),

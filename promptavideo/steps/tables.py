@@ -10,7 +10,7 @@ import pandas as pd
 from promptavideo import tables
 from promptavideo.comparisons import comparisons, shown
 from promptavideo.errors import InputError
-from promptavideo.results import read_scores
+from promptavideo.results import read_scores, store_of
 from promptavideo.study import Study
 from promptavideo.totals import total
 
@@ -44,11 +44,13 @@ def training_curves(study: Study, track: str) -> None:
 
 def study_figure(study: Study, name: str) -> None:
     """Draw the figure of one of the tables of all tracks."""
-    figures = {table: one.FIGURE for table, one in comparisons(study).items() if one.FIGURE}
-    if name not in figures:
-        raise InputError(f"there is no figure of a table {name!r}; known are {', '.join(figures)}")
+    from promptavideo import figures
+
+    draw = {"convergence": figures.convergence, "transfer": figures.transfer}
+    if name not in draw:
+        raise InputError(f"there is no figure of a table {name!r}; known are {', '.join(draw)}")
     _, table, _ = tables.read(_stem("tables", name), whole=True)
-    figures[name].draw(table, Path("results/figures", f"{name}.png"))
+    draw[name](table, Path("results/figures", f"{name}.png"))
 
 
 def evolution_story(study: Study, track: str) -> None:
@@ -108,7 +110,7 @@ def _stem(scope: str, name: str) -> Path:
 def _sheet(study: Study, track: str, prompts: int = 6) -> Sequence[Any]:
     from promptavideo.figures import SheetRow
 
-    shown, store = study.shown(track), study.store(track)
+    shown, store = study.shown(track), store_of(study, track)
     scores = {refiner: read_scores(study, batch) for refiner, batch in shown.items()}
     filmed = {refiner: store.of_manifests(map(Path, study.manifests(batch))) for refiner, batch in shown.items()}
     firsts = {refiner: table[table["replicate"] == 0].set_index("prompt_id") for refiner, table in scores.items()}

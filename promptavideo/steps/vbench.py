@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from promptavideo.layout import Layout
+from promptavideo.results import store_of
 from promptavideo.schemas import PROMPTS, read_table
 from promptavideo.store import read_manifest
 from promptavideo.study import Study
@@ -37,7 +38,7 @@ def list_videos(study: Study, track: str, name: str) -> None:
     listing = videos.list_videos(
         read_table(Path(files.prompts), PROMPTS),
         {Path(path): read_manifest(Path(path)) for path in study.manifests(batch)},
-        study.store(batch.generator),
+        store_of(study, batch.generator),
         settings,
         read_rows(Path(listed[0])) if listed else None,
         f"list {name}",
