@@ -94,7 +94,7 @@ class EvaluationConfig(Section):
     also: Annotated[list[Name], Ref("refiners")] = Field(default=[])
     """Further rows of every track, behind those: a file over another one adds refiners without repeating its lists."""
     studies: list[Literal["convergence", "transfer"]] = Field(default=[])
-    """Studies that the report shows too; `snakemake convergence` and `snakemake transfer` make them in any case."""
+    """Studies that the report shows too; each is a target of its own in any case."""
     average: list[Name] = Field(default=["VQ", "TC", "DD", "TVA", "FC"], min_length=1)
     """The metrics of the objective whose mean is `avg`; the paper's are VideoScore's."""
     bootstrap: BootstrapConfig = BootstrapConfig()
