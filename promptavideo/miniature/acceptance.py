@@ -32,6 +32,7 @@ Film = Callable[[list[Shot]], list[Clip]]
 WORDINGS = ("short", "good", "bad")
 LEAST_SHARE = {"colour": 0.95, "background": 0.85, "motion": 0.70, "shape": 0.60, "good beats short": 0.85}
 LEAST_NOISES, LEAST_DIMENSIONS = 2.0, 4  # so many dimensions must move by more than so many times their seed noise
+FOREIGN_PART = 0.1  # of what its own words move a dimension by, another dialect's may move it
 EXAMPLE_PROMPTS = 5
 
 
@@ -164,8 +165,8 @@ def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3, dialect: D
             Criterion(f"dimensions moved by more than {LEAST_NOISES:g} x seed noise", moved, LEAST_DIMENSIONS),
             *(
                 Criterion(
-                    f"dimensions that {name} words move by no more",
-                    int((effect.abs() <= LEAST_NOISES).sum()),
+                    f"dimensions that {name} words move by no more, or by a tenth of its own words at most",
+                    int((effect.abs() <= np.maximum(LEAST_NOISES, FOREIGN_PART * rewards["effect"].abs())).sum()),
                     len(PAPER),
                 )
                 for name, effect in foreign.items()
