@@ -215,6 +215,11 @@ class Config(Section):
         """The metrics that select and train, in their order."""
         return [self.metrics[name] for name in self.objective]
 
+    def objective_of(self, track: Name) -> list[Metric]:
+        """Those that select and train in a track: what it films can have them."""
+        filmed = self.generators[track].filmed
+        return [metric for metric in self.objectives if metric.judges(filmed)]
+
     @property
     def rewards(self) -> dict[str, JudgeEntry]:
         """The judges that fill them."""
@@ -389,7 +394,7 @@ class Config(Section):
         tracks = [track for track, entry in self.generators.items() if entry.filmed == "image"]
         if any(one not in self.metrics for one in self.objective):
             return
-        found = {track: self._objective_of(track) for track in self.generators}
+        found = {track: _names(self.objective_of(track)) for track in self.generators}
         if tracks and not found[tracks[0]]:
             yield (
                 f"objective: {tracks[0]} makes images, which have no {', '.join(self.objective)}; add AES, MPS or HPS"
@@ -408,9 +413,6 @@ class Config(Section):
                         f"boosters.{name}.tracks: {shared[0]} is rewarded by {first}, and {track} by {second}; what is "
                         "better in one says nothing of the other, so train one of each"
                     )
-
-    def _objective_of(self, track: Name) -> list[str]:
-        return [name for name in self.objective if self.metrics[name].judges(self.generators[track].filmed)]
 
     def _bad_vbench(self) -> Iterator[str]:
         sets = self.evaluation.sets

@@ -132,7 +132,6 @@ def held_out(table: pd.DataFrame, path: Path) -> None:
         table: As `tables.videoscore_table` returns it, with at least one reported metric.
         path: Target, `.png`.
     """
-    metrics = [name.removesuffix("_gain") for name in map(str, table) if name.endswith("_gain")]
     ours = table[table["set"] != PAPER_SET]
     groups = list(ours.groupby(["generator", "set"], sort=False))
     with _figure(path, (3.4 * 3, 2.9 * len(groups))) as figure:
@@ -140,7 +139,7 @@ def held_out(table: pd.DataFrame, path: Path) -> None:
         for (rewards, judges, words), ((generator, name), rows) in zip(grid, groups, strict=True):
             places = np.arange(len(rows))
             _gains(rewards, rows, ["gain"], ["avg of the rewards (0-5)"])
-            filled = [metric for metric in metrics if rows[f"{metric}_gain"].notna().any()]  # not all look at all sets
+            filled = _reported(rows)
             _gains(judges, rows, [f"{metric}_gain" for metric in filled], [_drawable(one, 24) for one in filled])
             words.bar(places, rows["words"].to_numpy(float), color=PALE)
             titles = (
@@ -151,6 +150,12 @@ def held_out(table: pd.DataFrame, path: Path) -> None:
             for axes, title in zip((rewards, judges, words), titles, strict=True):
                 axes.set_xticks(places, [_drawable(str(one), 14) for one in rows["refiner"]], rotation=30, ha="right")
                 axes.set_title(title, loc="left")
+
+
+def _reported(rows: pd.DataFrame) -> list[str]:
+    """The metrics that have gains of their own in some rows of a table; not every judge looks at every set."""
+    metrics = [name.removesuffix("_gain") for name in map(str, rows) if name.endswith("_gain")]
+    return [metric for metric in metrics if rows[f"{metric}_gain"].notna().any()]
 
 
 def _gains(axes: Axes, rows: pd.DataFrame, columns: Sequence[str], labels: Sequence[str]) -> None:
@@ -221,10 +226,8 @@ def _costs(panels: NDArray[np.object_], rows: pd.DataFrame) -> None:
     dynamic, judges, texts = panels
     if "DD_gain" in rows:
         _points(dynamic, np.arange(len(rows), dtype=float), rows, "DD_gain", COLOURS[3])
-    every = [str(name) for name in rows if str(name).endswith("_gain") and name not in ("avg_gain", "DD_gain")]
-    filled = [name for name in every if rows[name].notna().any()]  # not all look at all sets
-    if filled:
-        _gains(judges, rows, filled, [_drawable(name.removesuffix("_gain"), 24) for name in filled])
+    if filled := [metric for metric in _reported(rows) if metric != "DD"]:
+        _gains(judges, rows, [f"{metric}_gain" for metric in filled], [_drawable(one, 24) for one in filled])
     texts.bar(np.arange(len(rows)), rows["words"].to_numpy(float), color=PALE, label="words (left)")
     shares = texts.twinx()
     shares.set_ylim(-0.03, 1.03)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptavideo.batches import Batch
-from promptavideo.errors import InputError
 from promptavideo.study import Study
 
 if TYPE_CHECKING:
@@ -101,15 +100,9 @@ class JudgeGroup(Group):
 
 
 def group_of(study: Study, name: str) -> Group:
-    """A group of judges by its name.
-
-    Raises:
-        InputError: There is no such group.
-    """
+    """A group of judges by its name; one that there is not is refused once it is asked about a batch."""
     if name == VBENCH:
         from promptavideo.vbench.group import VBenchGroup
 
         return VBenchGroup(study, name)
-    if name not in study.groups:
-        raise InputError(f"there are no judges {name!r}; known are {', '.join(study.groups)}")
     return JudgeGroup(study, name)

@@ -260,7 +260,7 @@ class Study:
 
     def objective(self, track: str) -> list[Metric]:
         """The metrics that select and train in a track: those of the objective that its medium can have, in order."""
-        return [one for one in self.config.objectives if one.judges(self.medium(track))]
+        return self.config.objective_of(track)
 
     def judging(self, judges: str, track: str) -> Mapping[str, JudgeEntry]:
         """The judges of a group in a track, each with the metrics that the track's medium can have.

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,10 +83,13 @@ class Columns:
 
         Without a metric of `average`, all of the objective that there are take its place.
         """
-        objective = [metric for metric in self.objective if metric.five in scores]
+        found = self.with_objective([metric for metric in self.objective if metric.five in scores])
+        return replace(found, reported=[metric for metric in self.reported if metric.name in scores])
+
+    def with_objective(self, objective: Sequence[Metric]) -> "Columns":
+        """The same of some metrics of the objective; see `of`."""
         names = [metric.name for metric in objective]
-        average = [name for name in self.average if name in names] or names
-        return Columns(objective, average, [metric for metric in self.reported if metric.name in scores])
+        return replace(self, objective=objective, average=[name for name in self.average if name in names] or names)
 
     @property
     def all(self) -> tuple[str, ...]:

@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 
 from promptavideo.resampling import BootstrapConfig
-from promptavideo.tables import LAPTOP_NOTE, PAPER_COLUMNS, Arm, Columns, interval, prompt_means
-from promptavideo.tables import videoscore_table as compared
+from promptavideo.tables import LAPTOP_NOTE, PAPER_COLUMNS, Arm, Columns, interval, prompt_means, videoscore_table
 
 TEXT = ("set", "booster", "learned_from")
-CELLS = ("gain", "gain_ci_low", "gain_ci_high", "p_value", "to_own", "to_own_ci_low", "to_own_ci_high")
+GAIN = ("gain", "gain_ci_low", "gain_ci_high", "p_value")
+CELLS = (*GAIN, "to_own", "to_own_ci_low", "to_own_ci_high")
 """The columns of each generator, behind its name."""
 
 METHOD_NOTE = (
@@ -58,20 +58,19 @@ def transfer_table(
         InputError: A cell was not filmed for the same prompts and replicates as its original prompts.
         ScoreError: A score is not a finite number.
     """
-    bases = {(arm.generator, arm.set): arm for arm in originals}
     generators = list(dict.fromkeys(arm.generator for arm in originals))
+    compared = videoscore_table([*originals, *(cell.arm for cell in cells)], bootstrap, columns)
+    gains = compared[list(GAIN)].iloc[len(originals) :].to_dict("records")
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for cell in cells:
+    for cell, told in zip(cells, gains, strict=True):
         arm = cell.arm
-        row = rows.setdefault((arm.set, cell.booster), {"set": arm.set, "booster": cell.booster, "videos": 0})
-        row["learned_from"] = ", ".join(cell.learned_from)
+        first = {"set": arm.set, "booster": cell.booster, "learned_from": ", ".join(cell.learned_from), "videos": 0}
+        row = rows.setdefault((arm.set, cell.booster), first)
         row["videos"] += len(arm.scores)
-        found = compared([bases[arm.generator, arm.set], arm], bootstrap, columns).iloc[-1]
-        told = {name: found[name] for name in CELLS[:4]}
         own = _own(cell, cells)
         if own and own.booster != cell.booster:
             steps = prompt_means(arm, columns)["avg"] - prompt_means(own.arm, columns)["avg"]
-            told |= {"to_own": float(steps.mean()), **interval("to_own", steps, bootstrap, arm)}
+            told = told | {"to_own": float(steps.mean()), **interval("to_own", steps, bootstrap, arm)}
         row |= {f"{arm.generator}_{name}": value for name, value in told.items()}
     table = pd.DataFrame(list(rows.values()), columns=all_columns(generators))
     numbers = [name for name in table if name not in (*TEXT, "videos")]

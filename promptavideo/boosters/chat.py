@@ -8,6 +8,11 @@ from promptavideo.errors import InputError
 Message = dict[str, str]
 
 
+def holds_prompt_alone(template: Template) -> bool:
+    """Whether `$prompt` is a template's only placeholder."""
+    return template.is_valid() and template.get_identifiers() == ["prompt"]
+
+
 class Instruction:
     """An instruction template with the placeholder `$prompt`."""
 
@@ -26,7 +31,7 @@ class Instruction:
             self.template = Template(text if exact else text.strip())
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: the instruction cannot be read ({error})") from error
-        if not self.template.is_valid() or self.template.get_identifiers() != ["prompt"]:
+        if not holds_prompt_alone(self.template):
             raise InputError(f"{path}: the instruction must hold $prompt and no other placeholder")
 
     def ask(self, prompt: str) -> list[Message]:

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from pydantic import Field, field_validator
 
+from promptavideo.boosters.chat import holds_prompt_alone
 from promptavideo.download import Digest, PinnedFile
 from promptavideo.errors import InputError
 
@@ -26,8 +27,7 @@ class PublishedInstruction(PinnedFile):
     @field_validator("then")
     @classmethod
     def _one_placeholder(cls, then: str) -> str:
-        template = Template(then)
-        if not template.is_valid() or template.get_identifiers() != ["prompt"]:
+        if not holds_prompt_alone(Template(then)):
             raise ValueError("must hold $prompt and no other placeholder")
         return then
 
@@ -64,10 +64,10 @@ def constant(source: bytes, name: str, where: str) -> str:
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InputError(f"{where} is no Python file ({error}); take the file that holds the constant") from error
-    given = dict(_assigned(tree))
-    found = [value for target, value in _assigned(tree) if target == name]
+    given = list(_assigned(tree))
+    found = [value for target, value in given if target == name]
     if not found:
-        known = ", ".join(target for target, value in given.items() if isinstance(value, str))[:200] or "none"
+        known = ", ".join(target for target, value in dict(given).items() if isinstance(value, str))[:200] or "none"
         raise InputError(f"{where} has no {name}; its texts are {known}")
     if len(found) > 1 or not isinstance(found[0], str) or not found[0].strip():
         raise InputError(f"{where}: {name} is no single text; name another constant")

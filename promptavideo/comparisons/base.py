@@ -129,10 +129,9 @@ class Comparison(ABC):
         found = [track for track in self.study.tracks if track in tracks and self.study.medium(track) == "image"]
         if not found:
             return []
-        names = [metric.name for metric in self.study.objective(found[0])]
-        lacking = [name for name in self.config.objective if name not in names]
-        average = [name for name in self.config.evaluation.average if name in names] or names
-        said = {"tracks": found, "lacking": lacking, "average": average}
+        objective = self.study.objective(found[0])
+        lacking = [metric.name for metric in self.config.objectives if metric not in objective]
+        said = {"tracks": found, "lacking": lacking, "average": self.columns.with_objective(objective).average}
         return [IMAGES_NOTE.format(**{key: ", ".join(value) for key, value in said.items()})] if lacking else []
 
     def origin(self, row: Batch, judges: str, scores: "pd.DataFrame") -> dict[str, Any]:

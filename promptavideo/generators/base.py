@@ -5,7 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from promptavideo.errors import InputError, PromptAVideoError
 from promptavideo.hardware import environment
@@ -82,21 +82,16 @@ class GeneratorEntry(Entry):
         """
 
 
-T = TypeVar("T", bound=GeneratorEntry)
-
-
-def check_rate(entry: T) -> T:
-    """Check that an entry with a medium of its own has a frame rate where it films videos, and only there.
+def check_rate(medium: Filmed, fps: float | None) -> None:
+    """Check that there is a frame rate where videos are filmed, and only there.
 
     Raises:
-        ValueError: It has not, as a validator says.
+        ValueError: It is otherwise, as a validator says.
     """
-    rate = getattr(entry, "fps", None)
-    if entry.filmed == "video" and rate is None:
+    if medium == "video" and fps is None:
         raise ValueError("fps: is missing; videos have a frame rate")
-    if entry.filmed == "image" and rate is not None:
+    if medium == "image" and fps is not None:
         raise ValueError("fps: belongs to videos; images have no frame rate")
-    return entry
 
 
 class RefusedError(InputError):
@@ -114,7 +109,7 @@ class Generator(ABC):
     >>> import numpy
     >>> from promptavideo.generators.base import Generator
     >>> from promptavideo.shots import Shot
-    >>> from promptavideo.video import Clip, Filmed
+    >>> from promptavideo.video import Clip
     >>> class Noise(Generator):
     ...     batch_size = 1
     ...     def identity(self):

@@ -113,7 +113,8 @@ class CommandConfig(GeneratorEntry):
     def _rate(self) -> Self:
         if (self.frames is None) != (self.medium == "image"):
             raise ValueError("frames: belongs to videos, and to all of them")
-        return check_rate(self)
+        check_rate(self.medium, self.fps)
+        return self
 
     def ready(self, where: str) -> None:
         """Check that the command is there, with its code in the version that the entry names."""

@@ -202,7 +202,8 @@ class DiffusersConfig(GeneratorEntry):
 
     @model_validator(mode="after")
     def _rate(self) -> Self:
-        return check_rate(self)
+        check_rate(self.medium, self.fps)
+        return self
 
     @model_validator(mode="after")
     def _neighbours(self) -> Self:
