@@ -34,6 +34,7 @@ localrules:
     instruction,
     prompt_set,
     check_base,
+    reader,
     propose,
     gather,
     pairs,

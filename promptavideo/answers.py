@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 from promptavideo.text import UNSPACED, clean, clean_lines, count_words
 
@@ -26,6 +27,7 @@ _OF_THE_TASK = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE_ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f")
+_CLAUSE_ENDS = (*_SENTENCE_ENDS, ",", ";", ":", "\uff0c", "\u3001", "\uff1b", "\uff1a")
 _LEAD = 160
 """Characters at the beginning of an answer in which a refusal says what it refuses."""
 
@@ -94,10 +96,34 @@ def bound(text: str, max_words: int) -> tuple[str, bool]:
     if count_words(line) <= max_words:
         return line, False
     kept: list[str] = []
-    # Words with the space before them, or single characters of scripts that set no spaces.
-    for piece in re.findall(rf"\s?[^\s{UNSPACED}]+|\s?[{UNSPACED}]", line):
+    for piece in _pieces(line):
         if count_words("".join([*kept, piece])) > max_words:
             break
         kept.append(piece)
     ends = [place for place, piece in enumerate(kept, 1) if piece.endswith(_SENTENCE_ENDS)]
     return "".join(kept[: ends[-1]] if ends else kept).strip(), True
+
+
+def fit(text: str, fits: Callable[[str], bool]) -> tuple[str, bool]:
+    """An answer as one clean line that `fits`, and whether it was cut.
+
+    A text that does not fit is cut after its last clause, or after its last word where a clause would lose more than
+    half of what fits. One of which not even the first word fits stays whole.
+    """
+    line = clean(text)
+    if fits(line):
+        return line, False
+    pieces = _pieces(line)
+    for most in range(len(pieces) - 1, 0, -1):
+        if fits("".join(pieces[:most]).strip()):
+            break
+    else:
+        return line, False
+    ends = (place for place in range(most, most // 2, -1) if pieces[place - 1].endswith(_CLAUSE_ENDS))
+    cut = "".join(pieces[: next(ends, most)]).strip()
+    return cut.rstrip("".join({*_CLAUSE_ENDS} - {*_SENTENCE_ENDS})), True
+
+
+def _pieces(line: str) -> list[str]:
+    """Words with the space before them, or single characters of scripts that set no spaces."""
+    return re.findall(rf"\s?[^\s{UNSPACED}]+|\s?[{UNSPACED}]", line)

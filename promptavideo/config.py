@@ -28,6 +28,7 @@ from promptavideo.probe import Reference
 from promptavideo.prompts import PromptSet, check_disjoint, check_slices, load_prompt_set
 from promptavideo.resampling import BootstrapConfig
 from promptavideo.settings import Entry, Planning, Ref, Section, lay, number_in_text, origin, started_from
+from promptavideo.templates import all_media
 from promptavideo.totals import outside
 from promptavideo.vbench.config import ABLATION, VBenchConfig, VBenchSet
 from promptavideo.vbench.dimensions import SAMPLES
@@ -482,15 +483,18 @@ def check(raw: dict[str, Any], root: Path, origins: Mapping[str, str] | None = N
         sets = {name: load_prompt_set(name, entry, root) for name, entry in config.prompt_sets.items() if entry.file}
         check_slices(config.prompt_sets, config.apart)
         check_disjoint(sets, [pair for pair in config.apart if all(name in sets for name in pair)])
+        media = [entry.filmed for entry in config.generators.values()]
         with named("booster.instruction"):
-            Instruction(root / config.booster.instruction)
+            for file in all_media(config.booster.instruction, media, root):
+                Instruction(root / file)
         with named("booster.negative.instruction"):
             Instruction(root / config.booster.negative.instruction)
         if config.negatives:
             with named("negatives.template"):
                 read_template(root / config.negatives.template, REFINE_PLACEHOLDERS)
         with named("evolution.template"):
-            read_template(root / config.evolution.template, EVOLUTION_PLACEHOLDERS)
+            for file in all_media(config.evolution.template, media, root):
+                read_template(root / file, EVOLUTION_PLACEHOLDERS)
         for where, entry in config.entries():
             entry.check(where, config, root)
     except InputError as error:

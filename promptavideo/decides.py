@@ -6,6 +6,7 @@ that there are more or fewer of them is.
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from promptavideo.batches import Booster, Draw, Refine, Round
@@ -69,6 +70,11 @@ class Decides:
         """Where the checkpoint comes from."""
         return self._vbench.checkpoints[checkpoint].model_dump(mode="json")
 
+    def reader(self, track: str) -> Facts:
+        """What says how much of a text is read."""
+        entry = self._config.generators[track].decides()
+        return {key: entry.get(key) for key in ("pipeline", "sampling", "text_tokens")}
+
     # Batches
 
     def propose(self, track: str, batch: str) -> Facts:
@@ -79,7 +85,8 @@ class Decides:
             return facts | evolution.round(0)
         operator = self._config.operators[evolution.operator_of(track)]
         shown = {"objective": self._objective(track), "operator": operator.decides()}
-        return facts | evolution.round(source.number) | shown
+        shown["template"] = self._study.template(track)
+        return facts | evolution.round(source.number) | shown | self._unbounded([track])
 
     def candidates(self, track: str, batch: str) -> Facts:
         """The booster that draws, and how."""
@@ -102,11 +109,13 @@ class Decides:
         assert isinstance(found.source, Refine)
         refiner = self._config.refiners[found.source.refiner]
         operator, booster = refiner.asks, self._study.writer(track, found.source.refiner)
+        files = self._study.read_by(found.source.refiner, track)
         return {
             "seed": self._config.seed,
             "prompts": found.prompts,
             "replicates": found.per_prompt,
             "refiner": refiner.decides(),
+            **({"files": files} if files != refiner.files else {}),
             "operator": self._config.operators[operator].decides() if operator else None,
             "booster": {"name": booster.known_as, **self._drawing(booster)} if booster else None,
         }
@@ -152,7 +161,7 @@ class Decides:
     def train(self, home: str, booster: str) -> Facts:
         """The trainer's settings, what it goes on from and whose data it learns from."""
         found = self._study.owned(home, booster)
-        settings = self._config.booster.writing(found.writes).decides()
+        settings = self._study.settings_of(found).decides()
         released = self._study.released(found)
         return {
             "seed": self._config.seed,
@@ -170,8 +179,14 @@ class Decides:
         return {"texts": {"name": texts.known_as, **self._drawing(texts)}, "descriptors": descriptors}
 
     def _drawing(self, one: Booster) -> Facts:
-        booster = self._config.booster.writing(one.writes).decides()
-        return {key: booster[key] for key in ("base", "instruction", "dtype", "sampling")}
+        booster = self._study.settings_of(one).decides()
+        return {key: booster[key] for key in ("base", "instruction", "dtype", "sampling")} | self._unbounded(one.tracks)
+
+    def _unbounded(self, tracks: Iterable[str]) -> Facts:
+        """The tracks whose texts may be longer than their generators read; else a file says how long they may be."""
+        generators = self._config.generators
+        free = [one for one in tracks if getattr(generators[one], "text_tokens", "encoder") is None]
+        return {"unbounded": free} if free else {}
 
     # VBench
 

@@ -10,6 +10,7 @@ from promptavideo.errors import InputError
 from promptavideo.metrics import Objective
 from promptavideo.operators.asking import ask_variants
 from promptavideo.operators.base import Operator, Request, Scored, TextLimits, render_instruction
+from promptavideo.reading import Reader, advice, within
 from promptavideo.settings import File, Ref, Section
 from promptavideo.shots import prompts_table
 from promptavideo.text import text_key
@@ -20,7 +21,8 @@ class RoundRule(Section):
     """What decides the prompts of a round, beside its operator and the scores of earlier rounds."""
 
     template: Annotated[str, File()] = "templates/evolution.txt"
-    """The instruction, relative to the repository root."""
+    """The instruction, relative to the repository root; for generators of images `NAME_images.txt` beside it, where
+    there is one."""
     variants: int = Field(default=3, ge=1)
     """New candidates a prompt and round."""
     attempts: int = Field(default=1, ge=1)
@@ -104,6 +106,7 @@ def next_round(
     objective: Objective,
     track: str,
     run_seed: int,
+    readers: Sequence[Reader] = (),
 ) -> Selected:
     """Ask the operator for the candidates of round `number`.
 
@@ -120,6 +123,7 @@ def next_round(
         objective: What a total adds up, and the operator sees.
         track: The track's name, part of the request's key.
         run_seed: The run's seed.
+        readers: What bounds a candidate's tokens.
 
     Returns:
         A `schemas.PROMPTS` table sorted by prompt_id, candidate and replicate, and a line for each prompt of which
@@ -135,14 +139,16 @@ def next_round(
     prompts = dict(sorted(zip(prompt_set["prompt_id"], prompt_set["prompt"], strict=True)))
     filmed = {str(prompt_id): group for prompt_id, group in candidates.groupby("prompt_id")}
     histories = {prompt_id: _history(filmed[prompt_id], config.parents, objective) for prompt_id in prompts}
+    fits = within(readers)
     requests = [
         Request(
-            render_instruction(template, prompt, histories[prompt_id], config.variants),
+            render_instruction(template, prompt, histories[prompt_id], config.variants, limit=advice(readers)),
             (track, run_seed, prompt_id, number),
             prompt,
             histories[prompt_id],
             config.variants,
             filmed[prompt_id]["refined"].tolist(),
+            fits=fits,
         )
         for prompt_id, prompt in prompts.items()
     ]

@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 from promptavideo.errors import InputError, PromptAVideoError, ScoreError
@@ -59,7 +58,7 @@ def film_shard(
     """
     shots = shots_of(rows)
     check_negatives(rows, generator, store.folder.name)
-    cut, negatives_cut = _cut(rows, generator, stage, "refined"), _cut(rows, generator, stage, "negative")
+    tokens, negatives = _tokens(rows, generator, stage, "refined"), _tokens(rows, generator, stage, "negative")
     keys = [generator.key(shot) for shot in shots]
     timing = timing or Timing()
     shoot = _Shoot(generator, store)
@@ -75,10 +74,10 @@ def film_shard(
     if shoot.refused:
         raise InputError(_refusals(rows, keys, shoot.refused))
     entries = []
-    for row, key, *both in zip(rows.to_dict("records"), keys, cut, negatives_cut, strict=True):
-        video, limits = stored[key], [generator.reads_tokens if one else None for one in both]
+    for row, key, *both in zip(rows.to_dict("records"), keys, tokens, negatives, strict=True):
+        video, limits = stored[key], [generator.reads_tokens if generator.cuts(one) else None for one in both]
         place = row["prompt_id"], row["candidate"], row["replicate"]
-        entries.append(Entry(*place, key, **vars(video), cut_at=limits[0], negative_cut_at=limits[1]))
+        entries.append(Entry(*place, key, **vars(video), cut_at=limits[0], negative_cut_at=limits[1], tokens=both[0]))
         if video.nothing:
             log.warning(
                 "%s: the %s is %s; prompt %s, text: %.200r",
@@ -103,19 +102,22 @@ def check_negatives(rows: pd.DataFrame, generator: Generator | GeneratorEntry, n
         )
 
 
-def _cut(rows: pd.DataFrame, generator: Generator, stage: str, column: Literal["refined", "negative"]) -> list[bool]:
-    """Whether the generator cuts the text, or the negative prompt, of each row, which the job's log counts."""
-    given = rows[column].notna().to_numpy()
-    cut = np.zeros(len(rows), dtype=bool)
-    cut[given] = generator.cut(rows.loc[given, column].tolist())
+def _tokens(
+    rows: pd.DataFrame, generator: Generator, stage: str, column: Literal["refined", "negative"]
+) -> list[int | None]:
+    """Tokens of the text, or the negative prompt, of each row; the job's log counts those that are cut."""
+    given = rows[column].notna().tolist()
+    counts = iter(generator.count_tokens(rows.loc[given, column].tolist()))
+    found = [next(counts) if there else None for there in given]
+    cut = [generator.cuts(one) for one in found]
     texts = rows[["prompt_id", "candidate"]]
-    if cut.any():
+    if any(cut):
         log.warning(
             "%s: %d of %d %s are longer than the %s tokens that the encoder reads",
             stage, len(texts[cut].drop_duplicates()), len(texts[given].drop_duplicates()), CALLED[column],
             generator.reads_tokens,
         )  # fmt: skip
-    return cut.tolist()
+    return found
 
 
 class _Shoot:

@@ -180,6 +180,10 @@ class Layout:
         """What was dropped of them, and how fast they were written."""
         return f"{self.track(track)}/negatives.timing.json"
 
+    def reader(self, track: str) -> str:
+        """What its generator reads of a text."""
+        return f"{self.track(track)}/reader.json"
+
     def booster(self, track: str, name: str) -> BoosterFiles:
         """The files of a booster; `SHARED` is the track of one that several tracks share."""
         return BoosterFiles(f"{self.track(track)}/boosters/{name}")

@@ -144,8 +144,8 @@ def scored_on(scorings: Sequence[Timing]) -> dict[str, int]:
 
 
 def filmed(entries: "Sequence[Entry]") -> dict[str, Any]:
-    """On what a batch's videos were filmed, how many of them show nothing happen (`video.nothing`), and how many of its
-    texts and negative prompts the generator's encoder cuts.
+    """On what a batch's videos were filmed, how many of them show nothing happen (`video.nothing`), how many of its
+    texts and negative prompts the generator's encoder cuts, and the mean share of a text's tokens that it reads.
 
     Args:
         entries: The manifests' lines of all its shards.
@@ -153,11 +153,13 @@ def filmed(entries: "Sequence[Entry]") -> dict[str, Any]:
     limits = {(entry.prompt_id, entry.candidate): (entry.cut_at, entry.negative_cut_at) for entry in entries}
     cut = [limit for limit, _ in limits.values() if limit is not None]
     negatives = [limit for _, limit in limits.values() if limit is not None]
+    seen = {(one.prompt_id, one.candidate): (one.cut_at or one.tokens) / one.tokens for one in entries if one.tokens}
     return {
         "filmed_on": dict(Counter(entry.device for entry in entries)),
         "nothing": dict(Counter(entry.nothing for entry in entries if entry.nothing)),
         "cut_by_encoder": {"count": len(cut), "texts": len(limits), "limit": max(cut)} if cut else {},
         **({"negatives_cut_by_encoder": {"count": len(negatives), "limit": max(negatives)}} if negatives else {}),
+        **({"tokens_seen": sum(seen.values()) / len(seen)} if seen else {}),
     }
 
 

@@ -99,6 +99,8 @@ class Entry:
     """Tokens of its text that the generator reads, if it has more."""
     negative_cut_at: int | None = None
     """The same of its negative prompt."""
+    tokens: int | None = None
+    """Of its text, where it is known how many the generator reads."""
 
 
 _ENTRY = TypeAdapter(Entry)

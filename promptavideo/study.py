@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptavideo import published
 from promptavideo.batches import Batch, Booster, Draw, Originals, Pilot, Refine, Round
+from promptavideo.boosters.config import BoosterConfig
 from promptavideo.config import Config
 from promptavideo.errors import InputError, require
 from promptavideo.judges.base import JudgeEntry
@@ -16,6 +17,7 @@ from promptavideo.metrics import Metric
 from promptavideo.miniature.dialects import DialectName
 from promptavideo.prompts import count_prompts
 from promptavideo.shards import part, shard_count, shard_names
+from promptavideo.templates import for_medium
 from promptavideo.video import Filmed
 
 if TYPE_CHECKING:
@@ -98,6 +100,21 @@ class Study:
         """Whose quality words a generator is measured by: those of its miniature model, if it has one."""
         models = (self.config.models[name] for name in self.config.generators[generator].models)
         return next((model.spoken for model in models if model.spoken), "plain")
+
+    def template(self, track: str) -> str:
+        """The file of the instruction by which a track's prompts evolve."""
+        return for_medium(self.config.evolution.template, self.medium(track), self.root)
+
+    def settings_of(self, booster: Booster) -> BoosterConfig:
+        """The settings of a booster, with the instruction of what it writes and of what its generators film."""
+        settings = self.config.booster.writing(booster.writes)
+        media = {self.medium(track) for track in booster.tracks}
+        instruction = for_medium(settings.instruction, "image" if media == {"image"} else "video", self.root)
+        return settings.model_copy(update={"instruction": instruction})
+
+    def read_by(self, refiner: str, track: str) -> list[str]:
+        """The files that a refiner reads when it writes for a track."""
+        return self.config.refiners[refiner].files_for(self.medium(track), self.root)
 
     def instruction(self, refiner: str) -> str | None:
         """The file of a refiner's instruction that is read out of a published one, if it is."""
@@ -282,6 +299,10 @@ class Study:
         if judges == REWARDS:
             return self.objective(track)
         return [metric for entry in self.judging(judges, track).values() for metric in entry.filled]
+
+    def readers(self, tracks: Iterable[str]) -> list[str]:
+        """The records of what bounds the texts that are written for some tracks."""
+        return [self.layout.reader(one) for one in tracks if self.config.generators[one].text_bound]
 
     def looks_at_videos(self, judges: str, track: str) -> bool:
         """Whether a group judges what is filmed, videos or images, and not only texts."""

@@ -8,7 +8,8 @@ from promptavideo.layout import SHARED
 from promptavideo.study import Study, pattern
 
 BESIDE = (
-    "tables", "figures", "examples", "card", "boosters", "pairs.parquet", "negatives.parquet", "negatives.timing.json"
+    "tables", "figures", "examples", "card", "boosters", "pairs.parquet", "negatives.parquet", "negatives.timing.json",
+    "reader.json",
 )  # fmt: skip
 """What a track's folder holds beside its batches."""
 

@@ -23,6 +23,25 @@ rule fetch:
         "python scripts/fetch_model.py {wildcards.model} --log {log}"
 
 
+rule reader:
+    input:
+        lambda wildcards: STUDY.manifests_of([CONFIG.generators[wildcards.track]]),
+    output:
+        LAYOUT.reader("{track}"),
+    log:
+        LAYOUT.log("reader", "{track}"),
+    benchmark:
+        LAYOUT.benchmark("reader", "{track}")
+    conda:
+        "../envs/generation.yaml"
+    params:
+        decides=decides("reader"),
+    message:
+        "Record how much of a text {wildcards.track} reads"
+    shell:
+        "python scripts/reader.py {wildcards.track} --log {log}"
+
+
 rule prompt_source:
     input:
         files=lambda wildcards: CONFIG.prompt_sources[

@@ -36,13 +36,18 @@ def booster_of(wildcards):
 
 
 def needed_by(booster):
-    """What a booster is loaded from: the cards of its chain, the base model, the instruction."""
-    return [*STUDY.cards([booster]), STUDY.base, instruction_of(booster)]
+    """What a booster is loaded from, and what bounds its texts."""
+    return [
+        *STUDY.cards([booster]),
+        STUDY.base,
+        instruction_of(booster),
+        *STUDY.readers(booster.tracks),
+    ]
 
 
 def instruction_of(booster):
     """The instruction with which a booster is trained and asked."""
-    return CONFIG.booster.writing(booster.writes).instruction
+    return STUDY.settings_of(booster).instruction
 
 
 def drawing_inputs(wildcards):
@@ -60,7 +65,8 @@ def refine_inputs(wildcards):
     below = STUDY.below(at(wildcards)[0])
     booster = STUDY.writer(wildcards.track, at(wildcards)[0].source.refiner)
     published = STUDY.instruction(at(wildcards)[0].source.refiner)
-    read = [*refiner.files, *STUDY.manifests_of([refiner])]
+    read = STUDY.read_by(at(wildcards)[0].source.refiner, wildcards.track)
+    read += STUDY.manifests_of([refiner])
     read += [published] if published else []
     read += [STUDY.files(below).prompts] if below else []
     return read + (needed_by(booster) if booster else [])

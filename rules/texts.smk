@@ -8,7 +8,10 @@ rule propose:
             STUDY.files(earlier).scores(REWARDS)
             for earlier in STUDY.before(at(wildcards)[0])
         ],
-        template=CONFIG.evolution.template,
+        template=lambda wildcards: STUDY.template(wildcards.track),
+        reader=lambda wildcards: STUDY.readers(
+            [wildcards.track] if STUDY.before(at(wildcards)[0]) else []
+        ),
         # Before anything is filmed; a round that is there waits for no check. `ancient` would hide other reasons to make
         # it anew while the check is made anew.
         base=lambda wildcards: (

@@ -1066,7 +1066,7 @@ def test_shipped_examples_and_template_fit_the_offline_operator_too() -> None:
     examples = ROOT / "templates/refine_examples.yaml"
     template = ROOT / "templates/refine_fewshot.txt"
     settings = LlmRefinerConfig(kind="llm", operator="x", template=str(template), examples=str(examples))
-    assert all(len(example.refined.split()) < 100 for example in settings.read_examples(Path()))
+    assert all(len(example.refined.split()) < 100 for example in settings.read_examples())
     zero_shot = LlmRefinerConfig(kind="llm", operator="x", template=str(ROOT / "templates/refine.txt"))
     operator = RecombineOperator(RecombineConfig(kind="recombine"))
     refiner, plain = (LlmRefiner(one, operator, 1) for one in (settings, zero_shot))

@@ -306,8 +306,8 @@ class Skimming(Painter):
 
     reads_tokens = 3
 
-    def cut(self, texts: Sequence[str]) -> list[bool]:
-        return [len(text.split()) > 3 for text in texts]
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
 
 
 def test_texts_that_are_cut_are_counted_whether_they_were_filmed_now_or_before(
@@ -322,10 +322,13 @@ def test_texts_that_are_cut_are_counted_whether_they_were_filmed_now_or_before(
         assert [entry.cut_at for entry in entries] == [None, None, 3, 3, 3, 3, None, None]
         assert "film: 2 of 4 texts are longer than the 3 tokens that the encoder reads" in caplog.text
         assert filmed(entries)["cut_by_encoder"] == {"count": 2, "texts": 4, "limit": 3}
-    old = [{name: value for name, value in asdict(entry).items() if name != "cut_at"} for entry in entries]
+        assert filmed(entries)["tokens_seen"] == pytest.approx((1 + 3 / 4 + 3 / 5 + 1) / 4)
+    added = ("cut_at", "tokens")
+    old = [{name: value for name, value in asdict(entry).items() if name not in added} for entry in entries]
     (tmp_path / "old.jsonl").write_text("".join(json.dumps(line) + "\n" for line in old))
-    assert read_manifest(tmp_path / "old.jsonl") == [replace(entry, cut_at=None) for entry in entries]
-    assert filmed(read_manifest(tmp_path / "old.jsonl"))["cut_by_encoder"] == {}
+    assert read_manifest(tmp_path / "old.jsonl") == [replace(entry, cut_at=None, tokens=None) for entry in entries]
+    known = filmed(read_manifest(tmp_path / "old.jsonl"))
+    assert known["cut_by_encoder"] == {} and "tokens_seen" not in known
 
 
 def test_negative_prompts_that_are_cut_are_counted_by_themselves(

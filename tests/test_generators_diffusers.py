@@ -139,8 +139,9 @@ class TestPipelines:
             words = 1
             while len(generator._pipeline.tokenizer("ball " * (words + 1))["input_ids"]) <= generator.reads_tokens:
                 words += 1
-            assert generator.cut(["ball " * words, "ball " * (words + 1), "", "ball"]) == [False, True, False, False]
-        assert generator.cut([]) == []
+            counts = generator.count_tokens(["ball " * words, "ball " * (words + 1), "", "ball"])
+            assert [generator.cuts(count) for count in counts] == [False, True, False, False]
+        assert generator.count_tokens([]) == []
 
     @pytest.mark.parametrize(("name", "entry"), [("ltx", LTX), ("wan", WAN), ("hunyuan", HUNYUAN)])
     def test_each_video_of_a_call_has_its_own_negative_prompt(

@@ -147,7 +147,14 @@ def test_a_pipeline_makes_images_by_configuration_alone(fetched: dict[str, Path]
     assert np.array_equal(alone.frames, two.frames), "an image depends on no neighbour"
     others = [Shot("a blue box", None, 3), Shot("a red ball", None, 2)]
     assert not any(np.array_equal(clip.frames, two.frames) for clip in generator.film(others))
-    assert generator.reads_tokens == reads and generator.cut(["a red ball " * 50, "a"]) == [True, False]
+    assert generator.reads_tokens == reads
+    texts = ["a red ball " * 50, "a", "a blue box, well lit"]
+    counts = generator.count_tokens(texts)
+    assert [generator.cuts(count) for count in counts] == [True, False, counts[2] > reads]
+    alone = config.reader(fetched[name])  # without the pipeline
+    assert alone and (alone.limit, [alone.count(text) for text in texts]) == (reads, counts)
+    least = configure(entry, text_tokens=5).reader(fetched[name])
+    assert least and (least.limit, least.count("a")) == (5, counts[1])
 
 
 def test_how_a_video_is_written_is_no_part_of_an_images_key(fetched: dict[str, Path]) -> None:

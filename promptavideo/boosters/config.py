@@ -106,7 +106,8 @@ class BoosterConfig(Section):
     base: Annotated[str, Ref("models")]
     """Name in the model registry."""
     instruction: Annotated[str, File()] = "templates/booster.txt"
-    """The instruction's text, relative to the repository root; the same in training and in use."""
+    """The instruction's text, relative to the repository root; the same in training and in use. Boosters of images have
+    `NAME_images.txt` beside it, where there is one."""
     device: Annotated[Device, Planning()] = "auto"
     """`auto`: a GPU when there is one; `cuda`: a GPU or an error."""
     devices: Annotated[int, Planning()] = Field(1, ge=1)

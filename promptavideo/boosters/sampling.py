@@ -23,6 +23,7 @@ from promptavideo.devices import Device, choose_device, enough_memory
 from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 from promptavideo.progress import Progress
+from promptavideo.reading import Fits, anything
 from promptavideo.refiners.base import Tally
 
 
@@ -111,8 +112,8 @@ class BoosterSampler(ABC):
     def _draw(self, asked: Sequence[list[int]], seeds: Sequence[int]) -> list[str]:
         """The raw answers to at most `rows_a_call` encoded conversations, each drawn with its own seed."""
 
-    def rewrite(self, prompts: Sequence[str], seeds: Sequence[int], stage: str) -> list[str]:
-        """One refined text for each prompt and its seed, in order.
+    def rewrite(self, prompts: Sequence[str], seeds: Sequence[int], stage: str, fits: Fits = anything) -> list[str]:
+        """One refined text for each prompt and its seed, in order; one that does not fit is cut.
 
         An answer that is no prompt falls back to the prompt itself; `tally` counts them.
 
@@ -122,7 +123,8 @@ class BoosterSampler(ABC):
         answers = self.answers(prompts, seeds, stage)
         tally = self.tally = Tally()
         texts = [
-            tally.read(answer, prompt, self.settings.max_words) for answer, prompt in zip(answers, prompts, strict=True)
+            tally.read(answer, prompt, self.settings.max_words, fits)
+            for answer, prompt in zip(answers, prompts, strict=True)
         ]
         tally.close(stage)
         return texts

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from promptavideo.errors import InputError, PromptAVideoError
 from promptavideo.hardware import environment
 from promptavideo.probe import Work
+from promptavideo.reading import Reader
 from promptavideo.settings import Entry
 from promptavideo.shots import Shot
 from promptavideo.store import VideoFile
@@ -54,6 +55,22 @@ class GeneratorEntry(Entry):
     @property
     def work(self) -> Work | None:
         """In what it films, for the probe of a machine; None where a probe would not show how fast."""
+        return None
+
+    @property
+    def text_bound(self) -> bool:
+        """Whether texts that are written for it are bounded by what it reads."""
+        return False
+
+    def reader(self, folder: Path) -> Reader | None:
+        """What texts that are written for it are bounded by, where `text_bound`; None if nothing says what it reads.
+
+        Args:
+            folder: Of its model.
+
+        Raises:
+            InputError: Its tokenizer cannot be loaded.
+        """
         return None
 
     def settings(self) -> dict[str, Any]:
@@ -152,9 +169,13 @@ class Generator(ABC):
         the work was split.
         """
 
-    def cut(self, texts: Sequence[str]) -> list[bool]:
-        """Whether it reads a part of each text only, since that has more than `reads_tokens` tokens."""
-        return [False] * len(texts)
+    def count_tokens(self, texts: Sequence[str]) -> Sequence[int | None]:
+        """Tokens of each text; None where `reads_tokens` is not known."""
+        return [None] * len(texts)
+
+    def cuts(self, tokens: int | None) -> bool:
+        """Whether it reads a part only of a text of so many tokens."""
+        return tokens is not None and self.reads_tokens is not None and tokens > self.reads_tokens
 
     def circumstances(self) -> dict[str, Any]:
         """What is recorded beside a video and is not part of its key; `device` names the hardware."""

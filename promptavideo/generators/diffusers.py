@@ -2,7 +2,6 @@
 
 import gc
 import importlib.util
-import inspect
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,7 +14,8 @@ from promptavideo.devices import choose_device, ran_out
 from promptavideo.dtypes import resolve
 from promptavideo.errors import InputError
 from promptavideo.generators.base import Generator
-from promptavideo.generators.diffusers_config import GIVES, TEXT_LIMITS, CacheHook, DiffusersConfig, Quantisation
+from promptavideo.generators.diffusers_config import GIVES, CacheHook, DiffusersConfig, Quantisation
+from promptavideo.generators.reader import Tokenizers, reader
 from promptavideo.hardware import device_name
 from promptavideo.models import check_model
 from promptavideo.shots import Shot
@@ -29,9 +29,6 @@ OFFLOADS = ("none", "model", "sequential")
 
 SIZES = {"num_frames": 1, "video_length": 1, "height": 2, "width": 3}
 """Arguments that say how large a video is, and the axes of the frames that they are the length of."""
-
-UNLIMITED = 10**6
-"""From here on a tokenizer's `model_max_length` is no limit; transformers writes 10**30 where none is known."""
 
 DENOISERS = ("transformer", "transformer_2", "unet")
 
@@ -68,7 +65,8 @@ class DiffusersGenerator(Generator):
         torch.set_num_threads(config.threads)
         disable_progress_bar()
         self._pipeline = self._load()
-        self._reader, self.reads_tokens = _reader(self._pipeline, config)
+        self._reader = reader(config, _tokenizers(self._pipeline))
+        self.reads_tokens = self._reader.limit if self._reader else None
         self._set_up()
         if not self._fits(self._place):
             self._give_way("while its weights were moved there")
@@ -88,11 +86,9 @@ class DiffusersGenerator(Generator):
         found = {"device": device_name(self._device), "dtype": self.config.dtype}
         return found if self._device == "cpu" else found | {"offload": self._offload}
 
-    def cut(self, texts: Sequence[str]) -> list[bool]:
-        """Whether each text has more tokens, with those that its tokenizer adds, than are read."""
-        if self.reads_tokens is None or not texts:
-            return super().cut(texts)
-        return [len(ids) > self.reads_tokens for ids in self._reader(list(texts), verbose=False)["input_ids"]]
+    def count_tokens(self, texts: Sequence[str]) -> Sequence[int | None]:
+        """Tokens of each text, with those that the tokenizer adds."""
+        return [self._reader.count(text) for text in texts] if self._reader else super().count_tokens(texts)
 
     def film(self, shots: Sequence[Shot]) -> list[Clip]:
         """Film up to `batch_size` shots; see `Generator.film`.
@@ -342,29 +338,15 @@ def load_lora(pipeline: Any, folder: Path, component: str, name: str) -> None:
         )
 
 
-def _reader(pipeline: Any, config: DiffusersConfig) -> tuple[Any, int | None]:
-    """The tokenizer that reads most of a text, and how many tokens; (None, None) where nothing says.
-
-    Of the first tokenizer that is not CLIP's it is `max_sequence_length`, as configured or else by default of the
-    pipeline's call or encoding, or else what its code alone says. Where there is nothing of all this, it is each
-    tokenizer's own limit, of which the largest counts: what one encoder cuts, another reads. Tokens that a template
-    adds are not counted.
-    """
-    from transformers import CLIPTokenizer, PreTrainedTokenizerBase
+def _tokenizers(pipeline: Any) -> Tokenizers:
+    """The tokenizers of a loaded pipeline."""
+    from transformers import PreTrainedTokenizerBase
 
     parts = {name: part for name, part in pipeline.components.items() if name.startswith("tokenizer")}
     whole = {name: getattr(part, "tokenizer", part) for name, part in parts.items()}  # a processor holds one
-    found = {name: part for name, part in whole.items() if isinstance(part, PreTrainedTokenizerBase)}
-    limit: Any = config.sampling.get("max_sequence_length", TEXT_LIMITS.get(config.pipeline))
-    for function in filter(None, (getattr(pipeline, name, None) for name in ("__call__", "encode_prompt"))):
-        parameter = inspect.signature(function).parameters.get("max_sequence_length")
-        limit = limit or (parameter and parameter.default)
-    longer = [part for part in found.values() if not isinstance(part, CLIPTokenizer)]  # CLIP's own limit is fixed
-    if isinstance(limit, int) and longer:
-        return longer[0], limit
-    own = {name: int(part.model_max_length) for name, part in found.items() if part.model_max_length < UNLIMITED}
-    name = max(own, key=lambda one: own[one], default=None)
-    return (found[name], own[name]) if name else (None, None)
+    return {
+        name: (type(part).__name__, part) for name, part in whole.items() if isinstance(part, PreTrainedTokenizerBase)
+    }
 
 
 def _resolved(config: DiffusersConfig, device: str, entry: str) -> DiffusersConfig:

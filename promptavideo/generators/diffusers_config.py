@@ -25,6 +25,7 @@ from promptavideo.generators.source import (
     returned,
 )
 from promptavideo.probe import Work
+from promptavideo.reading import Reader
 from promptavideo.settings import Added, Planning, Ref, Section, Value
 from promptavideo.video import Filmed
 
@@ -147,6 +148,9 @@ class DiffusersConfig(GeneratorEntry):
     sampling: dict[str, Value | list[Value]] = Field(default_factory=dict)
     """Arguments of the pipeline's call: height, width, num_frames, num_inference_steps, guidance_scale, ...;
     lists for what takes them, such as the timesteps of a distilled model."""
+    text_tokens: Annotated[Annotated[int, Field(ge=1)] | Literal["encoder"] | None, Added()] = "encoder"
+    """Most tokens of a text that evolution proposes, or a booster of this generator writes; longer ones are cut after
+    their last clause. `encoder`: as many as its text encoder reads; null: no bound."""
     max_frames: Annotated[int | None, Planning()] = Field(None, ge=1)
     """Allow more frames than `FRAME_RULES` knows of, for a checkpoint of the same class that was trained on them."""
     vae_tiling: Annotated[bool, Added()] = False
@@ -166,9 +170,23 @@ class DiffusersConfig(GeneratorEntry):
     """Expected time of one video on one worker; plans shards and estimates, never results."""
 
     def settings(self) -> dict[str, Any]:
-        """How a video is encoded says nothing of an image."""
+        """How a video is encoded says nothing of an image, and how texts are bounded nothing of either."""
         of_videos = ("crf", "pixel_format", "fps") if self.medium == "image" else ()
-        return {name: value for name, value in super().settings().items() if name not in of_videos}
+        return {name: value for name, value in super().settings().items() if name not in (*of_videos, "text_tokens")}
+
+    @property
+    def text_bound(self) -> bool:
+        """Unless `text_tokens` is null."""
+        return self.text_tokens is not None
+
+    def reader(self, folder: Path) -> Reader | None:
+        """By the tokenizer in the model's folder, with the limit that `text_tokens` says."""
+        from promptavideo.generators import reader
+
+        found = reader.reader(self, reader.tokenizers_in(folder))
+        if found and isinstance(self.text_tokens, int):
+            return Reader(self.text_tokens, found.tokenizer)
+        return found
 
     @property
     def models(self) -> list[str]:

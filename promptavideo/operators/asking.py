@@ -45,7 +45,9 @@ def ask_variants(
             if answer.fault:
                 parsed = Parsed((), (answer.fault,))
             else:
-                parsed = parse_variants(answer.text, wanted, limits, request.prompt, known, request.instruction)
+                parsed = parse_variants(
+                    answer.text, wanted, limits, request.prompt, known, request.instruction, request.fits
+                )
             collected[place] = Collected(
                 variants=(*found.variants, *parsed.variants)[:wanted],
                 dropped=tuple(dict.fromkeys((*found.dropped, *parsed.dropped))),

@@ -13,8 +13,9 @@ from typing import Any, ClassVar, Literal
 import yaml
 from pydantic import Field
 
-from promptavideo.answers import LIST_MARK, foreign_script, no_prompt, without_thoughts
+from promptavideo.answers import LIST_MARK, fit, foreign_script, no_prompt, without_thoughts
 from promptavideo.errors import InputError
+from promptavideo.reading import Fits, anything
 from promptavideo.settings import Entry, Section
 from promptavideo.text import clean, clean_lines, count_words, text_key
 
@@ -22,7 +23,7 @@ Key = tuple[str | int, ...]
 """Names a request, e.g. (generator, run seed, prompt id, round): the seed and the cache entry of its answer."""
 
 EVOLUTION_PLACEHOLDERS = ("history", "variants")
-"""What a template of the evolution must contain."""
+"""What a template of the evolution must contain; it may have `$limit`, for how much of a prompt the generator reads."""
 
 REFINE_PLACEHOLDERS = ("prompt",)
 """What a template of a rewrite without scores must contain."""
@@ -30,7 +31,7 @@ REFINE_PLACEHOLDERS = ("prompt",)
 FEW_SHOT_PLACEHOLDERS = ("prompt", "examples")
 """The same, for a rewrite that is given examples."""
 
-_PLACEHOLDERS = ("prompt", "history", "variants", "examples")
+_PLACEHOLDERS = ("prompt", "history", "variants", "examples", "limit")
 
 
 class OperatorEntry(Entry):
@@ -88,6 +89,8 @@ class Request:
     """Another wording of the prompt, or a negative prompt for it."""
     examples: "Sequence[Example]" = ()
     """Those that the instruction shows."""
+    fits: Fits = anything
+    """What is not short enough is cut."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,8 @@ def read_template(path: Path, required: Collection[str]) -> str:
             raise InputError(f"{path}: the placeholder ${name} is missing")
     if "examples" in found and "examples" not in required:
         raise InputError(f"{path}: $examples is only for a refiner that names a file of examples")
+    if "limit" in found and "history" not in required:
+        raise InputError(f"{path}: $limit is only for the evolution")
     return text
 
 
@@ -200,6 +205,7 @@ def render_instruction(
     variants: int = 1,
     examples: Sequence[Example] = (),
     example: str = "Short",
+    limit: str = "",
 ) -> str:
     """Fill a template.
 
@@ -213,9 +219,11 @@ def render_instruction(
         variants: How many paraphrases to ask for, for `$variants`.
         examples: Good answers, for `$examples`.
         example: What the prompt of an example is called.
+        limit: A rule that says how much of a prompt the generator reads, for `$limit`.
     """
-    return Template(template).substitute(
+    return Template(template if limit else template.replace("$limit\n", "")).substitute(
         prompt=clean(prompt),
+        limit=limit,
         history=_render_history(history),
         variants=variants,
         examples="\n\n".join(
@@ -270,6 +278,7 @@ def parse_variants(
     original: str = "",
     filmed: Collection[str] = (),
     instruction: str = "",
+    fits: Fits = anything,
 ) -> Parsed:
     """Read the texts between `<PROMPT>` and `</PROMPT>` in what a language model sent, after its thoughts.
 
@@ -284,6 +293,7 @@ def parse_variants(
         original: The original prompt; a variant equal to it is dropped.
         filmed: Texts already filmed for this prompt; a variant equal to one is dropped.
         instruction: What was asked; a variant that stands there between tags is an echo, and dropped.
+        fits: A variant that does not is cut, see `answers.fit`.
     """
     dropped: Counter[str] = Counter()
     if len(answer) > limits.max_answer_characters:
@@ -297,7 +307,7 @@ def parse_variants(
     echoes = {text_key(_trim(content)) for content, _ in _tagged(instruction)}
     variants: dict[str, str] = {}
     for content, fault in blocks:
-        text = _trim(content)
+        text, _ = fit(_trim(content), fits)
         key = text_key(text)
         if fault := no_prompt(_MARKUP.sub(" ", content)) or fault:
             dropped[fault] += 1

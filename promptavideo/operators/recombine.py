@@ -11,6 +11,7 @@ from pydantic import Field
 
 from promptavideo.miniature.dialects import DIALECTS, DialectName
 from promptavideo.operators.base import Operator, OperatorEntry, Request, Scored
+from promptavideo.reading import Fits
 from promptavideo.seeds import derive
 from promptavideo.settings import Added
 from promptavideo.text import clean, text_key
@@ -88,13 +89,13 @@ class RecombineOperator(Operator):
         used = set(credits)
         texts = []
         for _ in range(request.variants):
-            phrases = self._variant(original, bool(request.history), credits, used, rng)
+            phrases = self._variant(request, original, credits, used, rng)
             used |= set(phrases)
             texts.append(_write(original, phrases))
         return "\n".join(f"<PROMPT>{text}</PROMPT>" for text in texts)
 
     def _variant(
-        self, original: str, scored: bool, credits: dict[str, float], used: set[str], rng: np.random.Generator
+        self, request: Request, original: str, credits: dict[str, float], used: set[str], rng: np.random.Generator
     ) -> list[str]:
         """Phrases of one variant; no two on one subject, and at least one that is new, if any subject is free."""
         config = self._config
@@ -110,13 +111,13 @@ class RecombineOperator(Operator):
         if credits:
             count = config.new_phrases if free else 1
         else:
-            count = config.first_phrases if scored else config.rewrite_phrases
+            count = config.first_phrases if request.history else config.rewrite_phrases
         added: list[str] = []
         for topic in order[:count]:
             untried = [phrase for phrase in self._topics[topic] if phrase not in used] or list(self._topics[topic])
             added.append(untried[rng.integers(len(untried))])
             kept.pop(topic, None)
-        return self._bound(original, list(kept.values()), added)
+        return self._bound(original, list(kept.values()), added, request.fits)
 
     def _negative(self, request: Request) -> list[str]:
         """The opposites of what a prompt says well, then faults that it leaves open.
@@ -138,14 +139,15 @@ class RecombineOperator(Operator):
         order = rng.permutation(len(faults))[: self._config.fault_phrases]
         return [str(rng.choice(phrases)) for phrases in (*opposites, *(faults[place] for place in order))]
 
-    def _bound(self, original: str, kept: list[str], added: list[str]) -> list[str]:
-        """Drop the kept phrases of least credit, then added ones, until both limits hold."""
+    def _bound(self, original: str, kept: list[str], added: list[str], fits: Fits) -> list[str]:
+        """Drop the kept phrases of least credit, then added ones, until all limits hold."""
         phrases = [*added, *kept]  # what comes last goes first
-        while len(phrases) > 1 and (
-            len(phrases) > self._config.max_phrases or len(_write(original, phrases).split()) > self._config.max_words
-        ):
+        while len(phrases) > 1 and not self._short(_write(original, sorted(phrases)), len(phrases), fits):
             phrases.pop()
         return sorted(phrases)
+
+    def _short(self, text: str, phrases: int, fits: Fits) -> bool:
+        return phrases <= self._config.max_phrases and len(text.split()) <= self._config.max_words and fits(text)
 
 
 def _phrases(prompt: str, original: str) -> tuple[str, ...]:

@@ -5,12 +5,15 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from promptavideo.answers import bound, no_prompt, without_thoughts
+from promptavideo.answers import bound, fit, no_prompt, without_thoughts
 from promptavideo.errors import InputError
+from promptavideo.reading import Fits, anything
 from promptavideo.settings import Entry, Ref
 from promptavideo.shots import Refined, prompts_table
+from promptavideo.video import Filmed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,13 +39,14 @@ class Tally:
     dropped: Counter[str] = field(default_factory=Counter)
     """Answers that were not used, by reason."""
 
-    def read(self, answer: str, prompt: str, max_words: int) -> str:
+    def read(self, answer: str, prompt: str, max_words: int, fits: Fits = anything) -> str:
         """The text that a model's answer gives, in one clean line; the prompt itself if the answer is none.
 
         Args:
             answer: What the model wrote.
             prompt: What it was asked about.
             max_words: A longer text is cut, see `answers.bound`.
+            fits: So is one that does not, see `answers.fit`.
         """
         said = without_thoughts(answer)
         self.texts += 1
@@ -50,8 +54,9 @@ class Tally:
             self.dropped[fault] += 1
             self.fallbacks += 1
             return prompt
-        text, cut = bound(said, max_words)
-        self.cut += cut
+        text, long = bound(said, max_words)
+        text, unread = fit(text, fits)
+        self.cut += long or unread
         return text
 
     def close(self, stage: str) -> None:
@@ -92,6 +97,15 @@ class RefinerEntry(Entry):
     def asks(self) -> str | None:
         """Name of the operator that it asks, if it does."""
         return next((one.value for one in self.marked() if one.marker == Ref("operators")), None)
+
+    def files_for(self, medium: Filmed, root: Path) -> list[str]:
+        """The files that it reads when it writes for generators of a medium.
+
+        Args:
+            medium: What is filmed.
+            root: The repository root.
+        """
+        return self.files
 
     @property
     def drawn_from(self) -> str | None:

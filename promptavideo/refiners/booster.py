@@ -11,6 +11,7 @@ from promptavideo.boosters.config import BoosterConfig
 from promptavideo.boosters.load import Chain, read_chain
 from promptavideo.devices import choose_device
 from promptavideo.hardware import device_name, environment
+from promptavideo.reading import Fits, anything, read_readers, within
 from promptavideo.refiners.base import Refiner, RefinerEntry
 from promptavideo.seeds import derive
 from promptavideo.settings import Ref
@@ -39,6 +40,9 @@ class BoosterRefinerConfig(RefinerEntry):
 
 class SampledRefiner(Refiner):
     """A loaded chat model that draws; every text has a seed of its own."""
+
+    fits: Fits = staticmethod(anything)
+    """What is not short enough is cut."""
 
     def __init__(
         self, chain: Chain, instruction: Instruction, config: "Drawing", key: str, name: str, run_seed: int
@@ -85,7 +89,7 @@ class SampledRefiner(Refiner):
     def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:
         """One refined text a prompt."""
         seeds = [derive(self._run_seed, "refine", prompt_id) for prompt_id in prompt_ids]
-        return self._sampler.rewrite(prompts, seeds, f"refine with {self._stage}")
+        return self._sampler.rewrite(prompts, seeds, f"refine with {self._stage}", self.fits)
 
     def answers(self, texts: Sequence[str], keys: Sequence[tuple[str | int, ...]]) -> list[str]:
         """What the booster answers about each text, as it is; `keys` name the draws."""
@@ -103,9 +107,11 @@ class BoosterRefiner(SampledRefiner):
 
     @classmethod
     def of(cls, study: "Study", booster: "Booster") -> "BoosterRefiner":
-        """Load a booster of a run."""
+        """Load a booster of a run; its texts are bounded by what the generators of its tracks read."""
         base, folder = study.layout.model(study.config.booster.base), study.files_of(booster).folder
-        return cls(study.config.booster.writing(booster.writes), Path(base), Path(folder), study.config.seed)
+        made = cls(study.settings_of(booster), Path(base), Path(folder), study.config.seed)
+        made.fits = within(read_readers(study.readers(booster.tracks)))
+        return made
 
     def candidates(
         self, prompt_ids: Sequence[str], prompts: Sequence[str], count: int, round_: int
@@ -117,5 +123,5 @@ class BoosterRefiner(SampledRefiner):
             for place in range(count)
         ]
         repeated = [prompt for prompt in prompts for _ in range(count)]
-        texts = self._sampler.rewrite(repeated, seeds, f"draw candidates from {self._stage}")
+        texts = self._sampler.rewrite(repeated, seeds, f"draw candidates from {self._stage}", self.fits)
         return {prompt_id: texts[place * count : (place + 1) * count] for place, prompt_id in enumerate(prompt_ids)}

@@ -21,6 +21,8 @@ from promptavideo.operators.base import (
 )
 from promptavideo.refiners.base import Refiner, RefinerEntry, Tally
 from promptavideo.settings import File, Ref
+from promptavideo.templates import for_medium
+from promptavideo.video import Filmed
 
 if TYPE_CHECKING:
     from promptavideo.config import Config
@@ -34,7 +36,8 @@ class LlmRefinerConfig(RefinerEntry):
     operator: Annotated[str, Ref("operators")]
     """Name of the operator."""
     template: Annotated[str, File()] = "templates/refine.txt"
-    """The instruction, relative to the repository root."""
+    """The instruction, relative to the repository root. For generators of images `NAME_images.txt` beside it, where
+    there is one; so with the examples."""
     examples: Annotated[str | None, File()] = None
     """A file of good rewrites, shown to the operator where the template has `$examples`."""
     attempts: int = Field(default=1, ge=1)
@@ -42,37 +45,43 @@ class LlmRefinerConfig(RefinerEntry):
     limits: TextLimits = TextLimits()
 
     def check(self, where: str, config: "Config", root: Path) -> None:
-        """Check the template and the examples."""
-        with named(f"{where}.examples"):
-            self.read_examples(root)
-        with named(f"{where}.template"):
-            self.read_template(root)
+        """Check the template and the examples of each medium that the run films."""
+        for medium in dict.fromkeys(entry.filmed for entry in config.generators.values()):
+            with named(f"{where}.examples"):
+                self.read_examples(medium, root)
+            with named(f"{where}.template"):
+                self.read_template(medium, root)
 
     def load(self, name: str, track: str, study: "Study") -> Refiner:
         """Load the operator."""
         operator = study.config.operators[self.operator].load(self.operator, Path(study.config.store))
-        return LlmRefiner(self, operator, study.config.seed)
+        return LlmRefiner(self, operator, study.config.seed, study.medium(track))
 
-    def read_template(self, root: Path) -> str:
+    def files_for(self, medium: Filmed, root: Path) -> list[str]:
+        """The template and the examples of a medium."""
+        return [for_medium(file, medium, root) for file in self.files]
+
+    def read_template(self, medium: Filmed = "video", root: Path = Path()) -> str:
         """The instruction's template, which shows examples if there are some."""
-        return read_template(root / self.template, FEW_SHOT_PLACEHOLDERS if self.examples else REFINE_PLACEHOLDERS)
+        path = root / for_medium(self.template, medium, root)
+        return read_template(path, FEW_SHOT_PLACEHOLDERS if self.examples else REFINE_PLACEHOLDERS)
 
-    def read_examples(self, root: Path) -> list[Example]:
+    def read_examples(self, medium: Filmed = "video", root: Path = Path()) -> list[Example]:
         """The good rewrites to show, from a YAML list of {prompt: ..., refined: ...}."""
-        return read_examples(root / self.examples, "refined") if self.examples else []
+        return read_examples(root / for_medium(self.examples, medium, root), "refined") if self.examples else []
 
 
 class LlmRefiner(Refiner):
     """Asks the operator about each prompt by itself; if no answer is usable the prompt stays, which is counted."""
 
-    def __init__(self, config: LlmRefinerConfig, operator: Operator, run_seed: int) -> None:
-        """Read the files.
+    def __init__(self, config: LlmRefinerConfig, operator: Operator, run_seed: int, medium: Filmed = "video") -> None:
+        """Read the files of a medium.
 
         Raises:
             InputError: A file cannot be used.
         """
         self._config, self._operator, self._run_seed = config, operator, run_seed
-        self._template, self._examples = config.read_template(Path()), config.read_examples(Path())
+        self._template, self._examples = config.read_template(medium), config.read_examples(medium)
         self._tally = Tally()
 
     def refine(self, prompt_ids: Sequence[str], prompts: Sequence[str]) -> list[str]:

@@ -31,6 +31,7 @@ def propose(study: Study, track: str, name: str) -> None:
     """Make the prompts of an evolution round: the originals, or what the operator proposes from all scores so far."""
     from promptavideo.evolution import first_round, next_round
     from promptavideo.operators.base import EVOLUTION_PLACEHOLDERS, read_template
+    from promptavideo.reading import read_readers
 
     batch, config = study.batch(track, name), study.config
     prompt_set = read_table(Path(study.layout.prompt_set(batch.prompts)), PROMPT_SET)
@@ -43,11 +44,12 @@ def propose(study: Study, track: str, name: str) -> None:
             prompt_set,
             [read_scores(study, one) for one in study.before(batch)],
             config.operators[operator].load(operator, Path(config.store)),
-            read_template(Path(config.evolution.template), EVOLUTION_PLACEHOLDERS),
+            read_template(Path(study.template(track)), EVOLUTION_PLACEHOLDERS),
             config.evolution,
             study.objective(track),
             track,
             config.seed,
+            read_readers(study.readers([track])),
         )
         for line in selected.report:
             log.info(line)

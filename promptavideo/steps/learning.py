@@ -80,7 +80,7 @@ def train(study: Study, home: str, name: str) -> None:
     from promptavideo.pairs import origin_of
 
     booster = study.owned(home, name)
-    settings = settings.writing(booster.writes)
+    settings = study.settings_of(booster)
     start = study.files_of(booster.start).folder if booster.start else None
     folder = Path(study.files_of(booster).folder)
     run = Run(
