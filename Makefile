@@ -11,15 +11,20 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MOVED := $(shell for name in .venv .venv-vbench; do test ! -f $$name/pyvenv.cfg || \
   grep -qF -e " $(CURDIR)/$$name" -e " $$(cd $$name && pwd -P)" $$name/pyvenv.cfg || echo $$name/run; done)
 
-.PHONY: reproduce studies test test-slurm test-vbench rehearsal check check-style check-rules check-types check-pins \
+.PHONY: reproduce images studies test test-slurm test-vbench rehearsal check check-style check-rules check-types check-pins \
   benchmark dag reference vbench-if-possible
 
 reproduce: .venv/run vbench-if-possible
 	snakemake --cores $(CORES) --quiet rules
 	@python scripts/headline.py
 
+# On a generator of images, with the boosters of `make reproduce` beside those that learn here.
+images: .venv/run
+	snakemake hpsv2 mini-t2i --configfile studies/images.yaml --cores $(CORES) --quiet rules
+	@ls results/tables/hpsv2.md results/mini-t2i/tables/*.md
+
 # Each goes on from what `make reproduce` made, and from what the one before it did.
-studies: .venv/run
+studies: images
 	snakemake convergence examples --configfile studies/convergence.yaml --cores $(CORES) --quiet rules
 	snakemake negative_prompts --configfile studies/negative_prompts.yaml --cores $(CORES) --quiet rules
 	snakemake transfer --configfile studies/transfer.yaml --cores $(CORES) --quiet rules

@@ -33,6 +33,7 @@ KINDS: dict[str, dict[str, str]] = {
     },
     "judges": {
         "pixels": "promptavideo.judges.pixels_config:PixelsConfig",
+        "pixel-preference": "promptavideo.judges.pixels_config:PixelPreferenceConfig",
         "videoscore": "promptavideo.judges.videoscore:VideoScoreConfig",
         "aesthetic": "promptavideo.judges.aesthetic:AestheticConfig",
         "mps": "promptavideo.judges.mps:MpsConfig",

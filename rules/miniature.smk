@@ -67,6 +67,34 @@ for student, dialect in {"miniature": "plain", "miniature-crew": "crew"}.items()
             "--log {log}"
 
 
+rule train_miniature_images:
+    input:
+        encoder=LAYOUT.manifest("minilm-l6") if "minilm-l6" in CONFIG.models else [],
+        vae="resources/miniature-teacher/vae/diffusion_pytorch_model.safetensors",
+    output:
+        directory("resources/retrained/miniature-images"),
+    log:
+        "logs/train_miniature_images.log",
+    benchmark:
+        "benchmarks/train_miniature_images.tsv"
+    conda:
+        "../envs/generation.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+    params:
+        checkpoints=f"{CONFIG.store}/train_miniature_images",
+        films=subpath(input.vae, ancestor=2),
+        text_encoder=(
+            subpath(input.encoder, parent=True) if "minilm-l6" in CONFIG.models else ""
+        ),
+    message:
+        "Train the miniature of images (20 minutes on two cores); a killed run resumes"
+    shell:
+        "python scripts/train_miniature_images.py {params.checkpoints:q} --films {params.films} "
+        "--text-encoder {params.text_encoder} --threads {threads} --export {output} --log {log}"
+
+
 rule train_witness:
     output:
         directory("resources/retrained/witness"),

@@ -42,6 +42,7 @@ class Detection:
     shape: str | None = None
     motion: str | None = None
     background: str
+    frames: int
     colour_evidence: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(COLOURS, 0.0))
     shape_evidence: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(SHAPES, 0.0))
     motion_evidence: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(MOTIONS, 0.0))
@@ -86,6 +87,7 @@ def detect(frames: NDArray[np.uint8]) -> Detection:
     backgrounds = _background_evidence(contrasts)
     ground = Detection(
         background=_best(backgrounds),
+        frames=len(frames),
         background_evidence=backgrounds,
         flicker=_flicker(level),
         exposure=float(level.mean()),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from promptavideo.errors import ScoreError
 from promptavideo.judges.base import Judge
 from promptavideo.judges.detector import Detection, detect
-from promptavideo.metrics import PAPER
+from promptavideo.metrics import HPS, PAPER
 from promptavideo.miniature.world import BACKGROUND_WORDS, COLOURS, MOTION_WORDS, SHAPE_WORDS
 from promptavideo.video import Clip
 
@@ -26,6 +26,8 @@ SPEED = (0.50, 2.45)
 JITTER = (2.1, 0.0)
 VIVIDNESS = (0.27, 1.0)
 EXPOSURE = (0.24, 0.56)
+PREFERRED = (20.0, 35.0)
+"""Where HPS v2.1 puts poor and good images of published models."""
 FAITHFUL = 0.4  # the part of MPS that an unfaithful clip loses, whatever its exposure
 
 # Words that name a factor besides the world's own phrases; regular expressions of whole words.
@@ -94,13 +96,16 @@ def _first(patterns: Mapping[str, re.Pattern[str]], text: str) -> str | None:
 
 
 def agreement(seen: Detection, asked: Content) -> float:
-    """Mean evidence, 0..1, for the factors that a prompt names; `NEUTRAL_AGREEMENT` if it names none."""
+    """Mean evidence, 0..1, for the factors that a prompt names; `NEUTRAL_AGREEMENT` if it names none.
+
+    One frame shows no motion, so none is asked of it.
+    """
     evidence = [
         found[label]
         for label, found in (
             (asked.colour, seen.colour_evidence),
             (asked.shape, seen.shape_evidence),
-            (asked.motion, seen.motion_evidence),
+            (asked.motion if seen.frames > 1 else None, seen.motion_evidence),
             (asked.background, seen.background_evidence),
         )
         if label is not None
@@ -109,7 +114,7 @@ def agreement(seen: Detection, asked: Content) -> float:
 
 
 class PixelJudge(Judge):
-    """Scores clips of the synthetic world by what `detector.detect` measures.
+    """Scores clips and images of the synthetic world by what `detector.detect` measures.
 
     VQ reads the object's sharpness, TC the flicker, DD the speed, TVA the agreement of content with the prompt, FC the
     path's jitter, AES the object's vividness, and MPS the exposure, weighted with the agreement. Each is a clipped
@@ -125,6 +130,33 @@ class PixelJudge(Judge):
             ScoreError: A clip is not uint8 [T, H, W, 3], or a score is not finite.
         """
         return [_score(detect(clip.frames), prompt) for clip, prompt in zip(clips, prompts, strict=True)]
+
+
+class PixelPreference(Judge):
+    """Stands in for HPS v2.1 in the synthetic world: a sharp, vivid and well lit object, weighted with the agreement.
+
+    Sharpness is in no other metric of images, so it shows whether boosters only please what they were trained on.
+    """
+
+    metrics = (HPS.name,)
+
+    def score(self, clips: Sequence[Clip], prompts: Sequence[str]) -> list[dict[str, float]]:
+        """Each clip's or image's score, in the range of `PREFERRED`; without an object it is the lowest.
+
+        Raises:
+            ScoreError: A clip is not uint8 [T, H, W, 3].
+        """
+        return [
+            {HPS.name: _preferred(detect(clip.frames), prompt)} for clip, prompt in zip(clips, prompts, strict=True)
+        ]
+
+
+def _preferred(seen: Detection, prompt: str) -> float:
+    looks = (
+        _share(seen.sharpness, SHARPNESS), _share(seen.vividness, VIVIDNESS), _share(seen.exposure, EXPOSURE)
+    )  # fmt: skip
+    bad, good = PREFERRED
+    return bad + (good - bad) * agreement(seen, parse_content(prompt)) * seen.found * sum(looks) / len(looks)
 
 
 def _score(seen: Detection, prompt: str) -> dict[str, float]:

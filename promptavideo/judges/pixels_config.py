@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from promptavideo.judges.base import Judge, JudgeEntry
-from promptavideo.metrics import PAPER, Metric
+from promptavideo.metrics import HPS, PAPER, Metric
 
 
 class PixelsConfig(JudgeEntry):
@@ -20,3 +20,17 @@ class PixelsConfig(JudgeEntry):
         from promptavideo.judges.pixels import PixelJudge
 
         return PixelJudge()
+
+
+class PixelPreferenceConfig(JudgeEntry):
+    """HPS by measurements of pixels, for the miniatures of `resources/`; measures nothing else."""
+
+    METRICS: ClassVar[tuple[Metric, ...]] = (HPS,)
+
+    kind: Literal["pixel-preference"]
+
+    def load(self, folders: Mapping[str, Path]) -> Judge:
+        """Import what measures."""
+        from promptavideo.judges.pixels import PixelPreference
+
+        return PixelPreference()

@@ -11,11 +11,12 @@ from promptavideo.errors import InputError
 from promptavideo.figures import SheetRow
 from promptavideo.files import write_text
 from promptavideo.judges.detector import detect
-from promptavideo.judges.pixels import PixelJudge
-from promptavideo.metrics import PAPER
+from promptavideo.judges.pixels import PixelJudge, PixelPreference
+from promptavideo.metrics import AES, HPS, MPS, PAPER, Metric
 from promptavideo.miniature.dialects import DIALECTS, Dialect, DialectName
 from promptavideo.miniature.world import (
     BACKGROUND_WORDS,
+    IN_TIME,
     MOTION_WORDS,
     QUALITIES,
     SHAPE_WORDS,
@@ -24,14 +25,20 @@ from promptavideo.miniature.world import (
 )
 from promptavideo.seeds import derive
 from promptavideo.shots import Shot
-from promptavideo.video import Clip
+from promptavideo.video import Clip, Filmed
 
 Film = Callable[[list[Shot]], list[Clip]]
 """Films shots: one clip each, in order."""
 
 WORDINGS = ("short", "good", "bad")
 LEAST_SHARE = {"colour": 0.95, "background": 0.85, "motion": 0.70, "shape": 0.60, "good beats short": 0.85}
-LEAST_NOISES, LEAST_DIMENSIONS = 2.0, 4  # so many dimensions must move by more than so many times their seed noise
+LEAST_NOISES = 2.0
+LEAST_DIMENSIONS: Mapping[Filmed, int] = {"video": 4, "image": 3}
+"""So many dimensions must move by more than `LEAST_NOISES` times their seed noise."""
+MEASURED: Mapping[Filmed, Sequence[Metric]] = {"video": PAPER, "image": (AES, MPS, HPS)}
+"""The dimensions of each medium."""
+UNSEEN = "in-time"
+"""The words of qualities of which an image shows nothing, beside the dialects."""
 FOREIGN_PART = 0.1  # of what its own words move a dimension by, another dialect's may move it
 EXAMPLE_PROMPTS = 5
 
@@ -44,8 +51,8 @@ class Wordings:
     short: str
     good: str
     bad: str
-    foreign: Mapping[DialectName, tuple[str, str]]
-    """{another dialect: good and bad text in it}."""
+    foreign: Mapping[str, tuple[str, str]]
+    """{another dialect, or `UNSEEN`: good and bad text in it}."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +73,15 @@ class Criterion:
 class Report:
     """What `measure` found.
 
-    `foreign` has a row a dimension and a column a foreign dialect: the effect of its words, in the noise of `rewards`.
+    `foreign` has a row a dimension and a column a foreign dialect, or `UNSEEN`: the effect of its words, in the noise
+    of `rewards`.
     `detected` has a row a content factor and the columns `short`, `good`, `bad` and `asked` (short and good together):
     the fraction of clips that show what was asked. `rewards` has a row a dimension and the columns `short`, `good`,
     `bad` (mean raw scores), `noise` (standard deviation over the seeds of a prompt, good wording) and `effect`
     ((good - bad) / noise). `examples` are rows of a contact sheet.
     """
 
+    medium: Filmed
     seed: int
     prompts: int
     seeds: int
@@ -88,8 +97,9 @@ class Report:
         return all(criterion.holds for criterion in self.criteria)
 
 
-def draw_wordings(seed: int, prompts: int, dialect: DialectName = "plain") -> list[Wordings]:
-    """Fresh prompts: content alone, and the same with a good or a bad word of a dialect for every quality factor."""
+def draw_wordings(seed: int, prompts: int, dialect: DialectName = "plain", medium: Filmed = "video") -> list[Wordings]:
+    """Fresh prompts: content alone, and the same with a good or a bad word of a dialect for every quality factor that a
+    medium shows."""
     drawn = []
     for index in range(prompts):
         rng = np.random.default_rng(derive("acceptance", seed, index))
@@ -102,9 +112,11 @@ def draw_wordings(seed: int, prompts: int, dialect: DialectName = "plain") -> li
                 str(rng.choice(BACKGROUND_WORDS[scene.background])),
             )
         )
-        order = rng.permutation(QUALITIES).tolist()
+        every = rng.permutation(QUALITIES).tolist()
+        order = every if medium == "video" else [quality for quality in every if quality not in IN_TIME]
         said = {name: _said(content, DIALECTS[name], order, rng) for name in (dialect, *_others(dialect))}
-        drawn.append(Wordings(scene, f"{content}.", *said.pop(dialect), said))
+        unseen = {UNSEEN: _said(content, DIALECTS[dialect], IN_TIME, rng)} if medium == "image" else {}
+        drawn.append(Wordings(scene, f"{content}.", *said.pop(dialect), {**said, **unseen}))
     return drawn
 
 
@@ -118,7 +130,14 @@ def _said(content: str, dialect: Dialect, order: Sequence[str], rng: np.random.G
     return f"{content}. {good[0].upper()}{good[1:]}.", f"{content}. {bad[0].upper()}{bad[1:]}."
 
 
-def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3, dialect: DialectName = "plain") -> Report:
+def measure(
+    film: Film,
+    seed: int,
+    prompts: int = 60,
+    seeds: int = 3,
+    dialect: DialectName = "plain",
+    medium: Filmed = "video",
+) -> Report:
     """Film fresh prompts in three wordings with the same video seeds, and check the acceptance criteria.
 
     Args:
@@ -127,6 +146,7 @@ def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3, dialect: D
         prompts: Number of prompts.
         seeds: Videos a prompt and wording, at least 2 (their spread is the seed noise).
         dialect: That the generator was trained on.
+        medium: What it films; of images no motion is asked.
 
     Raises:
         InputError: Fewer than one prompt or two seeds, or `film` gave another number of clips.
@@ -134,26 +154,29 @@ def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3, dialect: D
     """
     if prompts < 1 or seeds < 2:
         raise InputError(f"acceptance needs prompts >= 1 and seeds >= 2, not {prompts} and {seeds}")
-    drawn = draw_wordings(seed, prompts, dialect)
+    drawn = draw_wordings(seed, prompts, dialect, medium)
     jobs = [(asked, derive("acceptance", seed, i, k)) for i, asked in enumerate(drawn) for k in range(seeds)]
     clips = {
         wording: _film(film, [Shot(getattr(asked, wording), None, video_seed) for asked, video_seed in jobs])
         for wording in WORDINGS
     }
-    detected = _detected([asked.scene for asked, _ in jobs], clips)
+    detected = _detected([asked.scene for asked, _ in jobs], clips, medium)
     originals = [asked.short for asked, _ in jobs]
-    scores = {wording: pd.DataFrame(PixelJudge().score(clips[wording], originals)) for wording in WORDINGS}
+    metrics = MEASURED[medium]
+    scores = {wording: _scores(clips[wording], originals, metrics) for wording in WORDINGS}
     rewards = _rewards(scores, seeds)
     foreign = pd.DataFrame(
-        {name: _foreign_effect(film, jobs, name, rewards["noise"]) for name in _others(dialect)}, index=rewards.index
+        {name: _foreign_effect(film, jobs, name, rewards["noise"], metrics) for name in drawn[0].foreign},
+        index=rewards.index,
     )
     total = {
-        wording: table.mul(pd.Series({metric.name: metric.to_five for metric in PAPER})).sum(axis=1)
+        wording: table.mul(pd.Series({metric.name: metric.to_five for metric in metrics})).sum(axis=1)
         for wording, table in scores.items()
     }
     moved = int((rewards["effect"] > LEAST_NOISES).sum())
     shares = {**detected["asked"].to_dict(), "good beats short": (total["good"] > total["short"]).mean()}
     return Report(
+        medium=medium,
         seed=seed,
         prompts=prompts,
         seeds=seeds,
@@ -161,13 +184,13 @@ def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3, dialect: D
         rewards=rewards,
         foreign=foreign,
         criteria=(
-            *(Criterion(name, float(shares[name]), least) for name, least in LEAST_SHARE.items()),
-            Criterion(f"dimensions moved by more than {LEAST_NOISES:g} x seed noise", moved, LEAST_DIMENSIONS),
+            *(Criterion(name, float(shares[name]), least) for name, least in LEAST_SHARE.items() if name in shares),
+            Criterion(f"dimensions moved by more than {LEAST_NOISES:g} x seed noise", moved, LEAST_DIMENSIONS[medium]),
             *(
                 Criterion(
                     f"dimensions that {name} words move by no more, or by a tenth of its own words at most",
                     int((effect.abs() <= np.maximum(LEAST_NOISES, FOREIGN_PART * rewards["effect"].abs())).sum()),
-                    len(PAPER),
+                    len(metrics),
                 )
                 for name, effect in foreign.items()
             ),
@@ -179,13 +202,19 @@ def measure(film: Film, seed: int, prompts: int = 60, seeds: int = 3, dialect: D
     )
 
 
+def _scores(clips: Sequence[Clip], prompts: Sequence[str], metrics: Sequence[Metric]) -> pd.DataFrame:
+    """A row a clip and a column a metric: raw scores."""
+    every = pd.DataFrame(PixelJudge().score(clips, prompts)).join(pd.DataFrame(PixelPreference().score(clips, prompts)))
+    return every[[metric.name for metric in metrics]]
+
+
 def _foreign_effect(
-    film: Film, jobs: Sequence[tuple[Wordings, int]], dialect: DialectName, noise: pd.Series
+    film: Film, jobs: Sequence[tuple[Wordings, int]], dialect: str, noise: pd.Series, metrics: Sequence[Metric]
 ) -> pd.Series:
     """What the words of another dialect move, (good - bad) in units of the seed noise, by dimension."""
     originals = [asked.short for asked, _ in jobs]
     good, bad = (
-        pd.DataFrame(PixelJudge().score(_film(film, shots), originals)).mean()
+        _scores(_film(film, shots), originals, metrics).mean()
         for shots in zip(
             *([Shot(text, None, seed) for text in asked.foreign[dialect]] for asked, seed in jobs), strict=True
         )
@@ -200,8 +229,8 @@ def _film(film: Film, shots: Sequence[Shot]) -> list[Clip]:
     return clips
 
 
-def _detected(asked: Sequence[Scene], clips: dict[str, list[Clip]]) -> pd.DataFrame:
-    factors = ("colour", "background", "motion", "shape")
+def _detected(asked: Sequence[Scene], clips: dict[str, list[Clip]], medium: Filmed) -> pd.DataFrame:
+    factors = ("colour", "background", *(("motion",) if medium == "video" else ()), "shape")
     rates: dict[str, list[float]] = {}
     for wording, filmed in clips.items():
         seen = [detect(clip.frames) for clip in filmed]
@@ -216,9 +245,7 @@ def _detected(asked: Sequence[Scene], clips: dict[str, list[Clip]]) -> pd.DataFr
 
 def _rewards(scores: dict[str, pd.DataFrame], seeds: int) -> pd.DataFrame:
     """`scores` holds rows prompt by prompt, `seeds` rows each."""
-    table = pd.DataFrame({wording: scores[wording].mean() for wording in WORDINGS}).loc[
-        [metric.name for metric in PAPER]
-    ]
+    table = pd.DataFrame({wording: scores[wording].mean() for wording in WORDINGS})
     prompt = np.arange(len(scores["good"])) // seeds
     table["noise"] = np.sqrt(scores["good"].groupby(prompt).var(ddof=1).mean())
     gain = table["good"] - table["bad"]
@@ -230,7 +257,7 @@ def write_card(report: Report, path: Path) -> None:
     """Write a report as a Markdown card."""
     verdict = "accepted" if report.accepted else "NOT accepted"
     lines = [
-        "# Acceptance of the miniature generator",
+        "# Acceptance of the miniature generator" + (" of images" if report.medium == "image" else ""),
         "",
         f"{report.prompts} fresh prompts x {report.seeds} seeds x 3 wordings, seed {report.seed}: **{verdict}**.",
         "",
@@ -263,6 +290,7 @@ def write_card(report: Report, path: Path) -> None:
         "## Words of other dialects",
         "",
         "The effect of (good - bad) words that the generator was not trained on, in the same units.",
+        *([f"{UNSEEN}: words of what an image does not show."] if UNSEEN in report.foreign else []),
         "",
         f"| dimension | {' | '.join(map(str, report.foreign))} |",
         f"|---|{'---|' * report.foreign.shape[1]}",

@@ -5,21 +5,46 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, LattePipeline, LatteTransformer3DModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    LattePipeline,
+    LatteTransformer3DModel,
+    PixArtSigmaPipeline,
+    PixArtTransformer2DModel,
+)
 from transformers import AutoTokenizer, BertModel
+
+from promptavideo.errors import InputError
 
 TEXT_LAYERS = 2  # of MiniLM's six: the later ones blend a sentence's words and drown the direction of motion
 
 
+PIPELINES: dict[str, tuple[Any, Any]] = {
+    "LatteTransformer3DModel": (LattePipeline, LatteTransformer3DModel),
+    "PixArtTransformer2DModel": (PixArtSigmaPipeline, PixArtTransformer2DModel),
+}
+"""The pipeline of each kind of transformer, by the name in its config: of videos, and of images."""
+
+
 def assemble(weights: Path, encoder: Path, target: Path) -> None:
-    """Save a LattePipeline of the miniature's parts, in float32 whatever the shipped precision."""
+    """Save a pipeline of the miniature's parts, in float32 whatever the shipped precision.
+
+    Raises:
+        InputError: The transformer is of no miniature.
+    """
     safe: dict[str, Any] = {"use_safetensors": True, "torch_dtype": torch.float32}
-    pipeline: Any = LattePipeline(
+    described = weights / "transformer" / "config.json"
+    kind = json.loads(described.read_text(encoding="utf-8")).get("_class_name")
+    if kind not in PIPELINES:
+        raise InputError(f"{described}: {kind} is no transformer of a miniature; known are {', '.join(PIPELINES)}")
+    made, transformer = PIPELINES[kind]
+    pipeline: Any = made(
         scheduler=DDIMScheduler.from_pretrained(weights / "scheduler"),
         vae=AutoencoderKL.from_pretrained(weights / "vae", **safe),
         text_encoder=load_text_encoder(encoder),
         tokenizer=AutoTokenizer.from_pretrained(encoder),
-        transformer=LatteTransformer3DModel.from_pretrained(weights / "transformer", **safe),
+        transformer=transformer.from_pretrained(weights / "transformer", **safe),
     )
     pipeline.save_pretrained(target)
     drop_paths(target)

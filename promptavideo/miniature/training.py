@@ -167,13 +167,15 @@ def _scaling_factor(vae: Any, plan: Plan) -> float:
 
 
 @torch.no_grad()
-def encode_texts(texts: list[str], tokenizer: Any, encoder: torch.nn.Module) -> tuple[torch.Tensor, list[int]]:
+def encode_texts(
+    texts: list[str], tokenizer: Any, encoder: torch.nn.Module, limit: int = TEXT_TOKENS
+) -> tuple[torch.Tensor, list[int]]:
     """Hidden states [tokens of all texts, 384] and each text's number of tokens; padding is dropped.
 
-    LattePipeline lower-cases texts, encodes them with a mask, and sets the padding's states to zero.
+    LattePipeline and PixArtSigmaPipeline lower-case texts and encode at most `limit` tokens of them, with a mask.
     """
     lower = [text.lower().strip() for text in texts]
-    tokens = tokenizer(lower, padding=True, max_length=TEXT_TOKENS, truncation=True, return_tensors="pt")
+    tokens = tokenizer(lower, padding=True, max_length=limit, truncation=True, return_tensors="pt")
     states = encoder(tokens.input_ids, attention_mask=tokens.attention_mask)[0]
     mask = tokens.attention_mask.bool()
     return states[mask], mask.sum(1).tolist()
@@ -298,14 +300,15 @@ def velocity(
     return predicted
 
 
-def export(folder: Path, target: Path) -> None:
+def export(folder: Path, target: Path, transformer: Any = LatteTransformer3DModel) -> None:
     """Write what a repository ships: both models in half precision, and the sampler's settings.
 
     Args:
         folder: A training folder with `vae/` and `transformer/`.
         target: Gets `vae/`, `transformer/` and `scheduler/`; the text encoder comes from its own package.
+        transformer: Its class.
     """
-    for name, kind in (("vae", AutoencoderKL), ("transformer", LatteTransformer3DModel)):
+    for name, kind in (("vae", AutoencoderKL), ("transformer", transformer)):
         model: Any = kind.from_pretrained(folder / name)
         model.half().save_pretrained(target / name)
         (target / name / "diffusion_pytorch_model.safetensors").chmod(0o644)  # saved for its owner alone

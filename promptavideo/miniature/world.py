@@ -26,6 +26,8 @@ SHAPES = ("ball", "box", "triangle")
 MOTIONS: dict[str, tuple[int, int]] = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}  # (dx, dy)
 BACKGROUNDS = ("wall", "tiles", "stripes", "horizon")
 QUALITIES = ("focus", "light", "speed", "camera", "saturation", "exposure")
+IN_TIME = ("light", "speed", "camera")
+"""The qualities of which an image shows nothing."""
 
 SHAPE_WORDS = {
     "ball": ("ball", "circle", "sphere"),
@@ -120,15 +122,17 @@ def random_scene(rng: np.random.Generator) -> Scene:
     )
 
 
-def render(scene: Scene, rng: np.random.Generator, placement: Placement = Placement()) -> NDArray[np.uint8]:
-    """Render a clip [8, 32, 32, 3] (RGB). `rng` draws the path's offset, the shake and the flicker."""
+def render(
+    scene: Scene, rng: np.random.Generator, placement: Placement = Placement(), frames: int = FRAMES
+) -> NDArray[np.uint8]:
+    """Render a clip [frames, 32, 32, 3] (RGB). `rng` draws the path's offset, the shake and the flicker."""
     flaw = scene.flaws
     step = 2.3 - 1.7 * flaw["speed"]  # px a frame
     direction = np.array(MOTIONS[scene.motion], float)
     along, across = rng.uniform(-1, 1), rng.uniform(-placement.across_px, placement.across_px)
     centre = SIZE / 2 - 0.5 + direction * (placement.lead_px + along) + direction[::-1] * across
-    time = np.arange(FRAMES) - (FRAMES - 1) / 2
-    shake = rng.uniform(-1, 1, (FRAMES, 2)) * 2.5 * flaw["camera"]
+    time = np.arange(frames) - (frames - 1) / 2
+    shake = rng.uniform(-1, 1, (frames, 2)) * 2.5 * flaw["camera"]
     path = centre + time[:, None] * step * direction + shake  # [T, 2] as (x, y)
 
     grid_y, grid_x = np.mgrid[:SIZE, :SIZE].astype(float)
@@ -139,12 +143,17 @@ def render(scene: Scene, rng: np.random.Generator, placement: Placement = Placem
     colour = colour + (gray - colour) * 0.7 * flaw["saturation"]
     clip = luma[..., None] * (1 - alpha[..., None]) + colour * alpha[..., None]
 
-    flicker = rng.permutation(np.tile([-1.0, 1.0], FRAMES // 2)) * rng.uniform(0.8, 1.0, FRAMES)
+    flicker = rng.permutation(np.resize([-1.0, 1.0], frames)) * rng.uniform(0.8, 1.0, frames)
     clip = clip * (1 + 0.25 * flaw["light"] * flicker)[:, None, None, None] * (1 - 0.55 * flaw["exposure"])
     if flaw["focus"] > 0.02:
         sigma = 1.7 * flaw["focus"]
         clip = np.stack([cv2.GaussianBlur(frame, (0, 0), sigma, borderType=cv2.BORDER_REFLECT) for frame in clip])
     return np.round(np.clip(clip, 0, 1) * 255).astype(np.uint8)
+
+
+def render_still(scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Render an image [32, 32, 3] (RGB): the middle of a clip's path, without the flaws that time alone shows."""
+    return render(replace(scene, flaws=scene.flaws | dict.fromkeys(IN_TIME, 0.0)), rng, frames=1)[0]
 
 
 def _background(kind: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

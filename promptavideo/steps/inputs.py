@@ -70,6 +70,14 @@ def check_base(study: Study) -> None:
     write_text(Path(study.layout.base), json.dumps(record, indent=1) + "\n")
 
 
+def read_reader(study: Study, track: str) -> None:
+    """Record what the generator of a track reads of a text, for those who write for it."""
+    from promptavideo.reading import write_reader
+
+    entry = study.config.generators[track]
+    write_reader(Path(study.layout.reader(track)), entry.reader(Path(study.layout.model(entry.models[0]))))
+
+
 def measure_card(study: Study, name: str) -> None:
     """Film fresh scenes of the miniature's world in good, short and bad wording, and write the generator's card."""
     from promptavideo.figures import contact_sheet
@@ -82,7 +90,7 @@ def measure_card(study: Study, name: str) -> None:
     generator = entry.load(name, [Path(study.layout.model(one)) for one in entry.models], None)
 
     def film(shots: list[Shot]) -> list[Clip]:
-        progress = Progress("card", len(shots), "videos")
+        progress = Progress("card", len(shots), f"{entry.filmed}s")
         clips: list[Clip] = []
         for start in range(0, len(shots), generator.batch_size):
             made = list(generator.film(shots[start : start + generator.batch_size]))
@@ -90,6 +98,6 @@ def measure_card(study: Study, name: str) -> None:
             progress.advance(len(made))
         return clips
 
-    report = measure(film, study.config.seed, dialect=study.dialect(name))
+    report = measure(film, study.config.seed, dialect=study.dialect(name), medium=entry.filmed)
     write_card(report, folder / "card.md")
     contact_sheet(report.examples, folder / "contact_sheet.png")
