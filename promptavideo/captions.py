@@ -7,9 +7,10 @@ import csv
 import io
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import IO, Annotated, Any
+from typing import IO, Annotated, Any, Literal
 
 import pandas as pd
 from pydantic import Field
@@ -26,8 +27,9 @@ from promptavideo.text import text_key
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".parquet", ".csv", ".jsonl", ".txt")
+SUFFIXES = (".parquet", ".csv", ".jsonl", ".json", ".txt")
 ROWS_A_BATCH = 65_536
+JSON_BYTES = 64 * 1024**2  # a list is read whole, unlike the other formats
 
 Row = tuple[int, bytes | None]
 """A row's number in its file, from 1 without a header, and its caption; None where the row has none."""
@@ -46,13 +48,20 @@ class _Source(Section):
     """Other sources whose captions are dropped, so that what is learned from one is not tested on another."""
     seed: int = Field(0, ge=0)
     """Of the order that sets are sliced from, which does not depend on the order of files and rows."""
+    order: Annotated[Literal["shuffled", "file"], Added()] = "shuffled"
+    """The order that sets are sliced from: shuffled by `seed`, or that of the rows, file by file by name. In that of
+    the rows a caption counts where it first stands."""
+    styles: Annotated[Literal["files"] | None, Added()] = None
+    """Whether captions have styles, by which a benchmark such as HPSv2 averages: `files`, the file's name without its
+    suffix is the style of its captions."""
     keep: int | None = Field(None, ge=1)
     """Captions to keep from the front of that order; all when absent."""
 
 
 class _Patterns(Section):
     files: list[str] = Field(["*.parquet", "*.csv", "*.jsonl"], min_length=1)
-    """Glob patterns of the files to read, where `*` also matches `/`: parquet, csv, jsonl, txt (one caption a line)."""
+    """Glob patterns of the files to read, where `*` also matches `/`: parquet, csv, jsonl, json (one list of captions),
+    txt (one caption a line)."""
 
 
 class HubSource(_Patterns, HubDataset, _Source):
@@ -64,8 +73,12 @@ class LocalSource(_Patterns, LocalDataset, _Source):
 
 
 class UrlSource(UrlDataset, _Source):
-    """One file at an address, such as a published list of prompts; its name ends in .parquet, .csv, .jsonl or .txt."""
+    """One file at an address, such as a published list of prompts; its name ends in .parquet, .csv, .jsonl, .json or
+    .txt."""
 
+
+Caption = tuple[str, str]
+"""A caption and its style, "" where the source has no styles."""
 
 PromptSource = Annotated[HubSource | LocalSource | UrlSource, Field(discriminator="kind")]
 
@@ -90,7 +103,7 @@ def read_source(
     """
     key = f"prompt_sources.{name}"
     files = open_dataset(settings, key, root, SUFFIXES)
-    record, chosen = Record(), dict[str, str]()
+    record, chosen = Record(), dict[str, Caption]()
     others = {
         text_key(text): f"in {other}"
         for other, path in (without or {}).items()
@@ -105,9 +118,15 @@ def read_source(
         raise InputError(
             f"{files.key}: none of {record.rows} rows is usable as a prompt ({record.told}); check `column` and `files`"
         )
-    texts = {prompt_id(text): text for text in chosen.values()}
-    ids = sorted(texts, key=lambda one: (derive("caption order", settings.seed, one), one))[: settings.keep]
-    write_table(pd.DataFrame({"prompt_id": ids, "prompt": [texts[one] for one in ids]}, dtype="str"), table, PROMPT_SET)
+    captions = {prompt_id(text): (text, style) for text, style in chosen.values()}
+    ids = list(captions)
+    if settings.order == "shuffled":
+        ids.sort(key=lambda one: (derive("caption order", settings.seed, one), one))
+    ids = ids[: settings.keep]
+    kept = pd.DataFrame({"prompt_id": ids, "prompt": [captions[one][0] for one in ids]}, dtype="str")
+    if settings.styles:
+        kept["style"] = pd.Series([captions[one][1] for one in ids], dtype="str")
+    write_table(kept, table, PROMPT_SET)
     with atomic_path(origin) as partial:
         content = {
             "source": settings.model_dump(),
@@ -116,19 +135,21 @@ def read_source(
             **record.content(),
             "usable": len(chosen),
             "kept": len(ids),
+            **({"kept_by_style": dict(Counter(kept["style"]))} if settings.styles else {}),
         }
         partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     log.info("%s: kept %d of %d rows; dropped: %s", name, len(ids), record.rows, record.told)
 
 
 def _take(
-    files: Files, file: str, settings: _Source, others: Mapping[str, str], record: Record, chosen: dict[str, str]
+    files: Files, file: str, settings: _Source, others: Mapping[str, str], record: Record, chosen: dict[str, Caption]
 ) -> None:
     """Add a file's usable captions to `chosen` by what look-alikes share, but for those that `others` have."""
+    style = PurePosixPath(file).stem if settings.styles else ""
     with files.open(file) as stream:
-        for number, caption in _rows(f"{files.key}: {file}", PurePosixPath(file).suffix, settings.column, stream):
+        for number, given in _rows(f"{files.key}: {file}", PurePosixPath(file).suffix, settings.column, stream):
             record.rows += 1
-            text, kind = _usable(caption, settings)
+            text, kind = _usable(given, settings)
             if kind:
                 record.drop(kind, file, number)
                 continue
@@ -136,10 +157,14 @@ def _take(
             if key in others:
                 record.drop(others[key], file, number)
                 continue
-            if key in chosen:
-                record.drop("duplicate", file, number)
-            # Of spellings that count as one, the first by alphabet: no order of files decides.
-            chosen[key] = min(text, chosen.get(key, text))
+            caption = (text, style)
+            earlier = chosen.setdefault(key, caption)
+            if earlier is caption:
+                continue
+            record.drop("duplicate" if earlier[1] == style else "duplicate of another style", file, number)
+            if settings.order == "shuffled":
+                # Of spellings that count as one, the first by alphabet: no order of files decides.
+                chosen[key] = min(earlier, caption)
 
 
 def _usable(caption: bytes | None, settings: _Source) -> tuple[str, str]:
@@ -166,6 +191,8 @@ def _rows(where: str, suffix: str, column: str, stream: IO[bytes]) -> Iterator[R
             return _csv(where, column, stream)
         case ".jsonl":
             return _jsonl(column, stream)
+        case ".json":
+            return _json(where, stream)
         case _:
             return ((number, line.rstrip(b"\r\n")) for number, line in enumerate(stream, 1))
 
@@ -226,6 +253,21 @@ def _jsonl(column: str, stream: IO[bytes]) -> Iterator[Row]:
             yield number, None
         else:
             yield number, value.encode("utf-8", "surrogatepass") if isinstance(value, str) else None
+
+
+def _json(where: str, stream: IO[bytes]) -> Iterator[Row]:
+    """The elements of one list."""
+    data = stream.read(JSON_BYTES + 1)
+    if len(data) > JSON_BYTES:
+        raise InputError(f"{where}: a .json file is read whole, up to {JSON_BYTES:,} bytes; make it .jsonl, one a line")
+    try:
+        values: Any = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not valid JSON ({error}); fetch the file again, or leave it out") from error
+    if not isinstance(values, list):
+        raise InputError(f"{where}: one JSON list of captions is needed, and this is none; leave out the file")
+    for number, value in enumerate(values, 1):
+        yield number, value.encode("utf-8", "surrogatepass") if isinstance(value, str) else None
 
 
 def _no_column(where: str, column: str, names: Iterable[str]) -> str:

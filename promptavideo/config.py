@@ -25,7 +25,7 @@ from promptavideo.operators.base import EVOLUTION_PLACEHOLDERS, REFINE_PLACEHOLD
 from promptavideo.pairs import PairSource
 from promptavideo.preference import AuthorsConfig, BestWorstConfig, PreferenceConfig
 from promptavideo.probe import Reference
-from promptavideo.prompts import PromptSet, check_disjoint, check_slices, load_prompt_set
+from promptavideo.prompts import PromptSet, check_disjoint, check_slices, check_styles, load_prompt_set
 from promptavideo.resampling import BootstrapConfig
 from promptavideo.settings import Entry, Planning, Ref, Section, lay, number_in_text, origin, started_from
 from promptavideo.templates import all_media
@@ -70,6 +70,9 @@ TAKEN = {
 }
 """Names that are folders of something else."""
 
+COLUMNS = ("generator", "set", "refiner", "images", "mean", "gain", "p_value", "tokens_seen", "words")
+"""What the table by styles has beside them, which therefore no style is called."""
+
 
 class EvaluationSet(Section):
     """A prompt set to evaluate on."""
@@ -78,6 +81,9 @@ class EvaluationSet(Section):
     """Name of the prompt set."""
     replicates: int = Field(1, ge=1)
     """Videos a prompt, each with another seed."""
+    styles: list[str] = Field(default=[])
+    """The styles of its prompts, in the order of the columns of the table `hpsv2`, which compares the refiners of
+    tracks of images by them; a judge must fill HPS."""
     rewards: bool = True
     """Score it by the rewards, for the VideoScore table."""
     vbench: VBenchSet | None = None
@@ -347,6 +353,22 @@ class Config(Section):
             for where, learned in self.learned.items():
                 if entry.prompts == learned:
                     yield f"evaluation.sets.{name}.prompts: boosters learn from {learned!r} ({where})"
+            yield from self._bad_styles(f"evaluation.sets.{name}.styles", entry)
+
+    def _bad_styles(self, where: str, entry: EvaluationSet) -> Iterator[str]:
+        """What is wrong with the styles that an evaluation set names."""
+        for style in _repeated(entry.styles):
+            yield f"{where}: {style!r} is listed more than once"
+        for style in entry.styles:
+            if style in COLUMNS or style.startswith(("mean_", "gain_")) or style.endswith("_std"):
+                yield f"{where}: {style!r} is another column of the table; call the style otherwise"
+        prompts = self.prompt_sets.get(entry.prompts)
+        if entry.styles and prompts:
+            source = self.prompt_sources.get(prompts.source or "")
+            if prompts.source is None and prompts.style_column is None:
+                yield f"{where}: prompt_sets.{entry.prompts} has no styles; name their column in its `style_column`"
+            elif source and source.styles is None:
+                yield f"{where}: prompt_sources.{prompts.source} has no styles; set its `styles: files`"
 
     def _bad_metrics(self) -> Iterator[str]:
         for metric in self.objective:
@@ -481,6 +503,9 @@ def check(raw: dict[str, Any], root: Path, origins: Mapping[str, str] | None = N
     try:
         config = read(resolve(raw, root) if isinstance(raw, dict) else raw)
         sets = {name: load_prompt_set(name, entry, root) for name, entry in config.prompt_sets.items() if entry.file}
+        for name, evaluated in config.evaluation.sets.items():
+            if evaluated.styles and evaluated.prompts in sets:
+                check_styles(name, evaluated.styles, evaluated.prompts, sets[evaluated.prompts])
         check_slices(config.prompt_sets, config.apart)
         check_disjoint(sets, [pair for pair in config.apart if all(name in sets for name in pair)])
         media = [entry.filmed for entry in config.generators.values()]

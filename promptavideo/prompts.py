@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from promptavideo.errors import InputError, require
 from promptavideo.files import unreadable
 from promptavideo.seeds import derive
-from promptavideo.settings import File, Planning, Ref, Section
+from promptavideo.settings import Added, File, Planning, Ref, Section
 from promptavideo.text import text_key
 from promptavideo.user_files import read_columns, read_text
 
@@ -25,6 +25,7 @@ Repeated = Literal["refuse", "first"]
 """What becomes of a prompt that a file holds several times: an error, or the first counts."""
 MANY_DIGITS = 3  # the authors' code drops prompts with this many digits
 CHARACTERS_A_WORD = 20  # bounds texts without spaces
+STYLE_WORDS = 8  # bounds the name of a style, which becomes a column
 QUOTED = 60  # characters of a prompt that a message repeats
 
 
@@ -41,6 +42,8 @@ class PromptSet(Section):
     """Instead of `file`: a name in `prompt_sources`. It needs `count`, since planning comes before the download."""
     column: str = Field("prompt", min_length=1)
     """Column (`.csv`) or key (`.jsonl`) that holds the prompt."""
+    style_column: Annotated[str | None, Added()] = Field(None, min_length=1)
+    """Column (`.csv`) or key (`.jsonl`) that holds the prompt's style, by which a benchmark such as HPSv2 averages."""
     first: int = Field(0, ge=0)
     """Prompts to skip."""
     count: int | None = Field(None, ge=1)
@@ -61,11 +64,13 @@ class PromptSet(Section):
         if self.source is not None:
             if self.count is None:
                 raise ValueError("a set from a source needs `count`, so that a run can be planned before the download")
-            for name in ("column", "max_words", "drop_digits", "repeated", "shuffle"):
+            for name in ("column", "style_column", "max_words", "drop_digits", "repeated", "shuffle"):
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(
                         f"`{name}` belongs to the source, which all its sets share (prompt_sources); leave it out"
                     )
+        if self.style_column is not None and self.path.endswith(".txt"):
+            raise ValueError("`style_column` names a column, which text files do not have; give a .csv or .jsonl")
         return self
 
     @property
@@ -84,10 +89,11 @@ class Fault:
 
 @dataclass(frozen=True)
 class _Line:
-    """A prompt and the number, from 1, of the line where it begins."""
+    """A prompt, the number, from 1, of the line where it begins, and its style if the file has styles."""
 
     number: int
     text: str
+    style: str | None = None
 
 
 def prompt_id(text: str) -> str:
@@ -106,13 +112,15 @@ def load_prompt_set(name: str, settings: PromptSet, root: Path) -> pd.DataFrame:
         root: Folder that `settings.path` is relative to.
 
     Raises:
-        InputError: The file is missing, empty or not UTF-8; a line holds no usable prompt or repeats an earlier one;
-            the slice reaches outside the file; the source has not been read yet.
+        InputError: The file is missing, empty or not UTF-8; a line holds no usable prompt, no style where the set has
+            styles, or repeats an earlier one; the slice reaches outside the file; the source has not been read yet.
     """
     if settings.source is not None:
         return _sliced(name, settings, root / settings.path)
-    texts = [line.text for line in _selected(name, settings, root)]
-    return pd.DataFrame({"prompt_id": [prompt_id(text) for text in texts], "prompt": texts}, dtype="str")
+    lines = _selected(name, settings, root)
+    columns = {"prompt_id": [prompt_id(line.text) for line in lines], "prompt": [line.text for line in lines]}
+    styles = {"style": [line.style for line in lines]} if settings.style_column else {}
+    return pd.DataFrame({**columns, **styles}, dtype="str")
 
 
 def count_prompts(settings: PromptSet, root: Path, name: str = "*") -> int:
@@ -166,6 +174,31 @@ def check_slices(sets: Mapping[str, PromptSet], pairs: Iterable[tuple[str, str]]
                 f"prompt_sets.{one} and prompt_sets.{other} must not share prompts, but both take places {begin} to "
                 f"{end - 1} of source {first.source}; move `first` of one of them"
             )
+
+
+def check_styles(evaluation_set: str, styles: Sequence[str], prompt_set: str, table: pd.DataFrame) -> None:
+    """Check that a set's prompts have the styles that an evaluation names, and no other.
+
+    Args:
+        evaluation_set: The evaluation set, for messages.
+        styles: What it names.
+        prompt_set: The name of its prompt set.
+        table: That, a `schemas.PROMPT_SET` table.
+
+    Raises:
+        InputError: A style has no prompt, or prompts have another style; names all of these.
+    """
+    found = list(dict.fromkeys(table["style"])) if "style" in table else []
+    lacking = [style for style in styles if style not in found]
+    others = [style for style in found if style not in styles]
+    faults = [
+        *([f"prompt_sets.{prompt_set} has no prompt of style {_listed(lacking)}"] if lacking else []),
+        *([f"prompts of prompt_sets.{prompt_set} have another style, {_listed(others)}"] if others else []),
+    ]
+    if faults:
+        raise InputError(
+            f"evaluation.sets.{evaluation_set}.styles: {' and '.join(faults)}; mend the styles there or here"
+        )
 
 
 def has_many_digits(text: str) -> bool:
@@ -245,7 +278,7 @@ def _read(key: str, settings: PromptSet, path: Path) -> Iterator[_Line]:
         text = line.text.strip()
         if fault := find_fault(text, settings.max_words, key):
             raise InputError(f"{key}.file: {path}, line {line.number}: {fault.message}")
-        yield _Line(line.number, text)
+        yield _Line(line.number, text, line.style)
 
 
 def _text_lines(key: str, path: Path) -> Iterator[_Line]:
@@ -256,18 +289,34 @@ def _text_lines(key: str, path: Path) -> Iterator[_Line]:
 
 
 def _table_lines(key: str, settings: PromptSet, path: Path) -> Iterator[_Line]:
-    for number, (value,) in read_columns(key, path, {"column": settings.column}):
+    columns = {"column": settings.column} | ({"style_column": settings.style_column} if settings.style_column else {})
+    for number, (value, *rest) in read_columns(key, path, columns):
         if not isinstance(value, str):
             raise InputError(
                 f"{key}.file: {path}, line {number}: {settings.column!r} must be text, not {json.dumps(value)[:QUOTED]}"
             )
-        yield _Line(number, value)
+        where = f"{key}.style_column: {path}, line {number}"
+        yield _Line(number, value, *(_style(where, columns["style_column"], one) for one in rest))
+
+
+def _style(where: str, column: str, value: object) -> str:
+    """The style of a line, which its column must have."""
+    style = value.strip() if isinstance(value, str) else ""
+    if not style:
+        raise InputError(
+            f"{where}: {column!r} must name the prompt's style, not {json.dumps(value)[:QUOTED]}; every prompt of a "
+            "set with styles has one"
+        )
+    if fault := find_fault(style, STYLE_WORDS, ""):
+        raise InputError(f"{where}: {column!r} is no name of a style ({fault.kind}); give a few words")
+    return style
 
 
 def _without_repeats(key: str, path: Path, lines: list[_Line], repeated: Repeated) -> list[_Line]:
     """The first line of each prompt."""
     seen: dict[str, _Line] = {}
     left_out: list[int] = []
+    elsewhere = 0
     for line in lines:
         earlier = seen.setdefault(text_key(line.text), line)
         if earlier is line:
@@ -279,14 +328,21 @@ def _without_repeats(key: str, path: Path, lines: list[_Line], repeated: Repeate
                 "delete one of them, or leave repeats out with `repeated: first`"
             )
         left_out.append(line.number)
+        elsewhere += earlier.style != line.style
     if left_out:
         shown = ", ".join(map(str, left_out[:5])) + ("" if len(left_out) <= 5 else ", …")
-        log.info("%s: left out %d lines that repeat an earlier prompt: %s", key, len(left_out), shown)
+        styled = f" ({elsewhere} of them in another style)" if elsewhere else ""
+        log.info("%s: left out %d lines that repeat an earlier prompt%s: %s", key, len(left_out), styled, shown)
     return list(seen.values())
 
 
 def _normal(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+def _listed(names: Sequence[str]) -> str:
+    """A few names as a message repeats them."""
+    return ", ".join(map(_quote, names[:5])) + ("" if len(names) <= 5 else ", …")
 
 
 def _quote(text: str) -> str:

@@ -18,8 +18,14 @@ def _table(columns: dict[str, pa.Column], unique: list[str]) -> pa.DataFrameSche
     return pa.DataFrameSchema(columns, strict=True, ordered=True, unique=unique)
 
 
-PROMPT_SET = _table({"prompt_id": _text, "prompt": _text}, ["prompt_id"])
-"""Short user prompts. `prompt_id` is derived from the text, so it survives reordering the file."""
+PROMPT_SET = _table(
+    {"prompt_id": _text, "prompt": _text, "style": pa.Column(str, pa.Check.str_length(min_value=1), required=False)},
+    ["prompt_id"],
+)
+"""Short user prompts. `prompt_id` is derived from the text, so it survives reordering the file.
+
+`style` is there if the set has styles; the order of the rows is then that in which a style's prompts are grouped.
+"""
 
 PROMPTS = _table(
     {

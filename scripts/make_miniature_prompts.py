@@ -1,4 +1,4 @@
-"""Write the miniature's two prompt files; running it again gives the same bytes."""
+"""Write the miniature's prompt files; running it again gives the same bytes."""
 
 import argparse
 from pathlib import Path

@@ -15,7 +15,14 @@ from pydantic import ValidationError
 from promptavideo import schemas
 from promptavideo.errors import InputError
 from promptavideo.miniature import world
-from promptavideo.prompts import PromptSet, check_disjoint, count_prompts, load_prompt_set, prompt_id
+from promptavideo.prompts import (
+    PromptSet,
+    check_disjoint,
+    check_styles,
+    count_prompts,
+    load_prompt_set,
+    prompt_id,
+)
 
 REPOSITORY = Path(__file__).parents[1]
 SHIPPED = REPOSITORY / "resources" / "prompts"
@@ -271,7 +278,92 @@ def test_the_command_makes_the_shipped_files_byte_for_byte(tmp_path: Path) -> No
     command = [sys.executable, str(script), "--folder", str(tmp_path)]
     subprocess.run(command, check=True, cwd=tmp_path, env=environment)
     made = sorted(path.name for path in tmp_path.iterdir())
-    assert made == ["miniature-heldout.txt", "miniature-train.txt"]
+    assert made == ["miniature-heldout.txt", "miniature-styles.csv", "miniature-train.txt"]
     for name in made:
         assert (tmp_path / name).read_bytes() == (SHIPPED / name).read_bytes()
-        assert (tmp_path / name).read_bytes().startswith(b"#")
+        assert (tmp_path / name).read_bytes().startswith(b"#" if name.endswith(".txt") else b"prompt,style\n")
+
+
+def test_the_miniature_styles_are_the_backgrounds_of_the_held_out_prompts() -> None:
+    styled = load_prompt_set("styles", PromptSet(file="miniature-styles.csv", style_column="style"), SHIPPED)
+    heldout = load_prompt_set("heldout", PromptSet(file="miniature-heldout.txt"), SHIPPED)
+    assert sorted(styled["prompt_id"]) == sorted(heldout["prompt_id"])
+    assert styled["style"].tolist() == [style for style in world.BACKGROUNDS for _ in range(25)]
+    assert [content_of(prompt)[3] for prompt in styled["prompt"]] == styled["style"].tolist()
+
+
+# --- styles ---
+
+STYLED = [("a red ball", "photo"), ("a blue box", "photo"), ("a cone", "oil painting"), ("a dog", "photo")]
+
+
+def with_styles(folder: Path, kind: str, rows: list[tuple[str, object]], **settings: object) -> PromptSet:
+    table = [{"prompt": prompt, "kind": style} for prompt, style in rows]
+    if kind == "csv":
+        pd.DataFrame(table).to_csv(folder / "s.csv", index=False)
+    else:
+        (folder / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table))
+    return PromptSet.model_validate({"file": f"s.{kind}", "style_column": "kind", **settings})
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_styles_stand_beside_the_prompts_in_the_order_of_the_file(tmp_path: Path, kind: str) -> None:
+    table = load_prompt_set("demo", with_styles(tmp_path, kind, STYLED), tmp_path)
+    assert list(zip(table["prompt"], table["style"], strict=True)) == STYLED
+    schemas.write_table(table, tmp_path / "out.parquet", schemas.PROMPT_SET)
+    pd.testing.assert_frame_equal(schemas.read_table(tmp_path / "out.parquet", schemas.PROMPT_SET), table)
+    sliced = load_prompt_set("demo", with_styles(tmp_path, kind, STYLED, first=1, count=2), tmp_path)
+    assert sliced["style"].tolist() == ["photo", "oil painting"]
+
+
+def test_a_set_without_styles_has_the_columns_that_it_had(tmp_path: Path) -> None:
+    settings = write(tmp_path, "p.txt", "a red ball\n")
+    assert list(load_prompt_set("demo", settings, tmp_path).columns) == ["prompt_id", "prompt"]
+    assert "style_column" not in settings.decides()
+
+
+@pytest.mark.parametrize(
+    ("kind", "style", "told"),
+    [("csv", "", '""'), ("csv", " ", '" "'), ("jsonl", "", '""'), ("jsonl", None, "null"), ("jsonl", 7, "7")],
+)
+def test_a_prompt_without_a_style_is_named(tmp_path: Path, kind: str, style: object, told: str) -> None:
+    settings = with_styles(tmp_path, kind, [*STYLED, ("a cat", style)])
+    place = rf"s\.{kind}, line {6 if kind == 'csv' else 5}: 'kind'"
+    with pytest.raises(InputError, match=rf"prompt_sets\.demo\.style_column: .*{place} must .* not {told};"):
+        load_prompt_set("demo", settings, tmp_path)
+
+
+def test_a_style_that_cannot_be_a_column_and_a_missing_column_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 2: 'kind' is no name of a style"):
+        load_prompt_set("demo", with_styles(tmp_path, "csv", [("a cat", "an essay on it " * 9)]), tmp_path)
+    (tmp_path / "p.csv").write_text("prompt\na cat\n")
+    with pytest.raises(InputError, match=r"prompt_sets\.demo\.style_column: .*no column 'kind' among prompt"):
+        load_prompt_set("demo", PromptSet(file="p.csv", style_column="kind"), tmp_path)
+    (tmp_path / "p.jsonl").write_text('{"prompt": "a cat", "kind": "photo"}\n{"prompt": "a dog"}\n')
+    with pytest.raises(InputError, match=r"p\.jsonl, line 2: 'kind' must name the prompt's style, not null"):
+        load_prompt_set("demo", PromptSet(file="p.jsonl", style_column="kind"), tmp_path)
+    with pytest.raises(ValidationError, match="text files do not have"):
+        PromptSet(file="p.txt", style_column="kind")
+    with pytest.raises(ValidationError, match="`style_column` belongs to the source"):
+        PromptSet(source="captions", count=3, style_column="kind")
+
+
+def test_a_prompt_of_two_styles_counts_where_it_first_stands(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [*STYLED, ("A dog.", "oil painting"), ("a cone", "oil painting")]
+    with pytest.raises(InputError, match="hold the same prompt"):
+        load_prompt_set("demo", with_styles(tmp_path, "csv", rows), tmp_path)
+    with caplog.at_level(logging.INFO):
+        table = load_prompt_set("demo", with_styles(tmp_path, "csv", rows, repeated="first"), tmp_path)
+    assert list(zip(table["prompt"], table["style"], strict=True)) == STYLED
+    assert "left out 2 lines that repeat an earlier prompt (1 of them in another style): 6, 7" in caplog.text
+
+
+def test_an_evaluation_names_all_styles_and_no_other(tmp_path: Path) -> None:
+    table = load_prompt_set("demo", with_styles(tmp_path, "csv", STYLED), tmp_path)
+    check_styles("test", ["oil painting", "photo"], "demo", table)
+    with pytest.raises(InputError, match=r"sets\.test\.styles: .*\.demo have another style, 'oil painting'"):
+        check_styles("test", ["photo"], "demo", table)
+    with pytest.raises(InputError, match=r"prompt_sets\.demo has no prompt of style 'anime', 'video' and prompts of"):
+        check_styles("test", ["photo", "anime", "video"], "demo", table)
+    with pytest.raises(InputError, match="has no prompt of style 'photo'; mend"):
+        check_styles("test", ["photo"], "demo", table.drop(columns="style"))

@@ -17,15 +17,18 @@ from huggingface_hub import errors
 from huggingface_hub.hf_api import RepoFile
 from pydantic import TypeAdapter, ValidationError
 
+from promptavideo import captions
 from promptavideo.captions import HubSource, LocalSource, PromptSource, UrlSource, read_source
 from promptavideo.config import Config, check
 from promptavideo.errors import InputError
 from promptavideo.files import sha256
 from promptavideo.prompts import PromptSet, check_slices, count_prompts, load_prompt_set, prompt_id
-from promptavideo.schemas import PROMPT_SET, read_table
+from promptavideo.schemas import PROMPT_SET, read_table, write_table
+from promptavideo.steps.inputs import read_prompt_set
 from promptavideo.study import Study
 
 ROOT = Path(__file__).parents[1]
+JSON: dict[str, Any] = {"files": ["*.json"]}
 CAPTIONS = [f"A {animal} {verb}" for animal in ("dog", "cat", "heron", "yak") for verb in ("runs", "sleeps", "eats")]
 
 
@@ -159,6 +162,11 @@ class TestReading:
             ({"a.csv": b'caption\n"' + b"x" * 200_000}, {}, r"a\.csv, row 1: not valid CSV"),
             ({"a.parquet": b"PAR1 no"}, {}, r"a\.parquet: cannot be read as parquet"),
             ({"a.jsonl": b'{"text": "x"}\n{}\n'}, {}, r"none of 2 rows is usable .*2 no text"),
+            ({"a.json": b'["a dog"'}, JSON, r"a\.json: not valid JSON"),
+            ({"a.json": b"[" * 100_000}, JSON, r"a\.json: not valid JSON"),
+            ({"a.json": b'["caf\xe9"]'}, JSON, r"a\.json: not valid JSON"),
+            ({"a.json": b'{"caption": ["a dog"]}'}, JSON, r"a\.json: one JSON list of captions is needed"),
+            ({"a.json": b'[{"caption": "a dog"}, 7]'}, JSON, r"none of 2 rows is usable .*2 no text"),
         ],
     )
     def test_a_source_that_cannot_be_read_says_why(
@@ -196,6 +204,69 @@ class TestReading:
     def test_the_section_refuses_what_it_cannot_mean(self, entry: dict[str, object]) -> None:
         with pytest.raises(ValidationError):
             TypeAdapter(PromptSource).validate_python(entry)
+
+
+class TestStyles:
+    STYLES: dict[str, list[str]] = {  # noqa: RUF012
+        "anime": ["A fox in 1984", "A whale", "A fox in 1984", "A cat"],
+        "concept-art": ["A castle", "a whale."],
+        "photo": ["A dog", "A kite"],
+    }
+    WHOLE: dict[str, Any] = {  # noqa: RUF012
+        **JSON, "styles": "files", "order": "file", "drop_digits": False
+    }  # fmt: skip
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        """A benchmark as HPDv2's: a list of prompts a style."""
+        for style, prompts in self.STYLES.items():
+            (tmp_path / "in").mkdir(exist_ok=True)
+            (tmp_path / f"in/{style}.json").write_text(json.dumps(prompts))
+        return tmp_path
+
+    def styled(self, folder: Path, **settings: Any) -> tuple[list[tuple[str, str]], dict[str, Any]]:
+        _, origin = read(folder, local(folder / "in", **settings))
+        table = read_table(folder / "out/demo.parquet", PROMPT_SET)
+        return list(zip(table["prompt"], table["style"], strict=True)), origin
+
+    def test_each_file_is_a_style_and_every_prompt_keeps_its_place(self, folder: Path) -> None:
+        found, origin = self.styled(folder, **self.WHOLE)
+        assert found == [
+            ("A fox in 1984", "anime"), ("A whale", "anime"), ("A cat", "anime"), ("A castle", "concept-art"),
+            ("A dog", "photo"), ("A kite", "photo"),
+        ]  # fmt: skip
+        assert origin["dropped"] == {"duplicate": 1, "duplicate of another style": 1}
+        assert origin["dropped_examples"]["duplicate of another style"] == ["concept-art.json, row 2"]
+        assert (origin["rows"], origin["kept"]) == (8, 6)
+        assert origin["kept_by_style"] == {"anime": 3, "concept-art": 1, "photo": 2}
+
+    def test_a_shuffled_source_with_styles_depends_on_no_order_of_files(self, folder: Path) -> None:
+        shuffled = {**self.WHOLE, "order": "shuffled"}
+        found, _ = self.styled(folder, **shuffled)
+        assert dict(found) == {**dict(self.styled(folder, **self.WHOLE)[0])}
+        assert found != self.styled(folder, **self.WHOLE)[0]
+        plain, origin = read(folder, local(folder / "in", **JSON, drop_digits=False))
+        assert plain == [prompt for prompt, _ in found], "styles change nothing else"
+        assert "kept_by_style" not in origin
+        assert read_table(folder / "out/demo.parquet", PROMPT_SET).columns.tolist() == ["prompt_id", "prompt"]
+
+    def test_slices_and_sets_keep_the_styles(self, folder: Path) -> None:
+        table = folder / "resources/prompts/bench.parquet"
+        read_source("bench", local(folder / "in", **self.WHOLE), folder, table, table.with_suffix(".json"))
+        taken = load_prompt_set("demo", PromptSet(source="bench", first=2, count=3), folder)
+        assert taken["style"].tolist() == ["anime", "concept-art", "photo"]
+        PROMPT_SET.validate(taken)
+
+    def test_what_was_read_without_these_keys_is_not_read_again(self, tmp_path: Path) -> None:
+        assert not {"styles", "order"} & set(local(tmp_path).decides())
+        assert local(tmp_path, **self.WHOLE).decides()["order"] == "file"
+
+    def test_a_file_that_is_too_large_to_read_whole_is_refused(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(captions, "JSON_BYTES", 30)
+        with pytest.raises(InputError, match=r"anime\.json: a \.json file is read whole, up to 30 bytes"):
+            self.styled(folder, **self.WHOLE)
 
 
 class TestUrl:
@@ -484,6 +555,68 @@ class TestConfiguration:
                 check(raw, ROOT)
         with pytest.raises(InputError, match="both take places 2999 to 2999 of source webvid"):
             configured(evolution=self.EVOLUTION, heldout={"source": "webvid", "first": 2999, "count": 130})
+
+
+class TestEvaluationStyles:
+    BENCHMARK = {"source": "benchmark", "count": 3172}  # noqa: RUF012
+
+    def configured(self, named: list[str], **source: object) -> Config:
+        raw = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+        hub = {"kind": "hub", "repo_id": "lab/prompts", "revision": "abc123", "files": ["*.json"]}
+        raw["prompt_sources"] = {"benchmark": {**hub, **source}}
+        raw["prompt_sets"]["benchmark"] = self.BENCHMARK
+        raw["evaluation"]["sets"]["benchmark"] = {"prompts": "benchmark", "styles": named}
+        return check(raw, ROOT)
+
+    def test_a_set_whose_source_has_no_styles_is_refused(self) -> None:
+        assert self.configured(["anime", "photo"], styles="files").evaluation.sets["benchmark"].styles
+        with pytest.raises(InputError, match=r"sets\.benchmark\.styles: prompt_sources\.benchmark has no styles; set"):
+            self.configured(["anime", "photo"])
+
+    @pytest.mark.parametrize("style", ["mean", "gain_ci_low", "photo_std", "tokens_seen"])
+    def test_a_style_that_is_another_column_is_refused(self, style: str) -> None:
+        with pytest.raises(InputError, match=f"'{style}' is another column of the table"):
+            self.configured(["anime", style], styles="files")
+
+    def test_a_style_listed_twice_is_refused(self) -> None:
+        with pytest.raises(InputError, match="'anime' is listed more than once"):
+            self.configured(["anime", "anime"], styles="files")
+
+    def test_styles_of_a_file_are_compared_before_anything_runs(self) -> None:
+        def styled(styles: list[str], **entry: object) -> Config:
+            raw = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+            raw["prompt_sets"]["styled"] = {"file": "resources/prompts/miniature-styles.csv", **entry}
+            raw["evaluation"]["sets"]["styled"] = {"prompts": "styled", "styles": styles}
+            return check(raw, ROOT)
+
+        column = {"style_column": "style"}
+        assert styled(["horizon", "tiles", "wall", "stripes"], **column)
+        with pytest.raises(InputError, match=r"sets\.styled\.styles: prompt_sets\.styled has no prompt of style 'sky'"):
+            styled(["horizon", "tiles", "wall", "stripes", "sky"], **column)
+        with pytest.raises(InputError, match="have another style, 'stripes', 'horizon'"):
+            styled(["tiles", "wall"], **column)
+        with pytest.raises(InputError, match=r"prompt_sets\.styled has no styles; name their column in its `style_col"):
+            styled(["tiles", "wall"])
+
+    def test_styles_of_a_source_are_compared_when_the_set_is_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        table = tmp_path / "resources/prompts/benchmark.parquet"
+        write(tmp_path / "in/anime.csv", CAPTIONS)
+        read_source("x", local(tmp_path / "in", styles="files"), tmp_path, table, table.with_suffix(".json"))
+        monkeypatch.setattr(self, "BENCHMARK", {"source": "benchmark", "count": 12})
+        monkeypatch.chdir(tmp_path)
+        for styles, words in ((["anime", "photo"], "no prompt of style 'photo'"), (["anime"], "")):
+            study = Study(self.configured(styles, styles="files"), ROOT)
+            for other in study.apart("benchmark"):
+                write_table(load_prompt_set(other, study.config.prompt_sets[other], ROOT),
+                            Path(study.layout.prompt_set(other)), PROMPT_SET)  # fmt: skip
+            if words:
+                with pytest.raises(InputError, match=words):
+                    read_prompt_set(study, "benchmark")
+            else:
+                read_prompt_set(study, "benchmark")
+                assert "style" in read_table(Path(study.layout.prompt_set("benchmark")), PROMPT_SET)
 
 
 @pytest.mark.workflow

@@ -1,5 +1,7 @@
 """The miniature's prompt sets: one short human prompt for each content the world can show, split once in two."""
 
+import csv
+import io
 from collections.abc import Sequence
 from itertools import product
 
@@ -67,6 +69,7 @@ def prompt_files() -> dict[str, str]:
     return {
         "miniature-train.txt": _file("train on", "heldout", train),
         "miniature-heldout.txt": _file("test on", "train", heldout),
+        "miniature-styles.csv": _styled(heldout),
     }
 
 
@@ -80,3 +83,13 @@ def _file(purpose: str, other: str, contents: list[Content]) -> str:
         f"# miniature's world that miniature-{other}.txt lacks. Made by scripts/make_miniature_prompts.py.",
     ]
     return "\n".join([*header, *map(short_prompt, contents)]) + "\n"
+
+
+def _styled(contents: list[Content]) -> str:
+    """Prompts with their backgrounds as styles, style by style: at this scale, a benchmark of images by styles."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["prompt", "style"])
+    for background in BACKGROUNDS:
+        writer.writerows([short_prompt(one), background] for one in contents if one[3] == background)
+    return text.getvalue()

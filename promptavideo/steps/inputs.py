@@ -47,7 +47,7 @@ def read_instruction(study: Study, refiner: str) -> None:
 
 def read_prompt_set(study: Study, name: str) -> None:
     """Read a prompt set from its file or source into a checked table, apart from those that boosters learn from."""
-    from promptavideo.prompts import check_disjoint, load_prompt_set
+    from promptavideo.prompts import check_disjoint, check_styles, load_prompt_set
     from promptavideo.schemas import PROMPT_SET, read_table, write_table
     from promptavideo.vbench.rows import check_judged, read_rows
 
@@ -55,6 +55,9 @@ def read_prompt_set(study: Study, name: str) -> None:
     paths = {other: Path(study.layout.prompt_set(other)) for other in study.apart(name)}
     others = {other: read_table(path, PROMPT_SET) for other, path in paths.items()}
     check_disjoint(others | {name: table}, [(name, other) for other in others])
+    for evaluated, entry in study.config.evaluation.sets.items():
+        if entry.styles and entry.prompts == name:
+            check_styles(evaluated, entry.styles, name, table)
     if judged := study.vbench.judging(name):
         texts = dict(zip(table["prompt_id"], table["prompt"], strict=True))
         check_judged(texts, judged, read_rows(Path(study.layout.vbench_rows)))
