@@ -1,5 +1,6 @@
 """Intervals and p-values over prompts, resampled. scipy is imported where it is used, since planning needs none."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -32,13 +33,29 @@ def bootstrap_interval(values: NDArray[np.float64], bootstrap: BootstrapConfig, 
     Returns:
         The low and the high end; both NaN for fewer than two values or values without any spread.
     """
+    return strata_interval([values], bootstrap, prompts)
+
+
+def strata_interval(
+    strata: Sequence[NDArray[np.float64]], bootstrap: BootstrapConfig, prompts: str
+) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean of several groups' means; prompts are drawn within their group.
+
+    Args:
+        strata: By group one value a prompt [P of the group], each in an order that does not depend on the input files.
+        bootstrap: Resampling settings.
+        prompts: Names the prompts, see `bootstrap_interval`.
+
+    Returns:
+        The low and the high end; both NaN where a group has fewer than two values, or none has any spread.
+    """
     from scipy import stats
 
-    if len(values) < 2 or np.ptp(values) < 1e-9:
+    if min(map(len, strata), default=0) < 2 or all(np.ptp(values) < 1e-9 for values in strata):
         return float("nan"), float("nan")
     interval = stats.bootstrap(
-        (values,),
-        np.mean,
+        tuple(strata),
+        _mean_of_means,
         vectorized=True,
         n_resamples=bootstrap.resamples,
         batch=1000,  # bounds the memory: 1000 resamples of P values at a time
@@ -47,6 +64,11 @@ def bootstrap_interval(values: NDArray[np.float64], bootstrap: BootstrapConfig, 
         rng=np.random.default_rng(derive(bootstrap.seed, "interval", prompts)),
     ).confidence_interval
     return float(interval.low), float(interval.high)
+
+
+def _mean_of_means(*strata: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    means: NDArray[np.float64] = np.mean([np.mean(values, axis=axis) for values in strata], axis=0)
+    return means
 
 
 def paired_p_value(differences: NDArray[np.float64], bootstrap: BootstrapConfig, prompts: str) -> float:

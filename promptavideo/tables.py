@@ -28,6 +28,7 @@ PRINTED_AS = {"prompt-a-video": "dpo-2"}
 round of DPO."""
 
 TEXT_COLUMNS = ("generator", "set", "refiner")
+COUNT_COLUMNS = ("videos", "images")
 INTERVAL_COLUMNS = ("avg_ci_low", "avg_ci_high", "gain", "gain_ci_low", "gain_ci_high", "p_value")
 
 METHOD_NOTE = (
@@ -275,7 +276,8 @@ def read(stem: Path, whole: bool = False) -> tuple[str, pd.DataFrame, list[str]]
         table = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, "str"), keep_default_na=False, na_values=[""])
         told = json.loads(notes.read_text(encoding="utf-8"))
         shown = list(table.columns) if whole else told["shown"]
-        return told["title"], table.astype({"videos": "Int64"})[shown], told["notes"]
+        counts = {name: "Int64" for name in COUNT_COLUMNS if name in table}
+        return told["title"], table.astype(counts)[shown], told["notes"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise discarded(f"{path}, {notes}: are no table of this project ({error})", path, notes) from error
 
@@ -337,7 +339,7 @@ def _row(arm: Arm, baseline: Arm | None, bootstrap: BootstrapConfig, columns: Co
     row["words"] = float(arm.scores.drop_duplicates("prompt_id")["refined"].map(count_words).mean())
     row |= interval("avg", means["avg"], bootstrap, arm)
     if baseline is not None and baseline is not arm:
-        _check_same_videos(arm, baseline)
+        check_same_videos(arm, baseline)
         gains = means - prompt_means(baseline, columns)
         row["p_value"] = paired_p_value(gains["avg"].to_numpy(), bootstrap, arm.set)
         names = {"avg": "gain", **{metric.name: f"{metric.name}_gain" for metric in columns.reported}}
@@ -364,8 +366,12 @@ def prompt_means(arm: Arm, columns: Columns = PAPER_COLUMNS) -> pd.DataFrame:
     return means[[*columns.numbers, *reported]]
 
 
-def _check_same_videos(arm: Arm, baseline: Arm) -> None:
-    """A paired gain needs the same prompts and replicates on both sides."""
+def check_same_videos(arm: Arm, baseline: Arm) -> None:
+    """Check that both have the same prompts and replicates, which a paired gain needs.
+
+    Raises:
+        InputError: One lacks some; names the first.
+    """
     filmed, wanted = (
         set(zip(side.scores["prompt_id"], side.scores["replicate"], strict=True)) for side in (arm, baseline)
     )

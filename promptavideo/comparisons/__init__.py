@@ -6,6 +6,7 @@ them all (`rules/report.smk`). Another table is a class in this package and a li
 
 from promptavideo.comparisons.base import Comparison, Figure, Made
 from promptavideo.comparisons.convergence import ConvergenceTable
+from promptavideo.comparisons.hpsv2 import HpsTable
 from promptavideo.comparisons.negatives import NegativePromptsTable
 from promptavideo.comparisons.rewards import VideoScoreTable
 from promptavideo.comparisons.transfer import TransferTable
@@ -21,6 +22,7 @@ COMPARISONS: dict[str, type[Comparison]] = {
     "convergence": ConvergenceTable,
     "negative_prompts": NegativePromptsTable,
     "transfer": TransferTable,
+    "hpsv2": HpsTable,
 }
 
 

@@ -147,7 +147,8 @@ class Comparison(ABC):
 
         files, writer = self.study.files(row), self._writer(row)
         folder = Path(self.study.files_of(writer).folder) if writer else None
-        reported = [one for one in row.judges if one != REWARDS and files.scores(one) in self.read(row)]
+        others = (one for one in row.judges if one not in (REWARDS, judges))
+        reported = [one for one in others if files.scores(one) in self.read(row)]
         return {
             "code": provenance.code_version(Path()),
             "environment": environment(provenance.ARITHMETIC),
