@@ -233,3 +233,26 @@ def test_the_order_of_styles_and_the_judge_decide_the_table() -> None:
     assert comparisons(study(IMAGES))["videoscore"].decides("tables") == comparisons(study(IMAGES, other))[
         "videoscore"
     ].decides("tables")
+
+
+# --- what an entry says below its tables ---
+
+
+def test_a_remark_stands_below_every_table_with_a_row_of_its_refiner() -> None:
+    said = "its prompts need a pipeline of their own, and are filmed as plain text."
+    heldout = "resources/prompts/miniature-styles.csv"
+    pae = {"kind": "file", "file": heldout, "column": "prompt", "remark": said}
+    added = {"refiners": {"pae": pae}, "evaluation": {"also": ["pae"]}}
+    found, silent = study(added), study(added, {"refiners": {"pae": {"remark": None}}})
+    origins = [
+        {"refiner": name, "track": "mini-t2v", "generator": "mini-t2v", "set": "heldout", "scores": {}}
+        for name in ("original", "pae")
+    ]
+    for name, table in comparisons(found).items():
+        assert table.remarks(origins) == [f"pae: {said}"], name
+        assert table.remarks(origins[:1]) == []
+    assert found.config.refiners["pae"].decides() == silent.config.refiners["pae"].decides(), "no text is written anew"
+    decides = [comparisons(one)["videoscore"].decides("tables") for one in (found, silent)]
+    assert decides[0] == {**decides[1], "remarks": {"pae": said}}
+    above = {"refiners": {"above": {"kind": "booster", "booster": "sft"}}}
+    assert "remarks" not in comparisons(study(above))["videoscore"].decides("tables")

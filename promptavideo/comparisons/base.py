@@ -1,7 +1,7 @@
 """What every table of results is: its rows, what else decides it, and how it is written."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -94,7 +94,9 @@ class Comparison(ABC):
 
     def decides(self, scope: str) -> dict[str, Any]:
         """What decides it beside its files."""
+        said = self._said(refined(row).refiner for row in self.rows(scope))
         return {
+            **({"remarks": said} if said else {}),
             "rows": [[row.track, row.name] for row in self.rows(scope)],
             "objective": self.config.objective,
             "bootstrap": self.config.evaluation.bootstrap.decides(),
@@ -119,8 +121,19 @@ class Comparison(ABC):
 
         return [
             *self._images({origin["track"] for origin in origins}),
+            *(f"{refiner}: {remark}" for refiner, remark in self._said(one["refiner"] for one in origins).items()),
             *provenance.remarks(origins, self.study.paper_sources),
         ]
+
+    def _said(self, refiners: Iterable[str]) -> dict[str, str]:
+        """{refiner: what its entry says below tables}, of some refiners and of those that they go on from."""
+        found: dict[str, str] = {}
+        for name in refiners:
+            entry = self.config.refiners[name]
+            for one in (name, *([entry.goes_on_from] if entry.goes_on_from else [])):
+                if remark := getattr(self.config.refiners[one], "remark", None):
+                    found[one] = remark
+        return found
 
     def _images(self, tracks: set[str]) -> list[str]:
         """What is to be said of the rows of images."""

@@ -12,7 +12,7 @@ from promptavideo.answers import bound
 from promptavideo.errors import InputError
 from promptavideo.prompts import CHARACTERS_A_WORD, Repeated, load_prompt_set
 from promptavideo.refiners.base import Refiner, RefinerEntry
-from promptavideo.settings import File
+from promptavideo.settings import File, Planning
 from promptavideo.shots import Refined
 from promptavideo.text import text_key
 from promptavideo.user_files import read_columns, read_text
@@ -44,6 +44,8 @@ class FileRefinerConfig(RefinerEntry):
     """What becomes of a prompt with several texts: an error, or its first counts. Equal texts are one text."""
     max_words: int = Field(200, ge=1)
     """Longer texts are cut after their last whole sentence."""
+    remark: Annotated[str | None, Planning()] = Field(None, min_length=1)
+    """A sentence that stands below every table with a row of the refiner, such as what its texts are made for."""
 
     @model_validator(mode="after")
     def _table_or_lines(self) -> Self:
