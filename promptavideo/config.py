@@ -27,11 +27,12 @@ from promptavideo.preference import AuthorsConfig, BestWorstConfig, PreferenceCo
 from promptavideo.probe import Reference
 from promptavideo.prompts import PromptSet, check_disjoint, check_slices, check_styles, load_prompt_set
 from promptavideo.resampling import BootstrapConfig
-from promptavideo.settings import Entry, Planning, Ref, Section, lay, number_in_text, origin, started_from
+from promptavideo.settings import Added, Entry, Planning, Ref, Section, lay, number_in_text, origin, started_from
 from promptavideo.templates import all_media
 from promptavideo.totals import outside
 from promptavideo.vbench.config import ABLATION, VBenchConfig, VBenchSet
 from promptavideo.vbench.dimensions import SAMPLES
+from promptavideo.video import Filmed
 
 if TYPE_CHECKING:
     from promptavideo.generators.base import GeneratorEntry
@@ -79,6 +80,8 @@ class EvaluationSet(Section):
 
     prompts: Annotated[Name, Ref("prompt_sets")]
     """Name of the prompt set."""
+    medium: Annotated[Filmed | None, Added()] = None
+    """Generators of this medium alone film it; all do when absent."""
     replicates: int = Field(1, ge=1)
     """Videos a prompt, each with another seed."""
     styles: list[str] = Field(default=[])
@@ -88,6 +91,10 @@ class EvaluationSet(Section):
     """Score it by the rewards, for the VideoScore table."""
     vbench: VBenchSet | None = None
     """Judge it by VBench."""
+
+    def filmed_by(self, medium: Filmed) -> bool:
+        """Whether generators of a medium film it."""
+        return self.medium in (None, medium)
 
 
 class EvaluationConfig(Section):
@@ -439,9 +446,12 @@ class Config(Section):
 
     def _bad_vbench(self) -> Iterator[str]:
         sets = self.evaluation.sets
-        if not any(entry.rewards for entry in sets.values()):
-            yield "evaluation.sets: one set at least must be scored by the rewards (`rewards: true`)"
+        for medium in dict.fromkeys(entry.filmed for entry in self.generators.values()):
+            if not any(entry.rewards and entry.filmed_by(medium) for entry in sets.values()):
+                yield f"evaluation.sets: one set of {medium}s at least must be scored by the rewards (`rewards: true`)"
         for name, entry in sets.items():
+            if entry.vbench and not entry.filmed_by("video"):
+                yield f"evaluation.sets.{name}.vbench: VBench judges videos, and this set is of images"
             if entry.vbench and entry.vbench.mode == "standard" and entry.replicates > SAMPLES:
                 yield f"evaluation.sets.{name}.replicates: VBench looks at {SAMPLES} videos of a prompt at most"
             if not entry.rewards and entry.vbench is None:

@@ -60,11 +60,13 @@ class Counts:
     def asked(self, batch: Batch) -> int:
         """Prompts of an evaluation about which its refiner is asked there first: an answer is kept for all."""
         assert isinstance(batch.source, Refine)
-        config, refiner = self._study.config, batch.source.refiner
-        before = self._study.tracks[: self._study.tracks.index(batch.track)]
-        if any(refiner in config.evaluation.compared(track) for track in before):
+        study, config, refiner = self._study, self._study.config, batch.source.refiner
+        before = study.tracks[: study.tracks.index(batch.track)]
+        # Of other media other instructions ask.
+        alike = (one for one in before if study.medium(one) == study.medium(batch.track))
+        if any(refiner in config.evaluation.compared(track) for track in alike):
             return 0
-        sets = list(config.evaluation.sets)
+        sets = study.sets(batch.track)
         earlier = (config.evaluation.sets[name].prompts for name in sets[: sets.index(batch.source.set)])
         return len(self._ids(batch.prompts).difference(*map(self._ids, earlier)))
 

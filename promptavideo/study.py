@@ -218,9 +218,13 @@ class Study:
         return [self.evaluation(track, name, refiner) for name in self.sets(track) for refiner in refiners]
 
     def sets(self, track: str) -> list[str]:
-        """The evaluation sets that a track films: images are not judged by VBench, so not those for it alone."""
-        entries = self.config.evaluation.sets.items()
-        return [name for name, entry in entries if entry.rewards or self.medium(track) == "video"]
+        """The evaluation sets that a track films: those of its medium, of images not those for VBench alone."""
+        medium, entries = self.medium(track), self.config.evaluation.sets.items()
+        return [name for name, one in entries if one.filmed_by(medium) and (one.rewards or medium == "video")]
+
+    def scored_sets(self, track: str) -> list[str]:
+        """Those of them that the rewards score."""
+        return [name for name in self.sets(track) if self.config.evaluation.sets[name].rewards]
 
     def every(self, source: Any) -> list[Batch]:
         """All batches whose texts come from some kinds of source."""
@@ -420,8 +424,7 @@ class Study:
         compared = self.config.evaluation.compared(track)
         boosters = [name for name in compared if self.writer(track, name)]
         chosen = dict.fromkeys(["original", *boosters[:1], *boosters[-1:]])
-        first_set = next(name for name, entry in self.config.evaluation.sets.items() if entry.rewards)
-        return {refiner: self.evaluation(track, first_set, refiner) for refiner in chosen}
+        return {refiner: self.evaluation(track, self.scored_sets(track)[0], refiner) for refiner in chosen}
 
     @cached_property
     def vbench(self) -> "VBenchPlan":

@@ -366,3 +366,26 @@ class TestTracks:
         table = convergence_table([Stage(arm, [], Price(0, 0.0, ()), 0) for arm in arms], FAST, columns)
         assert table["avg"].tolist() == [2.0, 2.5] and table["gain"].tolist()[1] == 0.5
         assert table[["VQ", "DD", "DD_gain"]].isna().all(axis=None)
+
+
+SETS: dict[str, Any] = {
+    "clips": {"prompts": "heldout", "medium": "video"},
+    "stills": {"prompts": "heldout", "medium": "image", "replicates": 3},
+}
+
+
+def test_sets_of_a_medium_are_filmed_by_its_generators_alone() -> None:
+    mixed = study({"evaluation": {"sets": SETS}})
+    assert mixed.sets("mini-t2v") == ["heldout", "clips"] and mixed.sets("pictures") == ["heldout", "stills"]
+    assert mixed.evaluation("pictures", "stills", "sft") in mixed.evaluations("pictures")
+    tables = comparisons(mixed)
+    for name in ("videoscore", "convergence"):
+        rows = {(row.track, row.name.split("/")[1]) for row in tables[name].rows("tables")}
+        assert rows == {(track, one) for track in mixed.tracks for one in mixed.sets(track)}, name
+
+
+def test_a_medium_without_a_set_is_named() -> None:
+    with pytest.raises(InputError, match=r"evaluation\.sets: one set of images at least must be scored by the rewards"):
+        study({"evaluation": {"sets": {"heldout": {"medium": "video"}}}})
+    with pytest.raises(InputError, match=r"evaluation\.sets\.heldout\.vbench: VBench judges videos"):
+        study({"evaluation": {"sets": SETS | {"heldout": {"medium": "image"}}}})

@@ -34,7 +34,16 @@ from promptavideo.templates import for_medium
 
 ROOT = Path(__file__).parents[1]
 IMAGES: dict[str, Any] = {
-    "generators": {"still": {"like": "mini-t2v", "medium": "image", "fps": None, "pipeline": "PixArtSigmaPipeline"}}
+    "models": {"pictures": {"kind": "local", "path": "elsewhere"}},
+    "generators": {
+        "still": {
+            "kind": "diffusers",
+            "pipeline": "PixArtSigmaPipeline",
+            "model": "pictures",
+            "medium": "image",
+            "seconds_per_video": 1.0,
+        }
+    },
 }
 
 
@@ -60,7 +69,7 @@ def words(limit: int) -> Reader:
         ("a red ball. Crisp details, well lit, bright.", 6, "a red ball."),
         ("a ball, one two three four five six seven", 8, "a ball, one two three four five"),  # a clause is too little
         ("a ball!", 3, "a ball!"),
-        ("\u732b\u304c\u58c1\u306b\u3044\u308b", 1, "\u732b\u304c\u58c1\u306b\u3044\u308b"),  # one word to this tokenizer
+        ("\u732b\u304c\u58c1\u306b\u3044\u308b", 1, "\u732b\u304c\u58c1\u306b\u3044\u308b"),  # one word here
     ],
 )  # fmt: skip
 def test_a_text_is_cut_after_its_last_clause_that_fits(text: str, limit: int, cut: str) -> None:

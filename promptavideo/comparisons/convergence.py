@@ -54,13 +54,12 @@ class ConvergenceTable(VideoScoreTable):
 
     def rows(self, scope: str) -> list[Batch]:
         """The stages' evaluations on each set that the rewards score."""
-        every = (
+        return [
             self.study.evaluation(track, name, refiner)
             for track in self.study.compared(scope)
-            for name in self.config.evaluation.sets
+            for name in self.study.scored_sets(track)
             for refiner in self.stages(track)
-        )
-        return [one for one in every if REWARDS in one.judges]
+        ]
 
     def files(self, scope: str) -> list[str]:
         """The videos that were filmed for the stages too, how long that took, and the candidates' texts."""

@@ -21,11 +21,10 @@ class NegativePromptsTable(Comparison):
 
     def rows(self, scope: str) -> list[Batch]:
         """On each set that is scored by the rewards: a refiner's texts, then the same with negative prompts."""
-        sets = [name for name, entry in self.config.evaluation.sets.items() if entry.rewards]
         return [
             self.study.evaluation(track, name, arm)
             for track in self.study.compared(scope)
-            for name in sets
+            for name in self.study.scored_sets(track)
             for texts, arms in self._arms(track).items()
             for arm in (texts, *arms)
         ]

@@ -41,14 +41,13 @@ class TransferTable(Comparison):
             track: ["original", *(name for booster, name in own.items() if times[booster] > 1)]
             for track, own in found.items()
         }
-        every = (
+        return [
             self.study.evaluation(track, name, refiner)
             for name in self.config.evaluation.sets
             for track, refiners in shown.items()
-            if len(refiners) > 1
+            if len(refiners) > 1 and name in self.study.scored_sets(track)
             for refiner in refiners
-        )
-        return [one for one in every if REWARDS in one.judges]
+        ]
 
     def read(self, row: Batch) -> list[str]:
         """The rewards."""

@@ -193,6 +193,7 @@ def measure(
                     len(metrics),
                 )
                 for name, effect in foreign.items()
+                if medium == "video" or name == UNSEEN  # transfer between dialects is studied on videos
             ),
         ),
         examples=tuple(
