@@ -27,7 +27,10 @@ _OF_THE_TASK = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE_ENDS = (".", "!", "?", "\u3002", "\uff01", "\uff1f")
-_CLAUSE_ENDS = (*_SENTENCE_ENDS, ",", ";", ":", "\uff0c", "\u3001", "\uff1b", "\uff1a")
+_WITHIN = ",;:\uff0c\u3001\uff1b\uff1a"
+"""What ends a clause within a sentence."""
+_CLAUSE_ENDS = (*_SENTENCE_ENDS, *_WITHIN)
+_MARKS = "".join(_CLAUSE_ENDS)
 _LEAD = 160
 """Characters at the beginning of an answer in which a refusal says what it refuses."""
 
@@ -114,14 +117,13 @@ def fit(text: str, fits: Callable[[str], bool]) -> tuple[str, bool]:
     if fits(line):
         return line, False
     pieces = _pieces(line)
-    for most in range(len(pieces) - 1, 0, -1):
-        if fits("".join(pieces[:most]).strip()):
-            break
-    else:
+    starts = ["".join(pieces[:place]).strip() for place in range(1, len(pieces) + 1)]
+    most = next((place for place in range(len(starts), 0, -1) if fits(starts[place - 1].rstrip(_MARKS))), 0)
+    if most == 0:
         return line, False
-    ends = (place for place in range(most, most // 2, -1) if pieces[place - 1].endswith(_CLAUSE_ENDS))
-    cut = "".join(pieces[: next(ends, most)]).strip()
-    return cut.rstrip("".join({*_CLAUSE_ENDS} - {*_SENTENCE_ENDS})), True
+    ends = (place for place in range(most, most // 2, -1) if starts[place - 1].endswith(_CLAUSE_ENDS))
+    kept = starts[next(ends, most) - 1].rstrip(_WITHIN)
+    return (kept if fits(kept) else kept.rstrip(_MARKS)), True
 
 
 def _pieces(line: str) -> list[str]:

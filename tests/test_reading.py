@@ -66,7 +66,7 @@ def words(limit: int) -> Reader:
         ("  a  red ball ", 3, "a red ball"),
         ("a red ball. Crisp details, well lit.", 9, "a red ball. Crisp details, well lit."[:-1]),
         ("a red ball. Crisp details, well lit, bright.", 8, "a red ball. Crisp details"),
-        ("a red ball. Crisp details, well lit, bright.", 6, "a red ball."),
+        ("a red ball. Crisp details, well lit, bright.", 5, "a red ball."),
         ("a ball, one two three four five six seven", 8, "a ball, one two three four five"),  # a clause is too little
         ("a ball!", 3, "a ball!"),
         ("\u732b\u304c\u58c1\u306b\u3044\u308b", 1, "\u732b\u304c\u58c1\u306b\u3044\u308b"),  # one word here
@@ -106,11 +106,11 @@ def test_answers_of_boosters_and_variants_of_operators_are_cut() -> None:
 def test_the_offline_operator_proposes_no_more_than_is_read() -> None:
     operator = RecombineOperator(RecombineConfig(kind="recombine"))
     for number in range(40):
-        request = Request("", ("g", 1, "p", number), "a red ball", variants=3, fits=words(9).fits)
+        request = Request("", ("g", 1, "p", number), "a red ball", variants=3, fits=words(12).fits)
         free = operator.answer(Request("", ("g", 1, "p", number), "a red ball", variants=3))
         bound = parse_variants(operator.answer(request), 3, TextLimits()).variants
-        assert all(words(9).fits(text) for text in bound) and bound
-        assert any(not words(9).fits(text) for text in parse_variants(free, 3, TextLimits()).variants)
+        assert all(words(12).fits(text) for text in bound) and bound
+        assert any(not words(12).fits(text) for text in parse_variants(free, 3, TextLimits()).variants)
 
 
 # --- records ---
