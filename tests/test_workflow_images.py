@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import tiny_images
+import tiny_judges
 import yaml
 from makers import workspace
 from PIL import Image
@@ -24,12 +25,29 @@ ENTRY = {
     "seconds_per_video": 0.1,
 }  # fmt: skip
 STUDY: dict[str, Any] = {
-    "models": {name: {"kind": "local", "path": f"pipelines/{name}"} for name in MAKERS},
+    "shard_size": 4,  # a whole batch, of two styles here
+    "models": {
+        **{name: {"kind": "local", "path": f"pipelines/{name}"} for name in MAKERS},
+        "hps": {"kind": "local", "path": "judges/hps"},
+        "clip-h": {"kind": "local", "path": "judges/clip-h", "weights": False},
+    },
+    "judges": {
+        "preference": {
+            "kind": "hps",
+            "model": "hps",
+            "base": "clip-h",
+            "role": "report",
+            "device": "cpu",
+            "batch_size": 4,
+        }
+    },
+    "prompt_sets": {"heldout": {"file": "styled.csv", "style_column": "style", "count": 4}},
     "generators": {name: {**ENTRY, **entry, "model": name} for name, (_, entry) in MAKERS.items()},
     "evolution": {"rounds": 1},
     "preference": {"rounds": 1},
     "refiners": {"dpo-2": None},
     "evaluation": {
+        "sets": {"heldout": {"styles": ["wall", "tiles"]}},
         "refiners": ["original", "llm", "sft", "dpo-1"],
         "refiners_of": {"mini-t2v": ["original"], "t5": ["original", "llm"], "both": ["original", "llm"]},
     },
@@ -43,6 +61,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = workspace(tmp_path_factory.mktemp("images") / "run")
     for name, (make, _) in MAKERS.items():
         make(folder / "pipelines" / name)
+    tiny_judges.hps(folder / "judges/hps")
+    tiny_judges.clip(folder / "judges/clip-h", "gelu")
+    styled = pd.read_csv(folder / "resources/prompts/miniature-styles.csv").groupby("style").head(2)
+    styled[styled["style"].isin(STUDY["evaluation"]["sets"]["heldout"]["styles"])].to_csv(folder / "styled.csv")
     (folder / "images.yaml").write_text(yaml.safe_dump(STUDY))
     run = snakemake(folder, layers=LAYERS)
     assert run.returncode == 0, run.stderr[-3000:]
@@ -65,6 +87,29 @@ def test_a_generator_of_images_goes_through_the_whole_chain(made: Path) -> None:
     assert "videos" in table and table[table["generator"] == "mini-t2v"]["VQ"].notna().all()
 
 
+def test_refiners_of_images_are_compared_by_hps_style_by_style(made: Path) -> None:
+    table = pd.read_csv(made / "results/tables/hpsv2.csv", keep_default_na=False, na_values=[""])
+    rows = [("clip", name) for name in ("original", "llm", "sft", "dpo-1")]
+    rows += [(name, refiner) for name in ("t5", "both") for refiner in ("original", "llm")]
+    assert list(zip(table["generator"], table["refiner"], strict=True))[:-1] == rows
+    assert table.iloc[-1].dropna().to_dict() == {"set": "paper", "refiner": "dpo-2"}
+    ours = table.iloc[:-1]
+    assert (ours["images"] == 8).all() and ours[["wall", "tiles", "mean", "words"]].notna().all(axis=None)
+    assert ours["gain"].isna().tolist() == [refiner == "original" for _, refiner in rows]
+    scores = pd.read_parquet(made / "results/clip/evaluation/heldout/llm/preference/scores.parquet")
+    styles = pd.read_parquet(made / "results/prompt_sets/heldout.parquet").set_index("prompt_id")["style"]
+    means = scores.groupby("prompt_id")["HPS"].mean().groupby(styles).mean()
+    llm = ours[(ours["generator"] == "clip") & (ours["refiner"] == "llm")].iloc[0]
+    assert llm[["wall", "tiles"]].tolist() == pytest.approx(means[["wall", "tiles"]].tolist())
+    assert llm["mean"] == pytest.approx(means.mean())
+    text = (made / "results/tables/hpsv2.md").read_text()
+    assert "A style has 2 prompts here, and a group 1;" in text and "laptop-scale" in text
+    assert "Refiners of images compared by HPS" in (made / "results/report.html").read_text()
+    origins = json.loads((made / "results/tables/hpsv2.provenance.json").read_text())
+    assert origins[0]["scores"]["judges"]["preference"]["kind"] == "hps" and "reported" not in origins[0]
+    assert origins[-1]["file"] == "resources/paper/hpsv2.csv"
+
+
 def test_images_are_stored_as_png_and_what_an_encoder_cuts_is_counted(made: Path) -> None:
     for name in MAKERS:
         files = sorted((made / "store" / name / "images").glob("*/*.png"))
@@ -74,7 +119,7 @@ def test_images_are_stored_as_png_and_what_an_encoder_cuts_is_counted(made: Path
         name: json.loads((made / f"results/{name}/evaluation/heldout/llm/rewards/scores.provenance.json").read_text())
         for name in ("clip", "t5")
     }
-    assert "cut" in json.dumps(records["t5"]) and records["t5"]["videos"] == 6
+    assert "cut" in json.dumps(records["t5"]) and records["t5"]["videos"] == 8
 
 
 def test_a_lost_image_is_made_again_alone(made: Path) -> None:

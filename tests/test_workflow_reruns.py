@@ -197,6 +197,7 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
     "pair_sources": (THEIRS, NOTHING),
     "prompt_sources": ({"captions": {"kind": "local", "path": "other.txt"}}, NOTHING),
     "prompt_sets.*.source": (With("captions", {}), REFUSED),
+    "prompt_sets.*.style_column": ("style", REFUSED),  # of text files
     "prompt_sets.*.max_words": (199, NOTHING),  # a longer prompt is an error
     "prompt_sets.evolution.file": ("other.txt", FROM_START | READ),
     "prompt_sets.evolution.column": ("text", FROM_START | READ),
@@ -495,6 +496,11 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
     "preference.candidates": (other, PREFERENCE),
     "evaluation.sets.heldout.prompts": (With("another", SET), HELD_OUT | READ),
     "evaluation.sets.heldout.replicates": (3, HELD_OUT),
+    # The set itself is another one then; no table here compares by styles.
+    "evaluation.sets.heldout.styles": (
+        With(["hill"], {"prompt_sets": {"heldout": {"file": "styled.csv", "style_column": "style"}}}),
+        HELD_OUT | READ,
+    ),
     # What is shown by the rewards is another set, and VBench's judgements stay.
     "evaluation.sets.heldout.rewards": (
         With(False, {"evaluation": {"sets": {"more": MORE_SET}}}),
@@ -618,6 +624,7 @@ def fill(folder: Path) -> None:
     (folder / LAYERS[0]).write_text(yaml.safe_dump(MORE))
     (folder / "resources/witness").symlink_to(ROOT / "resources/witness")
     (folder / "other.txt").write_text("\n".join(f"a dog runs over hill number {place}" for place in "abcdefgh"))
+    (folder / "styled.csv").write_text("prompt,style\n" + "".join(f"a dog on hill {one},hill\n" for one in "abc"))
     for name in ("evolution", "refine", "booster"):
         (folder / f"{name}.txt").write_text(
             (ROOT / f"templates/{name}.txt").read_text(encoding="utf-8") + "Be brief.\n"
