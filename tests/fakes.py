@@ -1,6 +1,8 @@
 """A generator and a reward without a model, for tests of what happens around them."""
 
 import math
+import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -92,3 +94,15 @@ def prompts_table(refined: Mapping[str, Sequence[str | Refined]], replicates: in
         for prompt, texts in refined.items()
     ]
     return pd.concat(tables, ignore_index=True)
+
+
+def deep_png(width: int, height: int) -> bytes:
+    """A PNG of RGB with 16 bits a channel, which Pillow does not write."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    rows = (b"\0" + bytes(range(6)) * width) * height
+    parts = chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

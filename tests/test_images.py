@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny_images
-from fakes import prompts_table
+from fakes import deep_png, prompts_table
 from makers import FAST, RAW, diffusers_config
 from PIL import Image
 from workspaces import merged
@@ -82,6 +82,7 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
     "text": (lambda path: path.write_text("no image"), "cannot be decoded"),
     "absent": (lambda path: None, "cannot be decoded"),
     "16 bits": (lambda path: Image.fromarray(np.zeros((4, 4), np.uint16)).save(path), "mode I;16, not 8-bit RGB"),
+    "16 bits of colour": (lambda path: path.write_bytes(deep_png(4, 4)), "mode RGB;16B, not 8-bit RGB"),
     "cmyk": (lambda path: Image.new("CMYK", (4, 4)).save(path, format="TIFF"), "mode CMYK, not 8-bit RGB"),
     "transparent": (lambda path: Image.new("RGBA", (4, 4)).save(path), "mode RGBA, not 8-bit RGB"),
     "huge": (lambda path: Image.new("L", (9000, 9000)).save(path), "9000 x 9000 pixels are more than"),
@@ -94,6 +95,13 @@ def test_what_is_no_plain_image_is_refused(tmp_path: Path, case: str) -> None:
     make(tmp_path / "x.png")
     with pytest.raises(ScoreError, match=words):
         read_image(tmp_path / "x.png")
+
+
+def test_only_the_forms_that_are_asked_for_are_read(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "x.bmp")
+    assert read_image(tmp_path / "x.bmp").frames.shape == (1, 4, 4, 3)
+    with pytest.raises(ScoreError, match="cannot be decoded"):
+        read_image(tmp_path / "x.bmp", formats=("PNG",))
 
 
 # --- the store ---
