@@ -419,6 +419,17 @@ class Config(Section):
         wanted = outside({**self.evolution.thresholds, **self.preference.chosen.thresholds}, list(self.objectives))
         return [name for name, entry in self.reporters.items() if set(wanted) & set(_names(entry.filled))]
 
+    def _blind_judges(self) -> Iterator[str]:
+        """Judges of videos that are asked about images alone."""
+        media = {entry.filmed for entry in self.generators.values()}
+        for name, judge in self.reporters.items():
+            if not any(judge.of(medium) for medium in media):
+                yield f"judges.{name}: looks at videos, and every generator makes images; take it out ({name}: null)"
+            for one in judge.on or []:
+                judged = self.evaluation.sets.get(one)
+                if judged and not any(judged.filmed_by(medium) and judge.of(medium) for medium in ("video", "image")):
+                    yield f"judges.{name}.on: it looks at videos, and {one} is a set of images; name others"
+
     def _bad_media(self) -> Iterator[str]:
         """What is wrong between the metrics of an objective, a rule or a booster and tracks that make images."""
         tracks = [track for track, entry in self.generators.items() if entry.filmed == "image"]
@@ -429,6 +440,7 @@ class Config(Section):
             yield (
                 f"objective: {tracks[0]} makes images, which have no {', '.join(self.objective)}; add AES, MPS or HPS"
             )
+        yield from self._blind_judges()
         rules = {"evolution": self.evolution, "preference": self.preference.chosen} if tracks else {}
         for where, rule in rules.items():
             for metric in rule.thresholds:

@@ -397,3 +397,17 @@ def test_a_medium_without_a_set_is_named() -> None:
         study({"evaluation": {"sets": {"heldout": {"medium": "video"}}}})
     with pytest.raises(InputError, match=r"evaluation\.sets\.heldout\.vbench: VBench judges videos"):
         study({"evaluation": {"sets": SETS | {"heldout": {"medium": "image"}}}})
+
+
+def test_a_judge_of_videos_that_is_asked_about_images_alone_is_refused() -> None:
+    where = {"pictures": {"prompts": "heldout", "medium": "image"}}
+    words = r"judges\.witness\.on: it looks at videos, and pictures is a set of images"
+    with pytest.raises(InputError, match=words):
+        study({"evaluation": {"sets": where}, "judges": {"witness": {"on": ["pictures"]}}})
+    raw = merged(RAW, IMAGES, {"vbench": {"main": None}})
+    del raw["generators"]["mini-t2v"]
+    words = r"judges\.witness: looks at videos, and every generator makes images; take it out \(witness: null\)"
+    with pytest.raises(InputError, match=words):
+        check(raw, ROOT)
+    del raw["judges"]["witness"]
+    check(raw, ROOT)

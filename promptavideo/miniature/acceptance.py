@@ -114,9 +114,13 @@ def draw_wordings(seed: int, prompts: int, dialect: DialectName = "plain", mediu
         )
         every = rng.permutation(QUALITIES).tolist()
         order = every if medium == "video" else [quality for quality in every if quality not in IN_TIME]
-        said = {name: _said(content, DIALECTS[name], order, rng) for name in (dialect, *_others(dialect))}
-        unseen = {UNSEEN: _said(content, DIALECTS[dialect], IN_TIME, rng)} if medium == "image" else {}
-        drawn.append(Wordings(scene, f"{content}.", *said.pop(dialect), {**said, **unseen}))
+        own = _said(content, DIALECTS[dialect], order, rng)
+        said: dict[str, tuple[str, str]] = {
+            name: _said(content, DIALECTS[name], order, rng) for name in _others(dialect)
+        }
+        if medium == "image":
+            said[UNSEEN] = _said(content, DIALECTS[dialect], IN_TIME, rng)
+        drawn.append(Wordings(scene, f"{content}.", *own, said))
     return drawn
 
 
