@@ -61,9 +61,11 @@ class FileRefinerConfig(RefinerEntry):
     def check(self, where: str, config: "Config", root: Path) -> None:
         """Check that there is a text for every prompt that is known by now and that it is compared on."""
         name = where.partition(".")[2]
-        if any(name in config.evaluation.compared(track) for track in config.generators):
+        media = {one.filmed for track, one in config.generators.items() if name in config.evaluation.compared(track)}
+        if media:
             texts = FileRefiner(self, name, root)
-            for prompts in sorted({entry.prompts for entry in config.evaluation.sets.values()}):
+            sets = (entry for entry in config.evaluation.sets.values() if any(map(entry.filmed_by, media)))
+            for prompts in sorted({entry.prompts for entry in sets}):
                 if (entry := config.prompt_sets[prompts]).file:
                     table = load_prompt_set(prompts, entry, root)
                     texts.refine(table["prompt_id"].tolist(), table["prompt"].tolist())
