@@ -13,6 +13,8 @@ from makers import workspace
 from PIL import Image
 from workspaces import snakemake, would_run
 
+from promptavideo.reading import read_reader
+
 pytestmark = pytest.mark.workflow
 
 MAKERS = {
@@ -95,6 +97,8 @@ def test_refiners_of_images_are_compared_by_hps_style_by_style(made: Path) -> No
     assert table.iloc[-1].dropna().to_dict() == {"set": "paper", "refiner": "dpo-2"}
     ours = table.iloc[:-1]
     assert (ours["images"] == 8).all() and ours[["wall", "tiles", "mean", "words"]].notna().all(axis=None)
+    seen = ours.groupby("generator")["tokens_seen"].max()
+    assert 0 < seen["t5"] < 1 and ours["tokens_seen"].between(0, 1).all(), "of 8 tokens"
     assert ours["gain"].isna().tolist() == [refiner == "original" for _, refiner in rows]
     scores = pd.read_parquet(made / "results/clip/evaluation/heldout/llm/preference/scores.parquet")
     styles = pd.read_parquet(made / "results/prompt_sets/heldout.parquet").set_index("prompt_id")["style"]
@@ -120,6 +124,19 @@ def test_images_are_stored_as_png_and_what_an_encoder_cuts_is_counted(made: Path
         for name in ("clip", "t5")
     }
     assert "cut" in json.dumps(records["t5"]) and records["t5"]["videos"] == 8
+
+
+def test_what_is_written_for_a_generator_fits_its_encoder(made: Path) -> None:
+    reader = read_reader(made / "results/clip/reader.json")
+    assert reader and reader.limit == 77
+    for batch in ("evolution/round-1", "dpo-1", "evaluation/heldout/sft", "evaluation/heldout/dpo-1"):
+        texts = pd.read_parquet(made / f"results/clip/{batch}/prompts.parquet")
+        # A text that stands in for no answer is the prompt itself, and is not cut.
+        written = texts.loc[texts["refined"] != texts["prompt"], "refined"]
+        assert len(written) and all(map(reader.fits, written)), batch
+    log = (made / "logs/reader/clip.log").read_text()
+    assert "Error" not in log
+    assert not (made / "results/t5/reader.json").exists(), "nothing is written for it"
 
 
 def test_a_lost_image_is_made_again_alone(made: Path) -> None:
