@@ -73,7 +73,8 @@ class Decides:
     def reader(self, track: str) -> Facts:
         """What says how much of a text is read."""
         entry = self._config.generators[track].decides()
-        return {key: entry.get(key) for key in ("pipeline", "sampling", "text_tokens")}
+        limit = entry.get("sampling", {}).get("max_sequence_length")
+        return {"pipeline": entry.get("pipeline"), "limit": limit, "text_tokens": entry.get("text_tokens")}
 
     # Batches
 

@@ -247,9 +247,9 @@ def _start(whole: dict[str, Any], section: str, name: str, ready: Layer, above: 
     if not isinstance(entry, Mapping) or "like" not in entry:
         return
     like, where = entry["like"], f"{section}.{name}.like"
-    if not isinstance(like, str) or like in (*above, name):
+    if not isinstance(like, str) or like in above or (like == name and like not in ready.get(section, {})):
         raise InputError(f"{where}: {like!r} is no other entry to start from")
-    if whole[section].get(like):
+    if like != name and whole[section].get(like):
         _start(whole, section, like, ready, (*above, name))
         below = whole[section][like]
     elif like in ready.get(section, {}):

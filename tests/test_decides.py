@@ -61,6 +61,7 @@ def digests(*overlays: dict[str, Any]) -> Jobs:
     job("study_figure", table="transfer")
     for track in study.tracks:
         job("pairs", track=track)
+        job("reader", track=track)
         job("negatives", track=track)
         for rule in ("evolution_curve", "training_curves", "contact_sheet", "evolution_story"):
             job(rule, track=track)

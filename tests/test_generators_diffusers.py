@@ -30,7 +30,8 @@ from tiny_pipelines import (
 
 from promptavideo.errors import InputError
 from promptavideo.generators import diffusers as module
-from promptavideo.generators.diffusers import DiffusersGenerator, _reader
+from promptavideo.generators import reader as reading
+from promptavideo.generators.diffusers import DiffusersGenerator
 from promptavideo.generators.diffusers_config import FRAME_RULES, DiffusersConfig, check_pipeline
 from promptavideo.models import LocalModel, fetch
 from promptavideo.shots import Shot
@@ -526,7 +527,7 @@ class TestCheck:
             fetch("tiny", LocalModel(kind="local", path=str(tmp_path / "ltx")), tmp_path / "tiny", {})
 
 
-def test_the_tokenizer_that_reads_most_counts() -> None:
+def test_the_tokenizer_that_reads_most_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """CLIP's 77 where the call names no number, and nothing where a tokenizer knows no limit."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -536,24 +537,23 @@ def test_the_tokenizer_that_reads_most_counts() -> None:
         found.pre_tokenizer = pre_tokenizers.Whitespace()
         return PreTrainedTokenizerFast(tokenizer_object=found, **({"model_max_length": limit} if limit else {}))
 
-    def pipeline(call: Any, *limits: int | None) -> Any:
-        parts = {f"tokenizer{f'_{place}' if place > 1 else ''}": words(limit) for place, limit in enumerate(limits, 1)}
-        made = type("Some", (), {"components": parts, "__call__": call, "encode_prompt": lambda self, prompt: None})
-        return made()
+    def reads(default: int | None, *limits: int | None, first: str = "T5Tokenizer") -> tuple[int, int] | None:
+        """Which tokenizer reads, from 1, and how many tokens."""
+        parts = [words(limit) for limit in limits]
+        monkeypatch.setattr(reading, "_default", lambda pipeline: default)
+        monkeypatch.setattr(reading, "reader_of", lambda backend, limit: (backend, limit))
+        kinds = [first, *["T5Tokenizer"] * len(limits)]
+        named = {f"tokenizer_{place}": (kinds[place - 1], part) for place, part in enumerate(parts, 1)}
+        found: Any = reading.reader(configure(pipeline="SomePipeline"), named)
+        return found and (1 + [part.backend_tokenizer for part in parts].index(found[0]), found[1])
 
-    def reads(given: Any) -> tuple[str | None, int | None]:
-        tokenizer, limit = _reader(given, configure(pipeline="SomePipeline"))
-        return next((name for name, part in given.components.items() if part is tokenizer), None), limit
-
-    def plain(self: Any, prompt: Any) -> None: ...
-
-    def hunyuan(self: Any, prompt: Any, max_sequence_length: int = 256) -> None: ...
-
-    assert reads(pipeline(plain, 77)) == ("tokenizer", 77)
-    assert reads(pipeline(plain, 77, 120)) == ("tokenizer_2", 120)
-    assert reads(pipeline(plain, None, 77)) == ("tokenizer_2", 77)
-    assert reads(pipeline(hunyuan, None, 77)) == ("tokenizer", 256)
-    assert reads(pipeline(plain, None)) == reads(pipeline(plain)) == (None, None)
+    assert reads(None, 77) == (1, 77)
+    assert reads(None, 77, 120) == (2, 120)
+    assert reads(None, None, 77) == (2, 77)
+    assert reads(256, None, 77) == (1, 256)
+    assert reads(256, 77, None, first="CLIPTokenizer") == (2, 256)
+    assert reads(256, 77, first="CLIPTokenizer") == (1, 77)
+    assert reads(None, None) is reads(None) is None
 
 
 class Crowded:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny_images
+import yaml
 from fakes import deep_png, prompts_table
 from makers import FAST, RAW, diffusers_config
 from PIL import Image
@@ -30,6 +31,7 @@ from promptavideo.models import LocalModel, fetch
 from promptavideo.picture import read_image, write_image
 from promptavideo.price import Price
 from promptavideo.results import store_of
+from promptavideo.settings import lay
 from promptavideo.shots import Shot
 from promptavideo.store import BlackError, Store, VideoFile, read_manifest
 from promptavideo.study import Study
@@ -411,3 +413,23 @@ def test_a_judge_of_videos_that_is_asked_about_images_alone_is_refused() -> None
         check(raw, ROOT)
     del raw["judges"]["witness"]
     check(raw, ROOT)
+
+
+def test_the_overlays_of_images_ask_for_their_generator_alone() -> None:
+    overlays = {
+        "mini-t2i": ("studies/images.yaml",),
+        "sdxl": ("paper.yaml", "studies/images_paper.yaml"),
+    }
+    for track, files in overlays.items():
+        layers = {file: yaml.safe_load((ROOT / file).read_text()) for file in ("config.yaml", *files)}
+        planned = Study(check(lay(layers)[0], ROOT), ROOT)
+        rows = comparisons(planned)["hpsv2"].rows("tables")
+        assert {row.track for row in rows} == {track}
+        refiners = planned.config.evaluation.compared(track)
+        assert [row.source.refiner for row in rows] == refiners and "dpo-2" in refiners
+        (foreign,) = (name for name in refiners if "/" in (planned.config.refiners[name].drawn_from or ""))
+        writer = planned.writer(track, foreign)
+        assert writer and planned.medium(writer.home) == "video"
+        assert planned.readers(writer.tracks) == [f"results/{writer.home}/reader.json"]
+        (styled,) = {row.source.set for row in rows}
+        assert [name for name in planned.tracks if styled in planned.sets(name)] == [track]

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from diffusers import PixArtTransformer2DModel
-from makers import diffusers_config
+from makers import RAW, diffusers_config
 from safetensors.torch import load_file
 
+from promptavideo.config import check
 from promptavideo.errors import InputError
 from promptavideo.generators.diffusers import DiffusersGenerator
 from promptavideo.judges.detector import detect
@@ -25,6 +27,7 @@ from promptavideo.models import MiniatureModel, fetch
 from promptavideo.shots import Shot
 from promptavideo.video import Clip
 
+ROOT = Path(__file__).parents[1]
 PLAN = Plan(stills=6, steps=3, batch=2, decay_steps=2, checkpoint_every=1, seed=1, part=4, encode_batch=2)
 ENTRY: dict[str, Any] = {
     "pipeline": "PixArtSigmaPipeline",
@@ -200,3 +203,28 @@ def test_another_transformer_is_no_miniature(unbroken: Path, encoder: Path, tmp_
     config.write_text(config.read_text().replace("PixArtTransformer2DModel", "FluxTransformer2DModel"))
     with pytest.raises(InputError, match=r"FluxTransformer2DModel is no transformer of a miniature; known are Latte"):
         assemble(tmp_path, encoder, tmp_path / "target")
+
+
+# --- what is shipped ---
+
+
+def test_the_shipped_miniature_draws_what_is_asked_and_reads_no_more_than_it_says(tmp_path: Path) -> None:
+    weights = ROOT / "resources/miniature-images"
+    assert sum(path.stat().st_size for path in weights.rglob("*") if path.is_file()) < 12e6
+    assert "**accepted**" in (weights / "card.md").read_text()
+    overlay = yaml.safe_load((ROOT / "studies/images.yaml").read_text())
+    entry = MiniatureModel(**{**overlay["models"]["mini-t2i"], "weights": str(weights)})
+    fetch("minilm-l6", check(RAW, ROOT).models["minilm-l6"], tmp_path / "minilm", {})
+    fetch("mini-t2i", entry, tmp_path / "mini", {"minilm-l6": tmp_path / "minilm"})
+    config = diffusers_config(**{"fps": None, **overlay["generators"]["mini-t2i"]})
+    generator = DiffusersGenerator(config, tmp_path / "mini")
+    assert generator.reads_tokens == stills.TEXT_TOKENS
+    asked = [(colour, shape) for colour in ("red", "blue", "green") for shape in ("box", "triangle")]
+    good, bad = ", in sharp focus, vivid colors, well lit", ", blurry, faded, dark and underexposed"
+    texts = [f"a {colour} {shape} moving up on a tiled floor" for colour, shape in asked]
+    drawn = {words: list(generator.film([Shot(text + words, None, 1) for text in texts])) for words in (good, bad)}
+    seen = [detect(clip.frames) for clip in drawn[good]]
+    assert [one.colour for one in seen] == [colour for colour, _ in asked]
+    assert sum(one.shape == shape for one, (_, shape) in zip(seen, asked, strict=True)) >= 5
+    scores = {words: [one["HPS"] for one in PixelPreference().score(drawn[words], texts)] for words in drawn}
+    assert min(scores[good]) > max(scores[bad])

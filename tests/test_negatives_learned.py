@@ -11,6 +11,7 @@ from makers import ROOT, workspace
 
 from promptavideo.config import check, resolve
 from promptavideo.prompts import prompt_id
+from promptavideo.reading import write_reader
 from promptavideo.schemas import PAIRS, PROMPT_SET, PROMPTS, read_table, write_table
 from promptavideo.settings import lay
 from promptavideo.steps import batches, inputs, learning
@@ -44,6 +45,8 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
         texts = [f"a {word} cone over {prompts}" for word in ("pink", "gray", "gold")]
         table = pd.DataFrame({"prompt_id": map(prompt_id, texts), "prompt": texts}, dtype="str")
         write_table(table, Path(found.layout.prompt_set(prompts)), PROMPT_SET)
+    for record in found.readers(found.tracks):
+        write_reader(Path(record), None)
     return found
 
 

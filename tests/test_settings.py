@@ -114,6 +114,11 @@ class TestLike:
         assert generators["slower"].decides()["sampling"]["num_inference_steps"] == 50
         assert generators["slow"].decides() == generators["mini-t2v"].decides()
 
+    def test_an_entry_may_have_the_name_of_the_ready_one_that_it_starts_from(self) -> None:
+        raw = resolve(changed("generators/sdxl", {"like": "sdxl", "device": "cpu"}), ROOT)
+        assert raw["generators"]["sdxl"] == READY["generators"]["sdxl"] | {"device": "cpu"}
+        assert raw["models"]["sdxl"] == READY["models"]["sdxl"]
+
     def test_a_null_takes_a_key_of_the_other_one_away(self) -> None:
         raw = changed("generators/mine", {"like": "mini-t2v", "sampling": {"clean_caption": None}})
         assert "clean_caption" not in check(raw, ROOT).generators["mine"].decides()["sampling"]

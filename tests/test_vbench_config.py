@@ -96,7 +96,7 @@ def test_nothing_is_judged_by_vbench_unless_a_set_says_so() -> None:
 
 def test_one_set_at_least_is_scored_by_the_rewards() -> None:
     text = message(changed("evaluation/sets/heldout/rewards", False))
-    assert "evaluation.sets: one set at least must be scored by the rewards (`rewards: true`)" in text
+    assert "evaluation.sets: one set of videos at least must be scored by the rewards (`rewards: true`)" in text
     assert check(second({"rewards": False, "vbench": FLICKERING}, {"main": "second"}), ROOT)
 
 

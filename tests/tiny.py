@@ -21,7 +21,8 @@ from promptavideo.miniature import world
 
 ROOT = Path(__file__).parents[1]
 TEXTS = [
-    ROOT / "templates" / f"{name}.txt" for name in ("booster", "evolution", "refine", "refine_fewshot", "videoscore")
+    (ROOT / "templates" / f"{name}.txt").read_text(encoding="utf-8").replace("$limit\n", "")
+    for name in ("booster", "evolution", "refine", "refine_fewshot", "videoscore")
 ]
 """What tokenizers are trained on: named, since with another one every random model would write other texts."""
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -100,8 +101,7 @@ def tiny_gpt2(folder: Path) -> Path:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    texts = [file.read_text(encoding="utf-8") for file in TEXTS]
-    bpe.train_from_iterator([*(f" {word}" for word in SPOKEN for _ in range(9)), *texts], trainer)
+    bpe.train_from_iterator([*(f" {word}" for word in SPOKEN for _ in range(9)), *TEXTS], trainer)
     tokenizer = GPT2TokenizerFast(tokenizer_object=bpe, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
     torch.manual_seed(0)
     config = GPT2Config(

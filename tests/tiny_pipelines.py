@@ -226,10 +226,9 @@ def tiny_cogvideox(folder: Path) -> Path:
 
 def _pieces() -> bytes:
     """A SentencePiece model of T5's form, trained on the instruction texts."""
-    texts = (file.read_text(encoding="utf-8") for file in TEXTS)
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=(line for text in texts for line in text.splitlines() if line.strip()),
+        sentence_iterator=(line for text in TEXTS for line in text.splitlines() if line.strip()),
         model_writer=written,
         vocab_size=400,
         hard_vocab_limit=False,
