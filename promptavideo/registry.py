@@ -30,6 +30,7 @@ KINDS: dict[str, dict[str, str]] = {
         "diffusers": "promptavideo.generators.diffusers_config:DiffusersConfig",
         "command": "promptavideo.generators.command:CommandConfig",
         "openai-video": "promptavideo.generators.api:OpenAIVideoConfig",
+        "openai-image": "promptavideo.generators.image_api:OpenAIImageConfig",
     },
     "judges": {
         "pixels": "promptavideo.judges.pixels_config:PixelsConfig",

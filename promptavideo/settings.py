@@ -62,9 +62,10 @@ class Section(BaseModel):
     def _without_nulls(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
+        fields = {field.alias or name: field for name, field in cls.model_fields.items()}
         kept = {}
         for key, value in given.items():
-            kinds = _members(cls.model_fields[key].annotation) if key in cls.model_fields else (Any,)
+            kinds = _members(fields[key].annotation) if key in fields else (Any,)
             if value is None and not {Any, type(None)} & set(kinds):
                 continue
             named = isinstance(value, dict) and any(get_origin(kind) is dict for kind in kinds)

@@ -170,8 +170,12 @@ class EndpointGenerator(Generator):
         try:
             return ask()
         except Exception as error:
-            failure = self._at.explain(error)
+            failure = self._explain(error)
         raise failure
+
+    def _explain(self, error: Exception) -> Exception:
+        """What a failure means; see `Endpoint.explain`."""
+        return self._at.explain(error)
 
     def _persist(self, once: Callable[[], T]) -> T:
         """Do something again after failures that may pass.
