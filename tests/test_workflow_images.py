@@ -91,8 +91,8 @@ def test_a_generator_of_images_goes_through_the_whole_chain(made: Path) -> None:
 
 def test_refiners_of_images_are_compared_by_hps_style_by_style(made: Path) -> None:
     table = pd.read_csv(made / "results/tables/hpsv2.csv", keep_default_na=False, na_values=[""])
-    rows = [("clip", name) for name in ("original", "llm", "sft", "dpo-1")]
-    rows += [(name, refiner) for name in ("t5", "both") for refiner in ("original", "llm")]
+    compared = {"both": ["original", "llm"], "clip": ["original", "llm", "sft", "dpo-1"], "t5": ["original", "llm"]}
+    rows = [(name, refiner) for name, refiners in compared.items() for refiner in refiners]
     assert list(zip(table["generator"], table["refiner"], strict=True))[:-1] == rows
     assert table.iloc[-1].dropna().to_dict() == {"set": "paper", "refiner": "dpo-2"}
     ours = table.iloc[:-1]
