@@ -126,8 +126,9 @@ class Decides:
         return {"prompts": self._config.planning.pilot_prompts}
 
     def film(self, track: str, batch: str, shard: str) -> Facts:
-        """What films."""
-        return self._config.generators[self._study.batch(track, batch).generator].decides()
+        """What films; what bounds texts says nothing of how they are filmed."""
+        entry = self._config.generators[self._study.batch(track, batch).generator].decides()
+        return {name: value for name, value in entry.items() if name != "text_tokens"}
 
     def score(self, track: str, batch: str, judges: str, shard: str) -> Facts:
         """What judges."""

@@ -151,12 +151,13 @@ TWINS = {"judges": {"pixels": {"metrics": ["MPS"]}, "twin": {"kind": "pixels", "
 THEIRS = {"theirs": {"kind": "url", "url": "file:///pairs.json", "sha256": "0" * 64}}
 FETCH = {"fetch": 1}
 READ = {"prompt_set": 1}
+READER = {"reader": 1}
 MODE = HELD_OUT | {"prompt_set": 1, "vbench_prompts": 1}
 """The first set of VBench's own prompts, whose list must be there before the set is read."""
 MORE_SET = {"prompts": "heldout"}
 ANOTHER_SET = {"refine": 7, "film": 7, "score": 14, "gather": 14} | SCORE_TABLE
 BASE = SFT | FETCH
-ENCODER = FILMED | {"fetch": 2, "score": 11 + 7, "gather": 11 + 7 + 6}
+ENCODER = FILMED | READER | {"fetch": 2, "score": 11 + 7, "gather": 11 + 7 + 6}
 """The miniature's text encoder, by which a judge compares texts too."""
 OPERATED = EVOLVED | batches(4, 4) | {"refine": 4}
 
@@ -181,11 +182,11 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
     "models.minilm-l6.folder": (other, ENCODER),
     "models.minilm-l6.format": ("gguf", ENCODER),
     "models.minilm-l6.sha256.*": (digest, ENCODER),
-    "models.mini-t2v.kind": (With("local", {"models": {"mini-t2v": {"path": "elsewhere"}}}), FILMED | FETCH),
-    "models.mini-t2v.weights": ("resources/miniature/", FILMED | FETCH),
-    "models.mini-t2v.text_encoder": (With("copy", COPY), FILMED | {"fetch": 2}),
+    "models.mini-t2v.kind": (With("local", {"models": {"mini-t2v": {"path": "elsewhere"}}}), FILMED | FETCH | READER),
+    "models.mini-t2v.weights": ("resources/miniature/", FILMED | FETCH | READER),
+    "models.mini-t2v.text_encoder": (With("copy", COPY), FILMED | {"fetch": 2} | READER),
     "models.mini-t2v.dialect": ("crew", NOTHING),
-    "models.mini-t2v.sha256": ({"vae/config.json": "0" * 64}, FILMED | FETCH),
+    "models.mini-t2v.sha256": ({"vae/config.json": "0" * 64}, FILMED | FETCH | READER),
     "models.tiny-llama.kind": (
         With("hub", {"models": {"tiny-llama": {"repo_id": "mine/llama", "revision": "unpinned"}}}),
         BASE,
@@ -239,9 +240,9 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
                 }
             },
         ),
-        FILMED,
+        FILMED | READER,
     ),
-    "generators.mini-t2v.model": (With("copy", COPY), FILMED | FETCH),
+    "generators.mini-t2v.model": (With("copy", COPY), FILMED | FETCH | READER),
     "generators.mini-t2v.dtype": ("float32", FILMED),
     "generators.mini-t2v.component_dtypes": ({"vae": "float32"}, FILMED),
     "generators.mini-t2v.device": ("cpu", NOTHING),
@@ -254,6 +255,7 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
     "generators.mini-t2v.scheduler": ({"name": "DDIMScheduler"}, FILMED),
     "generators.mini-t2v.sampling.*": (other, FILMED),
     "generators.mini-t2v.max_frames": (64, NOTHING),
+    "generators.mini-t2v.text_tokens": (20, EVOLVED | READER),
     "generators.mini-t2v.vae_tiling": (True, FILMED),
     "generators.mini-t2v.vae_slicing": (True, FILMED),
     "generators.mini-t2v.compile": ({"mode": "default"}, FILMED),
@@ -495,6 +497,7 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
     "preference.rounds": (3, batches(1, 0) | {"candidates": 1, "triples": 1, "train": 1} | TRAINING),
     "preference.candidates": (other, PREFERENCE),
     "evaluation.sets.heldout.prompts": (With("another", SET), HELD_OUT | READ),
+    "evaluation.sets.heldout.medium": ("video", NOTHING),
     "evaluation.sets.heldout.replicates": (3, HELD_OUT),
     # The set itself is another one then; no table here compares by styles.
     "evaluation.sets.heldout.styles": (
@@ -545,7 +548,7 @@ ENTRIES: dict[str, tuple[dict[str, Any], Jobs]] = {
     "another source": ({"prompt_sources": {"captions": {"kind": "local", "path": "other.txt"}}}, NOTHING),
     "another generator": (
         {"generators": {"second": {"like": "mini-t2v"}}},
-        FROM_START | batches(5, 6) | {"refine": 6, "contact_sheet": 1},
+        FROM_START | batches(5, 6) | {"refine": 6, "contact_sheet": 1} | READER,
     ),
     "a generator less": ({"generators": {"hosted": None}, "evaluation": {"refiners_of": {"hosted": None}}}, TABLES),
     "another judge that reports": (
