@@ -20,7 +20,7 @@ from promptavideo.dtypes import autocast
 from promptavideo.files import atomic_path
 from promptavideo.miniature import fitting
 from promptavideo.miniature.assembly import load_text_encoder
-from promptavideo.miniature.training import LATENT_CHANNELS, LATENT_SIZE, build_scheduler, encode_texts
+from promptavideo.miniature.training import LATENT_CHANNELS, LATENT_SIZE, encode_texts, fit_velocity
 from promptavideo.miniature.world import caption, random_scene, render_still
 from promptavideo.tokenization import load_tokenizer
 
@@ -132,30 +132,28 @@ class Cache:
 
 def train_transformer(folder: Path, plan: Plan, device: str = "cpu") -> None:
     """Train (or resume) the transformer by v-prediction; saves its moving average to `folder/transformer`."""
-    cache = Cache(folder / "cache")
-    torch.manual_seed(plan.seed)
-    model = build_transformer().train()
-    torch.nn.init.zeros_(model.proj_out.weight)
-    torch.nn.init.zeros_(model.proj_out.bias)
-    model.to(device)
-    alphas = build_scheduler().alphas_cumprod.to(device)
+    fit_velocity(folder, plan, Cache(folder / "cache"), build_transformer, velocity, 9, 0.7, device)
 
-    def loss_of(step: int) -> torch.Tensor:
-        rng, noise_rng = fitting.seeded(plan.seed, 9, step)
-        latents, states, mask = (part.to(device) for part in cache.batch(rng, plan.batch, empty=step % 10 == 9))
-        noise = torch.randn(latents.shape, generator=noise_rng).to(device)
-        times = (999 * torch.rand(plan.batch, generator=noise_rng).pow(0.7)).round().long().to(device)
-        signal = alphas[times].sqrt().view(-1, 1, 1, 1)
-        spread = (1 - alphas[times]).sqrt().view(-1, 1, 1, 1)
-        with autocast(latents.device.type):
-            found = model(
-                signal * latents + spread * noise,
-                encoder_hidden_states=states,
-                encoder_attention_mask=mask,
-                timestep=times,
-                added_cond_kwargs={"resolution": None, "aspect_ratio": None},
-                return_dict=False,
-            )[0]
-        return (found.float() - (signal * noise - spread * latents)).square().mean()
 
-    fitting.fit("transformer", model, folder, plan, 0.999, loss_of)
+def velocity(
+    model: Any, latents: torch.Tensor, times: torch.Tensor, states: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """The velocity [B, C, H, W] that a transformer predicts for noisy latents of that shape.
+
+    Args:
+        model: The transformer.
+        latents: On the model's device.
+        times: Timesteps [B].
+        states: Text states [B, L, 384].
+        mask: Which of them are the text's [B, L].
+    """
+    with autocast(latents.device.type):
+        predicted: torch.Tensor = model(
+            latents,
+            encoder_hidden_states=states,
+            encoder_attention_mask=mask,
+            timestep=times,
+            added_cond_kwargs={"resolution": None, "aspect_ratio": None},
+            return_dict=False,
+        )[0].float()
+    return predicted

@@ -8,9 +8,10 @@ part.
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -252,25 +253,60 @@ def padded(texts: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def train_transformer(folder: Path, plan: Plan, device: str = "cpu") -> None:
     """Train (or resume) the transformer by v-prediction; saves its moving average to `folder/transformer`."""
-    cache = Cache(folder / "cache")
+
+    def predict(model: Any, *given: torch.Tensor) -> torch.Tensor:
+        with sdpa_kernel(SDPBackend.MATH):
+            return velocity(model, *given)
+
+    # Eight alike frames outvote mild noise, so content and motion are decided late in the schedule: lean there.
+    fit_velocity(folder, plan, Cache(folder / "cache"), build_transformer, predict, 4, 0.5, device)
+
+
+class Batches(Protocol):
+    """A training set of latents and texts."""
+
+    def batch(self, rng: np.random.Generator, size: int, empty: bool) -> tuple[torch.Tensor, ...]:
+        """Latents [B, C, ...], and what the transformer reads of their texts or, if `empty`, of the empty text."""
+
+
+def fit_velocity(
+    folder: Path,
+    plan: fitting.Schedule,
+    cache: Batches,
+    build: Callable[[], Any],
+    predict: Callable[..., torch.Tensor],
+    stream: int,
+    lean: float,
+    device: str,
+) -> None:
+    """Train (or resume) a transformer by v-prediction; saves its moving average to `folder/transformer`.
+
+    Args:
+        folder: Gets the model and its checkpoint.
+        plan: Steps and batches; every tenth batch is without texts, for guidance.
+        cache: The training set.
+        build: Makes the untrained transformer.
+        predict: Its velocity, of the model, noisy latents, timesteps [B] and what `cache` gives beside the latents.
+        stream: Names the random stream of the steps.
+        lean: Noise levels are a uniform draw to this power; below 1 they lean towards high noise.
+        device: Where it trains.
+    """
     torch.manual_seed(plan.seed)
-    model = build_transformer().train()
+    model = build().train()
     torch.nn.init.zeros_(model.proj_out.weight)
     torch.nn.init.zeros_(model.proj_out.bias)
     model.to(device)
     alphas = build_scheduler().alphas_cumprod.to(device)
 
     def loss_of(step: int) -> torch.Tensor:
-        rng, noise_rng = fitting.seeded(plan.seed, 4, step)
-        latents, states, bias = (part.to(device) for part in cache.batch(rng, plan.batch, empty=step % 10 == 9))
+        rng, noise_rng = fitting.seeded(plan.seed, stream, step)
+        latents, *texts = (part.to(device) for part in cache.batch(rng, plan.batch, empty=step % 10 == 9))
         noise = torch.randn(latents.shape, generator=noise_rng).to(device)
-        # Eight alike frames outvote mild noise, so content and motion are decided late in the schedule: lean there.
-        times = 999 * torch.rand(plan.batch, generator=noise_rng).pow(0.5)
+        times = 999 * torch.rand(plan.batch, generator=noise_rng).pow(lean)
         times = times.round().long().to(device)
-        signal = alphas[times].sqrt().view(-1, 1, 1, 1, 1)
-        spread = (1 - alphas[times]).sqrt().view(-1, 1, 1, 1, 1)
-        with sdpa_kernel(SDPBackend.MATH):
-            found = velocity(model, signal * latents + spread * noise, times, states, bias)
+        shape = (-1, *[1] * (latents.ndim - 1))
+        signal, spread = alphas[times].sqrt().view(shape), (1 - alphas[times]).sqrt().view(shape)
+        found = predict(model, signal * latents + spread * noise, times, *texts)
         return (found - (signal * noise - spread * latents)).square().mean()
 
     fitting.fit("transformer", model, folder, plan, 0.999, loss_of)
