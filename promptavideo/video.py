@@ -45,7 +45,7 @@ def nothing(clip: Clip) -> Nothing | None:
     return None
 
 
-def write_video(clip: Clip, path: Path, crf: int = 12, pixel_format: str = "yuv420p") -> None:
+def write_video(clip: Clip, path: Path, crf: int = 12, pixel_format: str = "yuv420p", streamed: bool = False) -> None:
     """Write a clip as H.264, whole or not at all.
 
     The same clip always gives the same bytes: one encoder thread, no wall-clock metadata, and no macroblock tree, whose
@@ -56,10 +56,12 @@ def write_video(clip: Clip, path: Path, crf: int = 12, pixel_format: str = "yuv4
         path: Target file, `.mp4`.
         crf: x264's constant rate factor, 0 (lossless) to 51; 12 is visually lossless.
         pixel_format: `yuv420p` plays everywhere; `yuv444p` keeps the colours of tiny clips.
+        streamed: Put the index first, so that a page plays the video before all of it has come.
     """
     import av
 
-    with atomic_path(path) as partial, av.open(str(partial), "w", options={"fflags": "+bitexact"}) as container:
+    options = {"fflags": "+bitexact", **({"movflags": "+faststart"} if streamed else {})}
+    with atomic_path(path) as partial, av.open(str(partial), "w", options=options) as container:
         stream = container.add_stream("libx264", rate=Fraction(clip.fps).limit_denominator(1001))
         stream.height, stream.width = clip.frames.shape[1:3]
         stream.pix_fmt = pixel_format
