@@ -18,6 +18,7 @@ include: "rules/texts.smk"
 include: "rules/batch.smk"
 include: "rules/boosters.smk"
 include: "rules/report.smk"
+include: "rules/gallery.smk"
 include: "rules/studies.smk"
 include: "rules/vbench_inputs.smk"
 include: "rules/vbench.smk"
@@ -57,6 +58,7 @@ rule all:
     default_target: True
     input:
         "results/report.html",
+        GALLERY,
 
 
 rule models:

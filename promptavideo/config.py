@@ -17,6 +17,7 @@ from promptavideo.boosters.trainers import Released, TrainerEntry, default_chain
 from promptavideo.captions import PromptSource
 from promptavideo.errors import InputError, named
 from promptavideo.evolution import EvolutionConfig, PairRule
+from promptavideo.gallery.config import GalleryConfig
 from promptavideo.generators.base import TAKES_NEGATIVE
 from promptavideo.layout import RESERVED, REWARDS
 from promptavideo.metrics import Metric
@@ -188,6 +189,7 @@ class Config(Section):
     negatives: NegativesConfig | None = None
     """What boosters of negative prompts learn from; none learns from it when absent."""
     evaluation: EvaluationConfig
+    gallery: GalleryConfig = GalleryConfig()
     planning: Annotated[PlanningConfig, Planning()] = PlanningConfig()
     vbench: VBenchConfig = VBenchConfig()
 

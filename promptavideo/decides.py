@@ -235,6 +235,16 @@ class Decides:
         """Which batches are shown."""
         return {"shown": [one.name for one in self._study.shown(track).values()]}
 
+    def gallery(self) -> Facts:
+        """What is shown, and how it is copied."""
+        return {
+            "shown": [[one.track, one.name] for one in self._study.galleried],
+            "objective": self._config.objective,
+            "average": self._config.evaluation.average,
+            "scale": self._config.scale,
+            **self._config.gallery.decides(),
+        }
+
     def miniature_card(self, generator: str) -> Facts:
         """What films, the seed, and whose words are said."""
         films = self._config.generators[generator].decides()

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 SHARED = "shared"
 """What stands for the track of boosters that several tracks share."""
 
-RESERVED = (SHARED, "tables", "figures", "boosters", "prompt_sets")
+RESERVED = (SHARED, "tables", "figures", "boosters", "prompt_sets", "gallery")
 """Names in `results/` that no track may have."""
+
+GALLERY = "results/gallery/index.html"
+"""The page on which the evaluation's videos play; its copies of them are beside it."""
 
 REWARDS = "rewards"
 """The group of judges whose metrics select and train; any other judge is a group of its own, by its name."""

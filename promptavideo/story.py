@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
 
+from promptavideo.additions import marked
 from promptavideo.errors import InputError
 from promptavideo.evolution import EvolutionConfig, survivors
 from promptavideo.files import atomic_path, write_text
-from promptavideo.judges.words import normal, words_of
 from promptavideo.metrics import Objective
 from promptavideo.report import page
 from promptavideo.tables import LAPTOP, markdown_escape
@@ -102,33 +101,6 @@ def tell(rounds: Sequence[pd.DataFrame], config: EvolutionConfig, objective: Obj
     metrics = tuple(metric.name for metric in objective)
     stories = [_story(by_prompt[name], why, config.parents, metrics, len(rounds)) for name, why in chosen.items()]
     return Stories(track, metrics, tuple(stories))
-
-
-def marked(text: str, original: str) -> tuple[tuple[str, bool], ...]:
-    """A text in pieces, each with whether its words were added to the original.
-
-    A word was added if the original has it in no inflection; what stands between added words only, such as commas and
-    articles, goes with them.
-
-    >>> marked("a red ball rolls, vivid colors, on the grass", "a ball rolling on grass")
-    (('a ', False), ('red', True), (' ball rolls, ', False), ('vivid colors', True), (', on the grass', False))
-    """
-    known = {form for word in words_of(normal(original)) for form in word.forms}
-    plainly = normal(text)
-    runs: list[tuple[int, int]] = []
-    going_on = False
-    for word in words_of(plainly):
-        if not word.forms:
-            continue
-        added = known.isdisjoint(word.forms)
-        if added and going_on:
-            runs[-1] = runs[-1][0], word.end
-        elif added:
-            runs.append((word.start, word.end))
-        going_on = added
-    edges = [0, *(place for run in runs for place in run), len(plainly)]
-    pieces = ((plainly[start:end], place % 2 == 1) for place, (start, end) in enumerate(pairwise(edges)))
-    return tuple((piece, added) for piece, added in pieces if piece)
 
 
 def read_printed(path: Path) -> pd.DataFrame:

@@ -419,6 +419,11 @@ class Study:
         learned = [*(["evolution"] if self.evolves(track) else []), *(["training"] if self.boosters(track) else [])]
         return [*learned, "contact_sheet"]
 
+    @property
+    def galleried(self) -> list[Batch]:
+        """What the gallery shows: the evaluations that the rewards score."""
+        return [one for track in self.tracks for one in self.evaluations(track) if REWARDS in one.judges]
+
     def shown(self, track: str) -> dict[str, Batch]:
         """The contact sheet's columns: the original prompts, the first booster and the last, on the first set."""
         compared = self.config.evaluation.compared(track)

@@ -15,7 +15,7 @@ from promptavideo.decides import Decides
 from promptavideo.errors import InputError
 from promptavideo.files import hold
 from promptavideo.judging import VBENCH as VBENCH_GROUP, group_of
-from promptavideo.layout import REWARDS
+from promptavideo.layout import GALLERY, REWARDS
 from promptavideo.settings import lay
 from promptavideo.study import Study, pattern
 from promptavideo.targets import explain, unknown_target

@@ -10,9 +10,10 @@ from makers import METRICS, PAPER, SCORES, TO_FIVE
 from markdown_it import MarkdownIt
 
 from promptavideo import metrics
+from promptavideo.additions import marked
 from promptavideo.errors import InputError
 from promptavideo.evolution import EvolutionConfig
-from promptavideo.story import Stories, marked, read_printed, tell, write
+from promptavideo.story import Stories, read_printed, tell, write
 
 PRINTED = PAPER / "table5_first_iteration.csv"
 HOSTILE = "a ball | <script>alert(1)</script> **x** _y_ `z` [l](http://e.org) $x$ &amp; # {{ 7*7 }}"

@@ -1,0 +1,29 @@
+# The page on which the evaluation's videos play beside each other.
+
+
+rule gallery:
+    input:
+        scores=[
+            STUDY.files(batch).scores(judges)
+            for batch in STUDY.galleried
+            for judges in batch.judges
+        ],
+        # The videos themselves are in the store; one that is gone is filmed again for its manifest.
+        manifests=[
+            manifest for batch in STUDY.galleried for manifest in STUDY.manifests(batch)
+        ],
+    output:
+        GALLERY,
+    log:
+        LAYOUT.log("gallery"),
+    benchmark:
+        LAYOUT.benchmark("gallery")
+    threads: CONFIG.gallery.threads
+    conda:
+        "../envs/report.yaml"
+    params:
+        decides=decides("gallery"),
+    message:
+        "Write {output}"
+    shell:
+        "python scripts/gallery.py --log {log}"
