@@ -4,9 +4,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Watch, watched
+from browsing import watched
 from gallery_makers import group
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from promptavideo.gallery import collect, page
 from promptavideo.gallery.config import GalleryConfig
@@ -36,19 +36,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def opened(browser: Browser, address: str):
-    context = browser.new_context()
-    tab = context.new_page()
+def opened(page_factory, address: str):
+    tab = page_factory()
     watch = watched(tab)
     tab.goto(address)
     yield tab
-    sound(watch)
-    context.close()
-
-
-def sound(watch: Watch) -> None:
-    """Nothing left the machine, nothing was refused by the page's policy, nothing failed."""
-    assert not watch.foreign and not watch.violations and not watch.errors, watch
+    watch.check()
 
 
 def gains(tab: Page) -> list[float]:
@@ -133,32 +126,27 @@ def test_the_videos_of_a_row_play_together_and_again(opened: Page) -> None:
     opened.wait_for_function("window.rounds >= 2", timeout=10_000)
 
 
-def test_less_motion_plays_nothing_by_itself(browser: Browser, address: str) -> None:
-    context = browser.new_context(reduced_motion="reduce")
-    tab = context.new_page()
+def test_less_motion_plays_nothing_by_itself(page_factory, address: str) -> None:
+    tab = page_factory(reduced_motion="reduce")
     tab.goto(address)
     tab.wait_for_function("document.querySelector('article video').readyState >= 2")
     time.sleep(0.5)
     assert tab.locator("video").evaluate_all("videos => videos.every((video) => video.paused)")
     tab.locator("article").first.get_by_role("button", name="play", exact=True).click()
     wait_for_playing(tab, 0)
-    context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_narrow_window_scrolls_in_one_direction_only(browser: Browser, address: str, scheme: str) -> None:
-    context = browser.new_context(viewport={"width": 400, "height": 800}, color_scheme=scheme)
-    tab = context.new_page()
+def test_a_narrow_window_scrolls_in_one_direction_only(page_factory, address: str, scheme: str) -> None:
+    tab = page_factory(viewport={"width": 400, "height": 800}, color_scheme=scheme)
     tab.goto(address)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 400
     white = tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert white == (scheme == "light")
-    context.close()
 
 
-def test_hostile_prompts_are_shown_as_text(browser: Browser, tmp_path: Path) -> None:
-    context = browser.new_context()
-    tab = context.new_page()
+def test_hostile_prompts_are_shown_as_text(page_factory, tmp_path: Path) -> None:
+    tab = page_factory()
     watch = watched(tab)
     tab.goto(gallery(tmp_path, HOSTILE))
     tab.locator("article").last.scroll_into_view_if_needed()
@@ -168,24 +156,21 @@ def test_hostile_prompts_are_shown_as_text(browser: Browser, tmp_path: Path) -> 
     assert "drowssap isolate" in shown, "characters that turn the direction round are gone"
     assert tab.title() == "Gallery: Prompt-A-Video, reproduced"
     assert tab.evaluate("document.documentElement.scrollWidth") <= tab.viewport_size["width"]
-    sound(watch)
-    context.close()
+    watch.check()
 
 
-def test_a_missing_video_is_named(browser: Browser, tmp_path: Path) -> None:
+def test_a_missing_video_is_named(page_factory, tmp_path: Path) -> None:
     address = gallery(tmp_path, PROMPTS[:2])
     gone = sorted((tmp_path / "gallery/videos").iterdir())[0]
     gone.unlink()
-    tab = browser.new_page()
+    tab = page_factory()
     tab.goto(address)
     tab.get_by_text(f"videos/{gone.name} is missing or cannot be played").wait_for()
-    tab.close()
 
 
-def test_a_thousand_prompts_of_six_refiners_open_at_once(browser: Browser, tmp_path: Path) -> None:
+def test_a_thousand_prompts_of_six_refiners_open_at_once(page_factory, tmp_path: Path) -> None:
     address = gallery(tmp_path, [f"a ball of number {number}" for number in range(1000)], clips=40, refiners=6)
-    context = browser.new_context()
-    tab = context.new_page()
+    tab = page_factory()
     watch = watched(tab)
     tab.goto(address)
     wait_for_playing(tab, 0)
@@ -201,5 +186,4 @@ def test_a_thousand_prompts_of_six_refiners_open_at_once(browser: Browser, tmp_p
     tab.fill("#words", "number 77")
     assert tab.locator("article").count() == 11
     print(f"first paint with 1,000 x 6 videos: {painted:.0f} ms")
-    sound(watch)
-    context.close()
+    watch.check()
