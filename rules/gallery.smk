@@ -10,7 +10,9 @@ rule gallery:
         ],
         # The videos themselves are in the store; one that is gone is filmed again for its manifest.
         manifests=[
-            manifest for batch in STUDY.galleried for manifest in STUDY.manifests(batch)
+            manifest
+            for batch in STUDY.galleried
+            for manifest in STUDY.manifests(batch)
         ],
     output:
         GALLERY,
@@ -18,9 +20,9 @@ rule gallery:
         LAYOUT.log("gallery"),
     benchmark:
         LAYOUT.benchmark("gallery")
-    threads: CONFIG.gallery.threads
     conda:
         "../envs/report.yaml"
+    threads: CONFIG.gallery.threads
     params:
         decides=decides("gallery"),
     message:

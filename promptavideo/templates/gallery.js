@@ -19,7 +19,10 @@
     made.append(...children);
     return made;
   };
-  const signed = (value, digits = 2) => (value < 0 ? "\u2212" : "+") + Math.abs(value).toFixed(digits);
+  const signed = (value, digits = 2) => {
+    const size = Math.abs(value).toFixed(digits);
+    return Number(size) === 0 ? size : (value < 0 ? "\u2212" : "+") + size;
+  };
   const outcome = (difference) => (difference > 0 ? "won" : difference < 0 ? "lost" : "even");
   const mean = (values) => values.reduce((sum, value) => sum + value, 0) / Math.max(values.length, 1);
   const spread = (values) => {
@@ -183,17 +186,16 @@
     }
     const head = element("div", {}, element("h3", {}, refiner));
     const average = element("p", { className: "avg" }, `avg ${cell.avg.toFixed(2)} `);
-    average.style.margin = "0";
     if (refiner !== "original" && !Number.isNaN(difference)) {
       average.append(element("span", { className: outcome(difference) }, signed(difference)));
     }
     const text = element("p", { className: "text", dir: "auto", tabIndex: 0 });
     text.setAttribute("aria-label", `text of ${refiner}`);
     for (const [piece, added] of cell.text) text.append(added ? element("mark", {}, piece) : piece);
-    const whole = element("section", { className: "cell" }, head, screen, average, text);
+    const texts = element("div", {}, text);
+    if (cell.negative !== null) texts.append(element("p", { className: "text", dir: "auto" }, `negative: ${cell.negative}`));
+    const whole = element("section", { className: "cell" }, head, screen, average, texts, scoreTable(row, cell, refiner));
     whole.setAttribute("aria-label", refiner);
-    if (cell.negative !== null) whole.append(element("p", { className: "text", dir: "auto" }, `negative: ${cell.negative}`));
-    whole.append(scoreTable(row, cell, refiner));
     return whole;
   }
 
@@ -203,7 +205,9 @@
     const line = (name, value, reference, title) => {
       const cells = [element("th", { scope: "row", title }, name), element("td", { className: "number" }, value.toFixed(2))];
       if (refiner !== "original" && baseline(row)) {
-        cells.push(element("td", { className: `number ${outcome(value - reference)}` }, signed(value - reference)));
+        const said = signed(value - reference);
+        const seen = Number(said) === 0 ? "even" : outcome(value - reference); // no colour for what rounds to nothing
+        cells.push(element("td", { className: `number ${seen}` }, said));
       }
       table.append(element("tr", {}, ...cells));
     };
