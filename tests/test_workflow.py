@@ -75,6 +75,22 @@ def test_the_run_ends_in_tables_figures_and_report(finished: Path) -> None:
     assert {"step", "loss", "rewards/margins"} <= set(margins.columns)
 
 
+def test_the_gallery_shows_every_video_of_the_first_seed(finished: Path) -> None:
+    html = (finished / "results/gallery/index.html").read_text()
+    content = json.loads(html.partition('<script type="application/json" id="data">')[2].partition("</script>")[0])
+    (group,) = content["groups"]
+    assert (group["track"], group["set"], group["replicates"]) == ("mini-t2v", "heldout", 2)
+    assert group["refiners"] == ["original", "llm", "sft", "dpo-1", "dpo-2"] and len(content["rows"]) == 3
+    means = pd.DataFrame([[cell["avg"] for cell in row["cells"]] for row in content["rows"]], columns=group["refiners"])
+    scores = pd.read_parquet(finished / "results/mini-t2v/evaluation/heldout/dpo-2/rewards/scores.parquet")
+    first = scores[scores["replicate"] == 0][["VQ_5", "TC_5", "DD_5", "TVA_5", "FC_5"]].mean(axis=1)
+    assert sorted(means["dpo-2"]) == pytest.approx(sorted(first), abs=1e-4)
+    files = {cell["file"] for row in content["rows"] for cell in row["cells"]}
+    assert files == {path.name for path in (finished / "results/gallery/videos").iterdir()}
+    for name in ("gallery.js", "gallery.css"):
+        assert (finished / "results/gallery" / name).stat().st_size > 0
+
+
 def test_the_run_was_estimated_and_every_job_told_how_far_it_is(finished: Path) -> None:
     said = (finished / "stderr.txt").read_text()
     assert re.search(
