@@ -424,6 +424,23 @@ class Study:
         """What the gallery shows: the evaluations that the rewards score."""
         return [one for track in self.tracks for one in self.evaluations(track) if REWARDS in one.judges]
 
+    def boosted(self, track: str) -> list[str]:
+        """The refiners that a track is compared by whose texts a booster writes, in order."""
+        compared = self.config.evaluation.compared(track)
+        writers = {name: self.writer(track, name) for name in compared}
+        return [name for name, one in writers.items() if one and one.writes == "text"]
+
+    def unboosted(self, track: str) -> list[str]:
+        """Those with texts of their own that no booster writes: original prompts, rewrites, chat models, files."""
+        compared = self.config.evaluation.compared(track)
+        return [
+            name for name in compared if not self.writer(track, name) and not self.config.refiners[name].goes_on_from
+        ]
+
+    def one_shot(self, track: str) -> str | None:
+        """The first of these that asks an operator, if one does."""
+        return next((name for name in self.unboosted(track) if self.config.refiners[name].asks), None)
+
     def shown(self, track: str) -> dict[str, Batch]:
         """The contact sheet's columns: the original prompts, the first booster and the last, on the first set."""
         compared = self.config.evaluation.compared(track)

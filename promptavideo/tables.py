@@ -28,6 +28,8 @@ PRINTED_AS = {"prompt-a-video": "dpo-2"}
 round of DPO."""
 
 TEXT_COLUMNS = ("generator", "set", "refiner")
+NAME_COLUMNS = (*TEXT_COLUMNS, "against", "before", "booster", "learned_from")
+"""Columns of names in any table, which may look like numbers."""
 COUNT_COLUMNS = ("videos", "images")
 INTERVAL_COLUMNS = ("avg_ci_low", "avg_ci_high", "gain", "gain_ci_low", "gain_ci_high", "p_value")
 
@@ -143,7 +145,7 @@ def videoscore_table(
         ScoreError: A score is not a finite number.
     """
     for arm in arms:
-        _check(arm, columns.of(arm.scores))
+        check_scores(arm, columns.of(arm.scores))
     baselines = {(arm.generator, arm.set): arm for arm in arms if arm.refiner == baseline}
     rows = [_row(arm, baselines.get((arm.generator, arm.set)), bootstrap, columns.of(arm.scores)) for arm in arms]
     return _typed(pd.DataFrame(rows, columns=list(columns.all)))
@@ -273,7 +275,7 @@ def read(stem: Path, whole: bool = False) -> tuple[str, pd.DataFrame, list[str]]
     """
     path, notes = _beside(stem, ".csv"), _beside(stem, ".notes.json")
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, "str"), keep_default_na=False, na_values=[""])
+        table = pd.read_csv(path, dtype=dict.fromkeys(NAME_COLUMNS, "str"), keep_default_na=False, na_values=[""])
         told = json.loads(notes.read_text(encoding="utf-8"))
         shown = list(table.columns) if whole else told["shown"]
         counts = {name: "Int64" for name in COUNT_COLUMNS if name in table}
@@ -322,8 +324,12 @@ def read_provenance(stem: Path) -> list[Any]:
         raise discarded(f"{path}: is no record of where the rows of {table} come from", path, table) from error
 
 
-def _check(arm: Arm, shown: Columns) -> None:
-    """Refuse scores from which no honest row can be made."""
+def check_scores(arm: Arm, shown: Columns) -> None:
+    """Refuse scores from which no honest row can be made.
+
+    Raises:
+        ScoreError: One is not a finite number; names the first.
+    """
     columns = [*(metric.five for metric in shown.objective), *(metric.name for metric in shown.reported)]
     finite = np.isfinite(arm.scores[columns].to_numpy(float)).all(axis=1)
     if not finite.all():

@@ -6,6 +6,7 @@ them all (`rules/report.smk`). Another table is a class in this package and a li
 
 from promptavideo.comparisons.base import Comparison, Figure, Made
 from promptavideo.comparisons.convergence import ConvergenceTable
+from promptavideo.comparisons.gains import GainsTable
 from promptavideo.comparisons.hpsv2 import HpsTable
 from promptavideo.comparisons.negatives import NegativePromptsTable
 from promptavideo.comparisons.rewards import VideoScoreTable
@@ -17,6 +18,7 @@ __all__ = ["COMPARISONS", "Comparison", "Figure", "Made", "comparisons", "shown"
 
 COMPARISONS: dict[str, type[Comparison]] = {
     "videoscore": VideoScoreTable,
+    "gains": GainsTable,
     "vbench": VBenchTable,
     "vbench100": AblationTable,
     "convergence": ConvergenceTable,
