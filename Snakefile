@@ -17,6 +17,7 @@ include: "rules/inputs.smk"
 include: "rules/texts.smk"
 include: "rules/batch.smk"
 include: "rules/boosters.smk"
+include: "rules/pictures.smk"
 include: "rules/report.smk"
 include: "rules/gallery.smk"
 include: "rules/studies.smk"
@@ -49,6 +50,7 @@ localrules:
     evolution_curve,
     training_curves,
     contact_sheet,
+    qualitative,
     report,
     plan,
     pilot_prompts,

@@ -27,6 +27,7 @@ from promptavideo.pairs import PairSource
 from promptavideo.preference import AuthorsConfig, BestWorstConfig, PreferenceConfig
 from promptavideo.probe import Reference
 from promptavideo.prompts import PromptSet, check_disjoint, check_slices, check_styles, load_prompt_set
+from promptavideo.qualitative import QualitativeConfig
 from promptavideo.resampling import BootstrapConfig
 from promptavideo.settings import Added, Entry, Planning, Ref, Section, lay, number_in_text, origin, started_from
 from promptavideo.templates import all_media
@@ -190,6 +191,7 @@ class Config(Section):
     """What boosters of negative prompts learn from; none learns from it when absent."""
     evaluation: EvaluationConfig
     gallery: GalleryConfig = GalleryConfig()
+    qualitative: QualitativeConfig = QualitativeConfig()
     planning: Annotated[PlanningConfig, Planning()] = PlanningConfig()
     vbench: VBenchConfig = VBenchConfig()
 
@@ -216,6 +218,7 @@ class Config(Section):
             *self._bad_media(),
             *self._bad_boosters(),
             *self._bad_vbench(),
+            *self._bad_qualitative(),
         ]
         if problems:
             raise ValueError("\n  ".join(problems))
@@ -480,6 +483,22 @@ class Config(Section):
                 yield f"vbench.ablation: evaluation.sets.{self.vbench.ablation} needs `rewards: true`"
             if missing := [name for name in ABLATION if name not in ablation.vbench.names]:
                 yield f"vbench.ablation: evaluation.sets.{self.vbench.ablation}.vbench lacks {', '.join(missing)}"
+
+    def _bad_qualitative(self) -> Iterator[str]:
+        """What is wrong with what the figure of videos shall show: it films nothing that no table needs."""
+        wanted = self.qualitative
+        track = wanted.track or next(iter(self.generators))
+        if track not in self.generators:
+            return
+        compared, medium = self.evaluation.compared(track), self.generators[track].filmed
+        for name in wanted.refiners or []:
+            if name in self.refiners and name not in compared:
+                yield f"qualitative.refiners: {track} is not compared by {name!r}, but by {', '.join(compared)}"
+        for name in _repeated(wanted.refiners or []):
+            yield f"qualitative.refiners: {name!r} is listed more than once"
+        sets = [name for name, one in self.evaluation.sets.items() if one.rewards and one.filmed_by(medium)]
+        if wanted.set is not None and wanted.set not in sets:
+            yield f"qualitative.set: the rewards score no set {wanted.set!r} of {track}; known are {', '.join(sets)}"
 
     @property
     def learned(self) -> dict[str, Name]:

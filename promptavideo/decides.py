@@ -245,12 +245,30 @@ class Decides:
             **self._config.gallery.decides(),
         }
 
+    def qualitative(self) -> Facts:
+        """Which batches are shown, by whose gains, and which of their prompts and frames."""
+        shown = self._study.qualitative
+        ranked, config = self._study.ranked or (), self._config
+        return {
+            "shown": [[one.track, one.name] for one in shown.values()],
+            "ranked": [[one.track, one.name] for one in ranked],
+            "prompts": config.qualitative.prompts,
+            "count": config.qualitative.count,
+            "frames": config.qualitative.frames,
+            "average": config.evaluation.average,
+            "objective": config.objective,
+            "scale": config.scale,
+        }
+
     def miniature_card(self, generator: str) -> Facts:
         """What films, the seed, and whose words are said."""
         films = self._config.generators[generator].decides()
         return {"seed": self._config.seed, "generator": films, "dialect": self._study.dialect(generator)}
 
     def report(self) -> Facts:
-        """Which tables and tracks there are."""
-        drawn = {track: self._study.figures(track) for track in self._study.tracks}
-        return {"tracks": drawn, "tables": list(shown(self._study)), "average": self._config.evaluation.average}
+        """Which tables and tracks there are, and which videos are played."""
+        tracks = self._study.tracks
+        drawn = {track: self._study.figures(track) for track in tracks}
+        played = [[track, one.name] for track in tracks for one in self._study.played(track).values()]
+        average = self._config.evaluation.average
+        return {"tracks": drawn, "tables": list(shown(self._study)), "average": average, "played": played}

@@ -1,68 +1,27 @@
-"""Figures: how evolution and training went, how the refiners compare, and what the videos look like.
+"""Figures: how evolution and training went, and how the refiners compare.
 
-Every function takes tables or clips and writes one PNG. The same input gives the same bytes. Text is drawn as it is,
-never as mathematics, and characters that the font lacks are drawn as a box.
+Every function takes tables and writes one PNG. The same input gives the same bytes. Text is drawn as it is, never as
+mathematics, and characters that the font lacks are drawn as a box.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import ceil, log
 from pathlib import Path
 
-import cv2
-import matplotlib.style
 import numpy as np
 import pandas as pd
-from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from promptavideo.drawing import COLOURS, GRAY, MARKERS, PALE, drawable, saved
 from promptavideo.errors import InputError
-from promptavideo.files import atomic_path
 from promptavideo.resampling import BootstrapConfig, bootstrap_interval
 from promptavideo.tables import BASELINE, PAPER_SET
-from promptavideo.text import clean
-from promptavideo.video import Clip
 
-DPI = 150  # of the plots; the contact sheet is laid out in pixels
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-)  # Okabe and Ito, safe for colour-blind eyes
-MARKERS = "osD^vP"
-GRAY, PALE = "#555555", "#BBBBBB"
 MAX_PROMPT_LINES = 60  # thin lines in the evolution figure; more would be a blot
-STYLE = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib, so it is the same everywhere
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E6E6E6",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "text.parse_math": False,
-    "text.usetex": False,
-}
-
-
-@dataclass(frozen=True, eq=False)
-class SheetRow:
-    """A row of the contact sheet: the user's prompt and (refiner, refined text, clip) of each video shown for it."""
-
-    prompt: str
-    videos: Sequence[tuple[str, str, Clip]]
 
 
 def evolution_curve(
@@ -84,7 +43,7 @@ def evolution_curve(
     """
     mean, best = _by_round(rounds, totals)
     numbers = mean.columns.to_numpy()
-    with _figure(path, (6.4, 4.4)) as figure:
+    with saved(path, (6.4, 4.4)) as figure:
         axes = figure.subplots()
         picked = np.unique(np.linspace(0, len(best) - 1, min(len(best), MAX_PROMPT_LINES)).round().astype(int))
         axes.plot(numbers, best.iloc[picked].to_numpy().T, color=PALE, linewidth=0.6, alpha=0.6, zorder=1)
@@ -118,8 +77,8 @@ def stage_scores(table: pd.DataFrame, path: Path) -> None:
         for axes, ((generator, name), rows) in zip(grid, panels, strict=True):
             printed = name == PAPER_SET
             _stage_panel(axes, rows, printed)
-            label = "paper, Table 1" if printed else _drawable(str(name), 20)
-            axes.set_title(f"{_drawable(str(generator), 24)} · {label}", loc="left")
+            label = "paper, Table 1" if printed else drawable(str(name), 20)
+            axes.set_title(f"{drawable(str(generator), 24)} · {label}", loc="left")
 
 
 def held_out(table: pd.DataFrame, path: Path) -> None:
@@ -134,21 +93,21 @@ def held_out(table: pd.DataFrame, path: Path) -> None:
     """
     ours = table[table["set"] != PAPER_SET]
     groups = list(ours.groupby(["generator", "set"], sort=False))
-    with _figure(path, (3.4 * 3, 2.9 * len(groups))) as figure:
+    with saved(path, (3.4 * 3, 2.9 * len(groups))) as figure:
         grid = figure.subplots(len(groups), 3, squeeze=False)
         for (rewards, judges, words), ((generator, name), rows) in zip(grid, groups, strict=True):
             places = np.arange(len(rows))
             _gains(rewards, rows, ["gain"], ["avg of the rewards (0-5)"])
             filled = _reported(rows)
-            _gains(judges, rows, [f"{metric}_gain" for metric in filled], [_drawable(one, 24) for one in filled])
+            _gains(judges, rows, [f"{metric}_gain" for metric in filled], [drawable(one, 24) for one in filled])
             words.bar(places, rows["words"].to_numpy(float), color=PALE)
             titles = (
-                f"{_drawable(str(generator), 20)} · {_drawable(str(name), 16)}",
+                f"{drawable(str(generator), 20)} · {drawable(str(name), 16)}",
                 "held-out judges",
                 "words a text",
             )
             for axes, title in zip((rewards, judges, words), titles, strict=True):
-                axes.set_xticks(places, [_drawable(str(one), 14) for one in rows["refiner"]], rotation=30, ha="right")
+                axes.set_xticks(places, [drawable(str(one), 14) for one in rows["refiner"]], rotation=30, ha="right")
                 axes.set_title(title, loc="left")
 
 
@@ -184,18 +143,18 @@ def convergence(table: pd.DataFrame, path: Path) -> None:
         path: Target, `.png`.
     """
     groups = list(table.groupby(["generator", "set"], sort=False))
-    with _figure(path, (4.0 * 3, 6.9 * len(groups))) as figure:
+    with saved(path, (4.0 * 3, 6.9 * len(groups))) as figure:
         grid = figure.subplots(2 * len(groups), 3, squeeze=False)
         for place, ((generator, name), rows) in enumerate(groups):
             above, below = grid[2 * place], grid[2 * place + 1]
             _prices(above, rows)
             _costs(below, rows)
-            title = f"{_drawable(str(generator), 20)} · {_drawable(str(name), 16)}"
+            title = f"{drawable(str(generator), 20)} · {drawable(str(name), 16)}"
             prices = (f"{title}: gain", "to the stage before", "gain by price")
             costs = ("dynamic degree: gain", "held-out judges: gains", "texts")
             for axes, head in zip((*above, *below), (*prices, *costs), strict=True):
                 axes.set_title(head, loc="left")
-            names = [_drawable(str(one), 14) for one in rows["refiner"]]
+            names = [drawable(str(one), 14) for one in rows["refiner"]]
             for axes in (*above[:2], *below):
                 axes.set_xticks(np.arange(len(rows)), names, rotation=30, ha="right")
                 axes.set_xlim(-0.5, len(rows) - 0.5)
@@ -214,7 +173,7 @@ def _prices(panels: NDArray[np.object_], rows: pd.DataFrame) -> None:
             said = f"p {chance:.2g}" if chance >= 0.001 else "p < 0.001"
             steps.annotate(said, (place, value), (5, 4), textcoords="offset points", fontsize=7, color=GRAY)
     for place, value, name in zip(filmed, rows["gain"].fillna(0.0), rows["refiner"], strict=True):
-        label = _drawable(str(name), 14)
+        label = drawable(str(name), 14)
         prices.annotate(label, (place, value), (5, 4), textcoords="offset points", fontsize=7, color=GRAY)
     prices.set_xlabel("videos filmed to learn it")
     prices.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
@@ -227,7 +186,7 @@ def _costs(panels: NDArray[np.object_], rows: pd.DataFrame) -> None:
     if "DD_gain" in rows:
         _points(dynamic, np.arange(len(rows), dtype=float), rows, "DD_gain", COLOURS[3])
     if filled := [metric for metric in _reported(rows) if metric != "DD"]:
-        _gains(judges, rows, [f"{metric}_gain" for metric in filled], [_drawable(one, 24) for one in filled])
+        _gains(judges, rows, [f"{metric}_gain" for metric in filled], [drawable(one, 24) for one in filled])
     texts.bar(np.arange(len(rows)), rows["words"].to_numpy(float), color=PALE, label="words (left)")
     shares = texts.twinx()
     shares.set_ylim(-0.03, 1.03)
@@ -271,14 +230,14 @@ def transfer(table: pd.DataFrame, path: Path) -> None:
     most = max([len(rows) for _, rows in groups], default=1)
     limit = float(np.nanmax(np.abs(table[columns].to_numpy(float)), initial=0.0)) or 1.0
     size = ((2.6 + 1.7 * len(columns)) * max(1, len(groups)), 1.4 + 0.6 * most)
-    with _figure(path, size) as figure:
+    with saved(path, size) as figure:
         for axes, (name, rows) in zip(figure.subplots(1, max(1, len(groups)), squeeze=False)[0], groups, strict=False):
             gains = rows[columns].to_numpy(float)
             axes.imshow(gains, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
             axes.grid(visible=False)
-            axes.set_title(f"{_drawable(str(name), 16)}: gain", loc="left")
-            axes.set_xticks(range(len(columns)), [_drawable(one, 18) for one in generators])
-            axes.set_yticks(range(len(rows)), [_drawable(str(one), 30) for one in rows["booster"]])
+            axes.set_title(f"{drawable(str(name), 16)}: gain", loc="left")
+            axes.set_xticks(range(len(columns)), [drawable(one, 18) for one in generators])
+            axes.set_yticks(range(len(rows)), [drawable(str(one), 30) for one in rows["booster"]])
             for (y, x), gain in np.ndenumerate(gains):
                 if np.isnan(gain):
                     continue
@@ -328,7 +287,7 @@ def training_curves(logs: Mapping[str, pd.DataFrame], path: Path) -> None:
                     colour, marker = looks[name]
                     every = max(1, len(points) // 15)
                     line = axes.plot(points["step"], points[column], color=colour, marker=marker, markevery=every)[0]
-                    line.set(label=_drawable(name, 24), markersize=4, linewidth=1.5)
+                    line.set(label=drawable(name, 24), markersize=4, linewidth=1.5)
             axes.set(xlabel="step")
             axes.set_title(title, loc="left")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
@@ -338,42 +297,12 @@ def training_curves(logs: Mapping[str, pd.DataFrame], path: Path) -> None:
                 axes.legend()
 
 
-def contact_sheet(rows: Sequence[SheetRow], path: Path, frames: int = 4) -> None:
-    """Show the videos of several refiners side by side, with the text that each was filmed from below it.
-
-    Small frames are enlarged by a whole factor (nearest neighbour, so pixels stay pixels), large ones are shrunk.
-
-    Args:
-        rows: One row a prompt.
-        path: Target, `.png`.
-        frames: How many evenly spaced frames to show of each video.
-    """
-    layout = _Sheet(rows, [[_strip(clip, frames) for _, _, clip in row.videos] for row in rows])
-    with _figure(path, (layout.width / _Sheet.DPI, layout.height / _Sheet.DPI), dpi=_Sheet.DPI, layout=None) as figure:
-        layout.draw(figure)
-
-
-@contextmanager
-def _figure(
-    path: Path, size: tuple[float, float], dpi: int = DPI, layout: str | None = "constrained"
-) -> Iterator[Figure]:
-    """A figure of its own (no pyplot, no global backend) in the project's style, saved to `path` on success."""
-    with matplotlib.style.context(["default", STYLE]):
-        figure = Figure(figsize=size, dpi=dpi, layout=layout)  # type: ignore[arg-type]
-        canvas = FigureCanvasAgg(figure)
-        if layout:
-            figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr,call-arg]
-        yield figure
-        with atomic_path(path) as partial:
-            canvas.print_png(str(partial), metadata={"Software": None})
-
-
 @contextmanager
 def _panels(path: Path, count: int, height: float) -> Iterator[NDArray[np.object_]]:
     """The axes of a figure of panels, two in a row."""
     columns = min(2, count)
     rows = ceil(count / columns)
-    with _figure(path, (4.8 * columns, height * rows)) as figure:
+    with saved(path, (4.8 * columns, height * rows)) as figure:
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for spare in grid[count:]:
             spare.remove()
@@ -408,134 +337,9 @@ def _stage_panel(axes: Axes, rows: pd.DataFrame, printed: bool) -> None:
     for place, value, gain in zip(places, averages, rows["gain"].to_numpy(float), strict=True):
         text = f"{value:.2f}" + ("" if np.isnan(gain) else f" ({gain:+.2f})")
         axes.annotate(text, (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=GRAY)
-    axes.set_yticks(places, [_drawable(str(name), 24) for name in rows["refiner"]])
+    axes.set_yticks(places, [drawable(str(name), 24) for name in rows["refiner"]])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("avg (0-5)")
     axes.margins(x=0.1)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.grid(False, axis="y")
-
-
-def _drawable(text: str, longest: int | None = None) -> str:
-    """One line that the font can draw; longer than `longest` characters is cut with an ellipsis."""
-    known = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
-    line = "".join(character if ord(character) in known else "\N{WHITE SQUARE}" for character in clean(text))
-    return line if longest is None or len(line) <= longest else line[: longest - 1] + "…"
-
-
-def _strip(clip: Clip, count: int) -> NDArray[np.uint8]:
-    """Evenly spaced frames side by side on white, uint8 RGB [h, w, 3]."""
-    length, height, width = clip.frames.shape[:3]
-    picked = clip.frames[np.linspace(0, length - 1, min(count, length)).round().astype(int)]
-    side = max(height, width)
-    if side <= _Sheet.SMALL:
-        factor = _Sheet.SMALL // side
-        shown = picked.repeat(factor, axis=1).repeat(factor, axis=2)
-    else:
-        scale = min(1.0, _Sheet.LARGE / side)
-        target = (max(1, round(width * scale)), max(1, round(height * scale)))
-        shown = np.stack([cv2.resize(frame, target, interpolation=cv2.INTER_AREA) for frame in picked])
-    gap = np.full((shown.shape[1], _Sheet.FRAME_GAP, 3), 255, np.uint8)
-    parts = [part for frame in shown for part in (gap, frame)][1:]
-    return np.concatenate(parts, axis=1)
-
-
-class _Sheet:
-    """The layout of a contact sheet, in pixels from the top left corner."""
-
-    DPI = 100
-    SMALL, LARGE = 128, 192  # the longest side of a frame, for clips that are enlarged and for those that are shrunk
-    MARGIN, FRAME_GAP, COLUMN_GAP, ROW_GAP, PAD = 28, 4, 32, 26, 8
-    PROMPT_LINES, TEXT_LINES = 3, 9
-    PROMPT, LABEL, TEXT = (12.0, "bold"), (10.0, "bold"), (9.5, "normal")  # (points, weight)
-
-    def __init__(self, rows: Sequence[SheetRow], strips: Sequence[Sequence[NDArray[np.uint8]]]) -> None:
-        """Wrap every text and find the size of the sheet."""
-        self._rows, self._strips = rows, strips
-        self._renderer = FigureCanvasAgg(Figure(figsize=(1, 1), dpi=self.DPI)).get_renderer()
-        columns = max(len(strip_row) for strip_row in strips)
-        self._column = max([260, *(strip.shape[1] for strip_row in strips for strip in strip_row)])
-        self.width = 2 * self.MARGIN + columns * self._column + (columns - 1) * self.COLUMN_GAP
-        inner = self.width - 2 * self.MARGIN
-        self._prompts = [self._wrap(row.prompt, self.PROMPT, inner, self.PROMPT_LINES) for row in rows]
-        self._texts = [
-            [self._wrap(text, self.TEXT, self._column, self.TEXT_LINES) for _, text, _ in row.videos] for row in rows
-        ]
-        self._heights = [self._row_height(index) for index in range(len(rows))]
-        self.height = 2 * self.MARGIN + sum(self._heights) + self.ROW_GAP * (len(rows) - 1)
-
-    def draw(self, figure: Figure) -> None:
-        """Put texts and frames onto a figure of exactly `width` by `height` pixels."""
-        top = self.MARGIN
-        shades = self._shades()
-        for index, row in enumerate(self._rows):
-            if index:
-                line = 1 - (top - self.ROW_GAP / 2) / self.height
-                edges = [self.MARGIN / self.width, 1 - self.MARGIN / self.width]
-                figure.add_artist(Line2D(edges, [line, line], color=PALE, linewidth=0.8))
-            below = self._lines(figure, self._prompts[index], self.PROMPT, self.MARGIN, top, "black") + self.PAD
-            for place, (refiner, _, _) in enumerate(row.videos):
-                left = self.MARGIN + place * (self._column + self.COLUMN_GAP)
-                label = self._wrap(refiner, self.LABEL, self._column, 1)
-                under = self._lines(figure, label, self.LABEL, left, below, shades[refiner]) + self.PAD // 2
-                strip = self._strips[index][place]
-                figure.figimage(strip, left, self.height - under - strip.shape[0])
-                under += strip.shape[0] + self.PAD
-                self._lines(figure, self._texts[index][place], self.TEXT, left, under, "#222222")
-            top += self._heights[index] + self.ROW_GAP
-
-    def _shades(self) -> dict[str, str]:
-        """A colour for each refiner, in order of appearance; the original prompt's is gray."""
-        names = dict.fromkeys(refiner for row in self._rows for refiner, _, _ in row.videos if refiner != BASELINE)
-        return {BASELINE: GRAY, **{name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}}
-
-    def _row_height(self, index: int) -> int:
-        cells = [
-            strip.shape[0] + len(text) * self._line_height(self.TEXT)
-            for strip, text in zip(self._strips[index], self._texts[index], strict=True)
-        ]
-        fixed = len(self._prompts[index]) * self._line_height(self.PROMPT) + self.PAD
-        return fixed + self._line_height(self.LABEL) + self.PAD // 2 + self.PAD + max(cells, default=0)
-
-    def _line_height(self, font: tuple[float, str]) -> int:
-        return round(font[0] * self.DPI / 72 * 1.35)
-
-    def _lines(
-        self, figure: Figure, lines: Sequence[str], font: tuple[float, str], left: int, top: int, colour: str
-    ) -> int:
-        """Draw lines downward from `top`; returns where they end."""
-        step = self._line_height(font)
-        for number, line in enumerate(lines):
-            baseline = top + number * step + 0.78 * step
-            figure.text(left / self.width, 1 - baseline / self.height, line, size=font[0], weight=font[1], color=colour)
-        return top + len(lines) * step
-
-    def _wrap(self, text: str, font: tuple[float, str], width: int, most: int) -> list[str]:
-        """Break a text into at most `most` lines that fit into `width`; one that is too long ends in an ellipsis."""
-        properties = font_manager.FontProperties(family="DejaVu Sans", size=font[0], weight=font[1])
-
-        def fits(line: str) -> bool:
-            return self._renderer.get_text_width_height_descent(line, properties, False)[0] <= width
-
-        words = _drawable(text[:4000]).split(" ")
-        lines = [""]
-        for word in words:
-            if fits(f"{lines[-1]} {word}".strip()):
-                lines[-1] = f"{lines[-1]} {word}".strip()
-                continue
-            if lines[-1]:
-                lines.append("")
-            for character in word:  # a word wider than the column is broken anywhere
-                if not fits(lines[-1] + character):
-                    lines.append("")
-                if len(lines) > most:
-                    break
-                lines[-1] += character
-            if len(lines) > most:
-                break
-        if len(lines) > most or len(text) > 4000:
-            lines = lines[:most]
-            while lines[-1] and not fits(lines[-1] + "…"):
-                lines[-1] = lines[-1][:-1]
-            lines[-1] += "…"
-        return lines

@@ -1,4 +1,4 @@
-"""The report: tables, figures and their origin in one HTML file that needs nothing else."""
+"""The report: what was found, tables, figures and their origin in one HTML file that needs nothing else."""
 
 import base64
 import json
@@ -9,9 +9,11 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from promptavideo.compact import INTERVAL_NOTE, Display, compact
 from promptavideo.files import atomic_path
-from promptavideo.tables import PAPER_SET, as_text, is_numeric
+from promptavideo.findings import Finding
 from promptavideo.text import clean
+from promptavideo.video import Filmed
 
 CAPTIONS = {
     "evolution": ("Evolution", "Best and mean total by round, with 95 % intervals over prompts."),
@@ -26,10 +28,13 @@ HELD_OUT = (
 )
 """Caption of the figure of judges that only report."""
 
+MIME: Mapping[Filmed, str] = {"video": "video/mp4", "image": "image/jpeg"}
+"""Of copies for people to look at (`viewing.write_copy`)."""
+
 
 @dataclass(frozen=True, eq=False)
 class ReportTable:
-    """A table with its title and the notes below it; rows with "paper" for their `set` or `source` are set apart."""
+    """A table with its title and the notes below it; rows that the paper printed become a table of their own."""
 
     title: str
     table: pd.DataFrame
@@ -45,8 +50,44 @@ class ReportFigure:
     caption: str
 
 
+@dataclass(frozen=True)
+class Played:
+    """A video or image that the page shows, and the text that it was filmed from."""
+
+    label: str
+    text: str
+    copy: bytes
+    """As `viewing.write_copy` makes it."""
+    medium: Filmed
+
+
+@dataclass(frozen=True)
+class Example:
+    """One prompt as several refiners have it filmed, with how it was chosen."""
+
+    prompt: str
+    caption: str
+    played: Sequence[Played]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What the page begins with."""
+
+    findings: Sequence[Finding]
+    warnings: Sequence[str]
+    """What must be said of the findings' numbers right there."""
+    figure: ReportFigure
+    examples: Sequence[Example]
+
+
 def write_report(
-    path: Path, tables: Sequence[ReportTable], figures: Sequence[ReportFigure], provenance: Mapping[str, object]
+    path: Path,
+    tables: Sequence[ReportTable],
+    figures: Sequence[ReportFigure],
+    provenance: Mapping[str, object],
+    opening: Opening | None = None,
+    gallery: str | None = None,
 ) -> None:
     """Write one self-contained HTML file, images embedded. The same input gives the same bytes.
 
@@ -54,12 +95,16 @@ def write_report(
 
     Args:
         path: Target, `.html`.
-        tables: Shown rounded, as in the Markdown files.
+        tables: Shown rounded, as `compact` has them.
         figures: Shown in order.
         provenance: Where the numbers come from, by name; shown as JSON, folded.
+        opening: What the page begins with, if anything was found.
+        gallery: The page that shows all videos, relative to `path`, if there is one.
     """
     html = page(
         "report.html.j2",
+        opening=_opening(opening) if opening else None,
+        gallery=gallery,
         tables=[_table(table) for table in tables],
         figures=[_figure(figure) for figure in figures],
         provenance=[
@@ -84,19 +129,52 @@ def page(template: str, **values: object) -> str:
 
 
 def _table(table: ReportTable) -> dict[str, object]:
-    numeric = is_numeric(table.table)
-    marks = [name for name in ("set", "source") if name in table.table]
-    printed = (table.table[marks] == PAPER_SET).any(axis=1).tolist()
-    cells = as_text(table.table).itertuples(index=False, name=None)
+    displays = compact(table.table)
+    added = [INTERVAL_NOTE] if any(one.intervals for one in displays) else []
     return {
         "title": clean(table.title),
-        "notes": [clean(note) for note in table.notes],
-        "columns": list(zip(map(str, table.table.columns), numeric, strict=True)),
+        "notes": [clean(note) for note in (*table.notes, *added)],
+        "displays": [_display(one) for one in displays],
+    }
+
+
+def _display(display: Display) -> dict[str, object]:
+    numeric = [column.numeric for column in display.columns]
+    return {
+        "printed": display.printed,
+        "shared": [(name, clean(value)) for name, value in display.shared],
+        "empty": display.empty,
+        "columns": [(column.name.split("_"), column.numeric) for column in display.columns],
         "rows": [
-            {"from_paper": paper, "cells": list(zip(map(clean, row), numeric, strict=True))}
-            for row, paper in zip(cells, printed, strict=True)
+            [(clean(cell.value), cell.half, number) for cell, number in zip(row, numeric, strict=True)]
+            for row in display.rows
         ],
     }
+
+
+def _opening(opening: Opening) -> dict[str, object]:
+    return {
+        "findings": [
+            {"headline": clean(one.headline), "others": [clean(other) for other in one.others]}
+            for one in opening.findings
+        ],
+        "warnings": [clean(one) for one in opening.warnings],
+        "figure": _figure(opening.figure),
+        "examples": [
+            {
+                "prompt": clean(example.prompt),
+                "caption": clean(example.caption),
+                "played": [_played(one) for one in example.played],
+            }
+            for example in opening.examples
+        ],
+    }
+
+
+def _played(one: Played) -> dict[str, str]:
+    data = base64.b64encode(one.copy).decode("ascii")
+    source = f"data:{MIME[one.medium]};base64,{data}"
+    return {"label": clean(one.label), "text": clean(one.text), "source": source, "medium": one.medium}
 
 
 def _figure(figure: ReportFigure) -> dict[str, str]:

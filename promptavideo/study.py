@@ -448,6 +448,40 @@ class Study:
         chosen = dict.fromkeys(["original", *boosters[:1], *boosters[-1:]])
         return {refiner: self.evaluation(track, self.scored_sets(track)[0], refiner) for refiner in chosen}
 
+    @staticmethod
+    def place(batch: Batch) -> str:
+        """The track and set of an evaluation, for people."""
+        assert isinstance(batch.source, Refine)
+        return f"{batch.track} on {batch.source.set}"
+
+    def played(self, track: str) -> dict[str, Batch]:
+        """What the report plays of a track on its first set: the original prompts, the one-shot rewrite if there is
+        one, and the last booster; nothing without a booster."""
+        boosters, one_shot = self.boosted(track)[-1:], self.one_shot(track)
+        chosen = ["original", *([one_shot] if one_shot else []), *boosters] if boosters else []
+        return {refiner: self.evaluation(track, self.scored_sets(track)[0], refiner) for refiner in chosen}
+
+    @cached_property
+    def qualitative(self) -> dict[str, Batch]:
+        """What the figure of videos shows, by refiner: of one track and set."""
+        wanted = self.config.qualitative
+        track = wanted.track or self.tracks[0]
+        boosters, one_shot = self.boosted(track), self.one_shot(track)
+        usual = ["original", *([one_shot] if one_shot else []), *boosters[:1], *boosters[-1:]]
+        set_ = wanted.set or self.scored_sets(track)[0]
+        return {refiner: self.evaluation(track, set_, refiner) for refiner in wanted.refiners or dict.fromkeys(usual)}
+
+    @cached_property
+    def ranked(self) -> tuple[Batch, Batch] | None:
+        """By whose gain the figure of videos chooses its prompts: the last booster, or else the last refiner, and the
+        original prompts; None if nothing is compared with them."""
+        shown = next(iter(self.qualitative.values()))
+        assert isinstance(shown.source, Refine)
+        compared = [name for name in self.unboosted(shown.track) if name != "original"]
+        last = (self.boosted(shown.track) or compared)[-1:]
+        of, *rest = [self.evaluation(shown.track, shown.source.set, name) for name in ("original", *last)]
+        return (rest[0], of) if rest else None
+
     @cached_property
     def vbench(self) -> "VBenchPlan":
         """Who answers what is asked about VBench."""

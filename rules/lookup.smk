@@ -107,6 +107,21 @@ def figure_of(table):
     return [f"results/figures/{table}.png"] if TABLES[table].FIGURE else []
 
 
+def played(track):
+    """The evaluations of a track whose videos the report plays."""
+    return STUDY.played(track).values()
+
+
+def scores_of(batches):
+    """The rewards of some batches, each once."""
+    return list(dict.fromkeys(STUDY.files(batch).scores(REWARDS) for batch in batches))
+
+
+def videos_of(batches):
+    """The manifests of some batches' videos."""
+    return [manifest for batch in batches for manifest in STUDY.manifests(batch)]
+
+
 def refuse(target):
     """End the run with what there is instead of a target; Snakemake would put its own frames around an error."""
     rules = [rule.name for rule in workflow.rules if not rule.has_wildcards()]

@@ -72,39 +72,17 @@ rule training_curves:
         "python scripts/training_curves.py {wildcards.track} --log {log}"
 
 
-rule contact_sheet:
-    input:
-        scores=lambda wildcards: [
-            STUDY.files(batch).scores(REWARDS)
-            for batch in STUDY.shown(wildcards.track).values()
-        ],
-        # The videos themselves are in the store; one that is gone is filmed again for its manifest.
-        manifests=lambda wildcards: [
-            manifest
-            for batch in STUDY.shown(wildcards.track).values()
-            for manifest in STUDY.manifests(batch)
-        ],
-    output:
-        "results/{track}/figures/contact_sheet.png",
-    log:
-        LAYOUT.log("contact_sheet", "{track}"),
-    benchmark:
-        LAYOUT.benchmark("contact_sheet", "{track}")
-    conda:
-        "../envs/report.yaml"
-    params:
-        decides=decides("contact_sheet"),
-    message:
-        "Draw videos of {wildcards.track} with their prompts"
-    shell:
-        "python scripts/contact_sheet.py {wildcards.track} --log {log}"
-
-
 rule report:
     input:
         tables=expand("results/tables/{table}.csv", table=SHOWN),
         figures=[figure for track in STUDY.tracks for figure in figures_of(track)],
         studies=[figure for table in SHOWN for figure in figure_of(table)],
+        qualitative=multiext("results/figures/qualitative", ".png", ".txt"),
+        # Of the videos that it plays.
+        scores=[scores for track in STUDY.tracks for scores in scores_of(played(track))],
+        manifests=[
+            manifest for track in STUDY.tracks for manifest in videos_of(played(track))
+        ],
     output:
         html="results/report.html",
         stages="results/figures/stages.png",

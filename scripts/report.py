@@ -1,7 +1,7 @@
 """Draw the scores by stage and write the report."""
 
 from promptavideo import cli
-from promptavideo.steps import tables
+from promptavideo.steps.report import report
 
 if __name__ == "__main__":
-    cli.step(tables.report, __doc__)
+    cli.step(report, __doc__)

@@ -1,6 +1,8 @@
 """What several test modules make: workspaces, configurations, tables, clips, judges and trainings."""
 
 import copy
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from pydantic import TypeAdapter
 from tiny import tiny_llama
 from tiny_pipelines import LTX_SAMPLING
 
-from promptavideo import metrics, registry, schemas
+from promptavideo import metrics, prompts, registry, schemas
+from promptavideo.batches import Batch
 from promptavideo.boosters.config import BoosterConfig, DpoSettings, LoraSettings, TrainSettings
 from promptavideo.boosters.trainers import DpoConfig, SftConfig
 from promptavideo.boosters.training import Run
@@ -22,9 +25,12 @@ from promptavideo.files import sha256
 from promptavideo.generators.diffusers_config import DiffusersConfig
 from promptavideo.judges import load_judges
 from promptavideo.judges.neural import NeuralJudge
+from promptavideo.layout import REWARDS
 from promptavideo.models import Manifest, check_model
 from promptavideo.resampling import BootstrapConfig
-from promptavideo.store import read_manifest
+from promptavideo.results import store_of
+from promptavideo.store import Entry, read_manifest, write_manifest
+from promptavideo.study import Study
 from promptavideo.video import Clip
 
 ROOT = Path(__file__).parents[1]
@@ -123,6 +129,41 @@ def make_scores(values: dict[tuple[str, int], dict[str, float]]) -> pd.DataFrame
         row |= {f"{d}_5": raw[d] * TO_FIVE[d] for d in METRICS}
         rows.append(row)
     return SCORES.validate(pd.DataFrame(rows))
+
+
+def evaluated(study: Study, batch: Batch, found: Mapping[str, tuple[str, float]]) -> pd.DataFrame:
+    """An evaluation as if it had run in the current folder: small videos of noise, and scores.
+
+    Args:
+        study: The run.
+        batch: The evaluation.
+        found: By prompt the text that was filmed, and the value of all metrics on the 0-5 scale.
+    """
+    still = study.medium(batch.track) == "image"
+    store, metrics = store_of(study, batch.track), study.metrics(REWARDS, batch.track)
+    rows, entries = [], []
+    for prompt, (text, five) in found.items():
+        for replicate in range(batch.per_prompt):
+            name, seed = prompts.prompt_id(prompt), len(rows)
+            key = hashlib.sha256(f"{batch.name} {prompt} {replicate}".encode()).hexdigest()[:32]
+            noise = np.random.default_rng(seed).integers(0, 256, (1 if still else 8, 32, 32, 3), dtype=np.uint8)
+            stored = store.put(key, Clip(noise, 0.0 if still else 8.0), crf=20, pixel_format="yuv420p")
+            entries.append(Entry(name, 0, replicate, key, stored.sha256, stored.frames, stored.fps))
+            row = {"prompt_id": name, "prompt": prompt, "candidate": 0, "refined": text, "negative": None}
+            row |= {"replicate": replicate, "seed": seed, "key": key}
+            row |= {metric.name: five / metric.to_five for metric in metrics}
+            rows.append(row | {metric.five: float(five) for metric in metrics})
+    table = pd.DataFrame(rows).astype({"negative": "str"})
+    table["negative"] = None
+    schema = schemas.scores(metrics)
+    path = Path(study.files(batch).scores(REWARDS))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    schemas.write_table(schema.validate(table[list(schema.columns)]), path, schema)
+    first, *others = study.manifests(batch)
+    write_manifest(entries, Path(first))
+    for other in others:
+        write_manifest([], Path(other))
+    return table
 
 
 def flat_scores(averages: list[float]) -> pd.DataFrame:

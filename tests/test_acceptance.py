@@ -8,7 +8,6 @@ import pytest
 from makers import METRICS
 
 from promptavideo.errors import InputError
-from promptavideo.figures import contact_sheet
 from promptavideo.judges.pixels import PixelJudge, parse_content
 from promptavideo.miniature.acceptance import Criterion, Report, draw_wordings, measure, write_card
 from promptavideo.miniature.world import (
@@ -21,6 +20,7 @@ from promptavideo.miniature.world import (
     random_scene,
     render,
 )
+from promptavideo.sheets import contact_sheet
 from promptavideo.shots import Shot
 from promptavideo.video import Clip
 

@@ -9,16 +9,9 @@ import pytest
 from PIL import Image
 
 from promptavideo.errors import InputError
-from promptavideo.figures import (
-    SheetRow,
-    _by_round,
-    contact_sheet,
-    evolution_curve,
-    held_out,
-    stage_scores,
-    training_curves,
-)
+from promptavideo.figures import _by_round, evolution_curve, held_out, stage_scores, training_curves
 from promptavideo.resampling import BootstrapConfig
+from promptavideo.sheets import SheetRow, contact_sheet, strips
 from promptavideo.tables import PAPER_COLUMNS
 from promptavideo.video import Clip
 
@@ -84,6 +77,11 @@ DRAW: dict[str, Callable[[Path], None]] = {
     "training": lambda path: training_curves(make_logs(), path),
     "sheet": lambda path: contact_sheet(
         [SheetRow(HOSTILE * 9, [("original", "short", clip(9)), (HOSTILE, HOSTILE * 30, clip(99))])], path
+    ),
+    "strips": lambda path: strips(
+        [SheetRow(HOSTILE * 9, [("original", "short", clip(9)), (HOSTILE, HOSTILE * 90, clip(99, 3, (480, 720)))])],
+        path,
+        path.with_suffix(".pdf"),
     ),
 }
 
@@ -165,6 +163,26 @@ def test_long_texts_stay_in_their_column(tmp_path: Path) -> None:
     image = pixels(tmp_path / "s.png")
     middle = image.shape[1] // 2
     assert (image[:, middle - 8 : middle + 8] == 255).all()
+
+
+def test_strips_take_clips_of_any_size_and_are_as_wide_as_a_page(tmp_path: Path) -> None:
+    videos = [
+        ("original", "a", clip(5, 1)),
+        ("sft", "w" * 3000, clip(50, 33, (480, 720))),
+        ("b", "", clip(9, 2, (90, 9))),
+    ]
+    strips([SheetRow("a", videos), SheetRow("b", videos[:1])], tmp_path / "s.png", tmp_path / "s.pdf", 12)
+    image = pixels(tmp_path / "s.png")
+    assert image.shape[1] == 1400 and (image[:3] == 255).all() and (image[:, -3:] == 255).all()
+
+
+def test_strips_show_the_first_and_the_last_frame(tmp_path: Path) -> None:
+    frames = np.repeat(np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8), [1, 5, 1], axis=0)
+    moving = Clip(np.broadcast_to(frames[:, None, None], (7, 32, 32, 3)).copy(), 8.0)
+    strips([SheetRow("a", [("original", "a", moving)])], tmp_path / "s.png", tmp_path / "s.pdf", 2)
+    image = pixels(tmp_path / "s.png")
+    found = [(image == colour).all(axis=2).any() for colour in frames[[0, 3, 6]]]
+    assert found == [True, False, True]
 
 
 def test_a_log_without_steps_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from promptavideo.errors import InputError
-from promptavideo.figures import SheetRow
 from promptavideo.files import write_text
 from promptavideo.judges.detector import detect
 from promptavideo.judges.pixels import PixelJudge, PixelPreference
@@ -24,6 +23,7 @@ from promptavideo.miniature.world import (
     random_scene,
 )
 from promptavideo.seeds import derive
+from promptavideo.sheets import SheetRow
 from promptavideo.shots import Shot
 from promptavideo.video import Clip, Filmed
 

@@ -83,9 +83,9 @@ def read_reader(study: Study, track: str) -> None:
 
 def measure_card(study: Study, name: str) -> None:
     """Film fresh scenes of the miniature's world in good, short and bad wording, and write the generator's card."""
-    from promptavideo.figures import contact_sheet
     from promptavideo.miniature.acceptance import measure, write_card
     from promptavideo.progress import Progress
+    from promptavideo.sheets import contact_sheet
     from promptavideo.shots import Shot
     from promptavideo.video import Clip
 

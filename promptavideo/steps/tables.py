@@ -1,16 +1,14 @@
-"""The steps that people read: tables, figures and the report."""
+"""The steps that people read: tables, and figures of them."""
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from promptavideo import tables
-from promptavideo.comparisons import comparisons, shown
+from promptavideo.comparisons import comparisons
 from promptavideo.errors import InputError
-from promptavideo.results import read_scores, store_of
+from promptavideo.results import read_scores
 from promptavideo.study import Study
 from promptavideo.totals import total
 
@@ -63,65 +61,9 @@ def evolution_story(study: Study, track: str) -> None:
     story.write(told, printed, study.config.scale, Path(study.layout.track(track), "examples", "evolution"))
 
 
-def contact_sheet(study: Study, track: str) -> None:
-    """Draw a contact sheet of a track's videos with their prompts."""
-    from promptavideo import figures
-
-    figures.contact_sheet(_sheet(study, track), _figures(study, track) / "contact_sheet.png")
-
-
-def report(study: Study) -> None:
-    """Draw the scores by stage and write the report."""
-    from promptavideo.figures import held_out, stage_scores
-    from promptavideo.report import CAPTIONS, HELD_OUT, ReportFigure, ReportTable, write_report
-
-    names = list(shown(study))
-    folder = Path("results/figures")
-    table = tables.read_videoscore_table(_stem("tables", "videoscore").with_suffix(".csv"))
-    stage_scores(table, folder / "stages.png")
-    average = f"Mean of {', '.join(study.config.evaluation.average)}."
-    drawn = [ReportFigure("Scores by refiner", folder / "stages.png", average)]
-    if study.reported:
-        held_out(table, folder / "held_out.png")
-        drawn.append(ReportFigure("Rewards and judges that nobody trained on", folder / "held_out.png", HELD_OUT))
-    for name, compared in shown(study).items():
-        if compared.FIGURE:
-            drawn.append(ReportFigure(compared.FIGURE.title, folder / f"{name}.png", compared.FIGURE.caption))
-    for track in study.tracks:
-        for name in study.figures(track):
-            title, caption = CAPTIONS[name]
-            drawn.append(ReportFigure(f"{title}: {track}", _figures(study, track) / f"{name}.png", caption))
-    read = [ReportTable(*tables.read(_stem("tables", name))) for name in names]
-    origins: dict[str, object] = {}
-    for name in names:
-        rows = tables.read_provenance(_stem("tables", name))
-        origins |= {f"{name}, row {number}": entry for number, entry in enumerate(rows, 1)}
-    write_report(Path("results/report.html"), read, drawn, origins)
-
-
 def _figures(study: Study, track: str) -> Path:
     return Path(study.layout.track(track), "figures")
 
 
 def _stem(scope: str, name: str) -> Path:
     return Path("results", scope, name)
-
-
-def _sheet(study: Study, track: str, prompts: int = 6) -> Sequence[Any]:
-    from promptavideo.figures import SheetRow
-
-    shown, store = study.shown(track), store_of(study, track)
-    scores = {refiner: read_scores(study, batch) for refiner, batch in shown.items()}
-    filmed = {refiner: store.of_manifests(map(Path, study.manifests(batch))) for refiner, batch in shown.items()}
-    firsts = {refiner: table[table["replicate"] == 0].set_index("prompt_id") for refiner, table in scores.items()}
-    chosen = sorted(set.intersection(*(set(table.index) for table in firsts.values())))[:prompts]
-    return [
-        SheetRow(
-            prompt=next(iter(firsts.values())).loc[prompt_id, "prompt"],
-            videos=[
-                (refiner, table.loc[prompt_id, "refined"], store.read(*filmed[refiner][table.loc[prompt_id, "key"]]))
-                for refiner, table in firsts.items()
-            ],
-        )
-        for prompt_id in chosen
-    ]
