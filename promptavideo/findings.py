@@ -37,9 +37,10 @@ def findings(
         gains = {booster: _gain(by, booster, one_shots.get(str(generator))) for booster in boosters}
         *before, last = boosters
         first = by[last, BASELINE]
-        prompts = first["videos"] // replicates[str(generator), str(name)]
+        count = first["videos"] // replicates[str(generator), str(name)]
+        prompts = "1 prompt" if count == 1 else f"{count} prompts"
         headline = (
-            f"On {prompts} prompts of {name}, {generator} films {last}'s texts with avg {first['avg']:.2f} against "
+            f"On {prompts} of {name}, {generator} films {last}'s texts with avg {first['avg']:.2f} against "
             f"{first['avg_against']:.2f} of the original prompts: {gains[last]}."
         )
         found.append(Finding(headline, [f"{booster}: {gains[booster]}" for booster in before]))

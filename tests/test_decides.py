@@ -56,7 +56,7 @@ def digests(*overlays: dict[str, Any]) -> Jobs:
         job("instruction", refiner=refiner)
     for checkpoint in vbench.checkpoints:
         job("vbench_checkpoint", checkpoint=checkpoint)
-    for rule in ("check_base", "vbench_prompts", "report"):
+    for rule in ("check_base", "vbench_prompts", "qualitative", "report"):
         job(rule)
     job("study_figure", table="transfer")
     for track in study.tracks:
@@ -112,6 +112,7 @@ COGVIDEO, OPEN_SORA = "cogvideox-5b", "open-sora-1.2"
         {"shard_minutes": None, "shard_size": 7},
         {"planning": {"gpu_hour_price": 9.0, "currency": "EUR", "seconds_per_score": 9.0, "request_tokens": 9}},
         {"planning": {"reference": {"filming": 1.0, "training": 1.0, "plain": 1.0}}},
+        {"qualitative": {"track": COGVIDEO, "set": "webvid-test"}},  # what a key says that is absent
         {"generators": {COGVIDEO: {"seconds_per_video": 9.0, "device": "auto", "offload": "model"}}},
         {"generators": {OPEN_SORA: {"seconds_per_video": 9.0, "timeout_s": 9.0, "batch_size": 9, "threads": 2}}},
         {"generators": {OPEN_SORA: {"pass_environment": ["HOME"], "checkout": "elsewhere"}}},
@@ -204,13 +205,15 @@ def test_how_work_is_done_and_what_nothing_uses_decide_nothing(overlay: dict[str
         ({"boosters": {"dpo-2": {"from": "sft"}}}, {"candidates", "train", "table"}),
         ({"boosters": {"dpo-2": {"data": {"prompts": "evolution"}}}}, {"candidates"}),
         ({"evaluation": {"bootstrap": {"resamples": 99}}}, {"table", "evolution_curve"}),
-        ({"evaluation": {"average": ["VQ"]}}, {"table", "report"}),
+        ({"evaluation": {"average": ["VQ"]}}, {"table", "qualitative", "report"}),
+        ({"qualitative": {"count": 2}}, {"qualitative"}),
+        ({"qualitative": {"track": OPEN_SORA}}, {"qualitative"}),
         ({"evaluation": {"studies": ["convergence"]}}, {"report"}),
         ({"evaluation": {"sets": {"webvid-test": {"replicates": 2}}}}, {"refine"}),
-        ({"evaluation": {"refiners": ["original", "sft"]}}, {"table", "contact_sheet"}),
+        ({"evaluation": {"refiners": ["original", "sft"]}}, {"table", "contact_sheet", "qualitative", "report"}),
         (
             {"objective": ["MPS", "AES", "FC", "TVA", "DD", "TC", "VQ"]},
-            {"propose", "score", "gather", "pairs", "triples", "table", "evolution_story"},
+            {"propose", "score", "gather", "pairs", "triples", "table", "evolution_story", "qualitative"},
         ),
         ({"vbench": {"sha256": "0" * 64}}, {"vbench_prompts"}),
         ({"negatives": {"operator": "gpt-4o"}}, {"negatives"}),
@@ -221,7 +224,7 @@ def test_what_decides_reruns_its_step_alone(overlay: dict[str, Any], decided: se
 
 
 def test_another_scale_renames_tables_alone() -> None:
-    assert rules({"scale": "laptop"}) == {"table", "evolution_story"}
+    assert rules({"scale": "laptop"}) == {"table", "evolution_story", "qualitative"}
 
 
 def test_a_dpo_setting_trains_dpo_alone() -> None:
