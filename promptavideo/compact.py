@@ -11,8 +11,12 @@ LOW, HIGH = "_ci_low", "_ci_high"
 INTERVAL_NOTE = (
     "± is half the width of a 95 % interval, which need not lie evenly about its value; the CSV has both ends."
 )
-BESIDE = {"avg": ("gain", "p_value")}
-"""Columns that stand behind another one."""
+BESIDE = ("avg", ("gain", "p_value"))
+"""A column, and those that stand behind it where all are there."""
+WIDEST = 145
+"""Characters that a page of 1200 pixels holds side by side."""
+BETWEEN = 1.3
+"""Between columns, in characters."""
 MARKS = ("set", "source")
 """The columns in which rows that the paper printed say so."""
 
@@ -51,6 +55,15 @@ class Display:
     def intervals(self) -> bool:
         """Whether a cell shows one."""
         return any(cell.half for row in self.rows for cell in row)
+
+    @property
+    def dense(self) -> bool:
+        """Whether the names of its columns take more room than a page has, so that they should stand upright."""
+        widths = []
+        for column, cells in zip(self.columns, zip(*self.rows, strict=True), strict=True):
+            parts = [*column.name.split("_"), *(part for cell in cells for part in (cell.value, cell.half))]
+            widths.append(max(map(len, parts)) + BETWEEN)
+        return sum(widths) > WIDEST
 
 
 def compact(table: pd.DataFrame) -> list[Display]:
@@ -97,12 +110,12 @@ def _tells_nothing(column: pd.Series, numeric: bool) -> bool:
 
 
 def _ordered(names: Sequence[str]) -> list[str]:
-    moved = {follower for leader, followers in BESIDE.items() if leader in names for follower in followers}
-    ordered: list[str] = []
-    for name in names:
-        if name not in moved:
-            ordered += [name, *(one for one in BESIDE.get(name, ()) if one in names)]
-    return ordered
+    leader, followers = BESIDE
+    if not {leader, *followers} <= set(names):
+        return list(names)
+    others = [name for name in names if name not in followers]
+    place = others.index(leader) + 1
+    return [*others[:place], *followers, *others[place:]]
 
 
 def _halves(part: pd.DataFrame, name: str) -> list[str]:

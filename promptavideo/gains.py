@@ -66,7 +66,7 @@ def notes(scale: str, remarks: Sequence[str], columns: Columns = PAPER_COLUMNS) 
         columns: What `avg` is the mean of.
     """
     lines = [METHOD_NOTE.format(average=", ".join(columns.average)), *remarks]
-    return [*lines, f"All numbers are {LAPTOP}"] if scale == "laptop" else lines
+    return [*lines, f"These are {LAPTOP}"] if scale == "laptop" else lines
 
 
 def _row(pair: Pair, bootstrap: BootstrapConfig, columns: Columns) -> dict[str, object]:

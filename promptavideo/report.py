@@ -142,6 +142,7 @@ def _display(display: Display) -> dict[str, object]:
     numeric = [column.numeric for column in display.columns]
     return {
         "printed": display.printed,
+        "dense": display.dense,
         "shared": [(name, clean(value)) for name, value in display.shared],
         "empty": display.empty,
         "columns": [(column.name.split("_"), column.numeric) for column in display.columns],

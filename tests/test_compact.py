@@ -79,6 +79,18 @@ def test_measurements_that_are_equal_stay_and_a_single_row_keeps_its_names() -> 
     assert names(alone) == ["refiner", "KEEP", "filmed", "booster"] and not alone.shared
 
 
+def test_columns_move_beside_avg_together_or_not_at_all() -> None:
+    apart = pd.DataFrame({"avg": [1.0], "other": [1.0], "diff": [1.0], "p_value": [0.5]})
+    assert names(compact(apart)[0]) == ["avg", "other", "diff", "p_value"]
+    assert names(compact(apart.assign(gain=1.0))[0]) == ["avg", "gain", "p_value", "other", "diff"]
+
+
+def test_names_stand_upright_where_a_page_is_too_narrow_for_them() -> None:
+    wide = pd.DataFrame({f"a_long_name_of_column_{place}": [98.765, 1.0] for place in range(20)})
+    assert compact(wide)[0].dense and not compact(wide.iloc[:, :12])[0].dense
+    assert not any(display.dense for display in compact(table()))
+
+
 def test_a_table_without_marks_or_intervals_is_shown_as_it_is() -> None:
     (display,) = compact(pd.DataFrame({"a_ci_low": [0.5], "p_value": [np.nan], "gain": [0.25]}))
     assert names(display) == ["a_ci_low", "gain"] and display.empty == ["p_value"]

@@ -206,7 +206,7 @@ def test_a_run_opens_with_its_gains_and_the_videos_of_the_median_prompt(
         copy = tmp_path / "copy.mp4"
         copy.write_bytes(base64.b64decode((video["src"] or "").removeprefix("data:video/mp4;base64,")))
         clip = read_video(copy)
-        assert clip.frames.shape == (8, 192, 192, 3) and clip.fps == 8
+        assert clip.frames.shape == (8, 256, 256, 3) and clip.fps == 8
     assert "script" not in page.tags and "median of all 5 prompts" in html, "the figure's caption"
     assert html.index("What was found") < html.index("Scores by refiner") < html.index("<video") < html.index("<table")
 

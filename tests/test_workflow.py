@@ -70,7 +70,20 @@ def test_the_run_ends_in_tables_figures_and_report(finished: Path) -> None:
     assert "laptop" in (finished / "results/tables/videoscore.md").read_text()
     for name in ("evolution", "training", "contact_sheet"):
         assert (finished / f"results/mini-t2v/figures/{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert "<script" not in (finished / "results/report.html").read_text()
+    gains = pd.read_csv(finished / "results/tables/gains.csv").set_index(["refiner", "against"])
+    assert list(gains.index) == [(one, other) for one in ("sft", "dpo-1", "dpo-2") for other in ("original", "llm")]
+    cells = dict(zip(("gain", "gain_ci_low", "gain_ci_high"), ("diff", "diff_ci_low", "diff_ci_high"), strict=True))
+    over = gains.xs("original", level="against")
+    for gain, difference in cells.items():
+        np.testing.assert_array_equal(ours.loc[over.index, gain], over[difference])
+    origins = json.loads((finished / "results/tables/gains.provenance.json").read_text())
+    assert [(one["refiner"]["refiner"], one["against"]["refiner"]) for one in origins] == list(gains.index)
+    html = (finished / "results/report.html").read_text()
+    assert "<script" not in html and html.count('<video src="data:video/mp4;base64,') == 3
+    assert f"films dpo-2&#39;s texts with avg {over.loc['dpo-2', 'avg']:.2f} against " in html
+    for suffix, magic in ((".png", b"\x89PNG"), (".pdf", b"%PDF"), (".txt", b"mini-t2v on heldout: ")):
+        assert (finished / f"results/figures/qualitative{suffix}").read_bytes().startswith(magic)
+    assert "median of all 3 prompts" in html and "laptop-scale numbers" in html
     margins = pd.read_csv(finished / "results/mini-t2v/boosters/dpo-2/log.csv")
     assert {"step", "loss", "rewards/margins"} <= set(margins.columns)
 

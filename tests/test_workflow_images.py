@@ -108,7 +108,11 @@ def test_refiners_of_images_are_compared_by_hps_style_by_style(made: Path) -> No
     assert llm["mean"] == pytest.approx(means.mean())
     text = (made / "results/tables/hpsv2.md").read_text()
     assert "A style has 2 prompts here, and a group 1;" in text and "laptop-scale" in text
-    assert "Refiners of images compared by HPS" in (made / "results/report.html").read_text()
+    html = (made / "results/report.html").read_text()
+    assert "Refiners of images compared by HPS" in html
+    assert html.count('<img src="data:image/jpeg;base64,') == 3, "one prompt of the generator with boosters"
+    gains = pd.read_csv(made / "results/tables/gains.csv")
+    assert set(gains["generator"]) == {"clip"} and list(gains["against"]) == ["original", "llm"] * 2
     origins = json.loads((made / "results/tables/hpsv2.provenance.json").read_text())
     assert origins[0]["scores"]["judges"]["preference"]["kind"] == "hps" and "reported" not in origins[0]
     assert origins[-1]["file"] == "resources/paper/hpsv2.csv"

@@ -110,10 +110,13 @@ def batches(learned: int, evaluated: int, written: int | None = None) -> dict[st
 
 REPORT = {"report": 1}
 SCORE_TABLE = {"table": 1, **REPORT}  # videoscore
-TABLES = {"table": 2, **REPORT}  # and vbench
+GAIN_TABLES = {"table": 2, **REPORT}  # and gains
+TABLES = {"table": 3, **REPORT}  # and vbench
+UNBOOSTED = {"table": 2, **REPORT}  # without gains, as of a track that no booster writes for
+VIDEOS = {"qualitative": 1, **REPORT}
 EVOLUTION = {"evolution_curve": 1, **REPORT}
 TRAINING = {"training_curves": 1, **REPORT}
-SHEET = {"contact_sheet": 1, **TABLES}
+SHEET = {"contact_sheet": 1, **TABLES, **VIDEOS}
 SHOWN = TRAINING | SHEET
 
 # What follows from a stage of the method to its end, each with the stage before.
@@ -133,8 +136,10 @@ JUDGED = EVOLVED | {"score": 12 + 3, "gather": 12 + 3 + 3, "contact_sheet": 2}
 ONE = batches(0, 1) | {"refine": 1} | TABLES
 """One row of the tables."""
 ONE_SHOWN = ONE | SHEET
+REWRITTEN = ONE | VIDEOS
+"""The row of the one-shot rewrite, which only the figure of videos shows."""
 HELD_OUT = batches(0, 7) | {"refine": 7} | SHEET | {"contact_sheet": 2}
-HOSTED = batches(0, 1, written=0) | SHEET
+HOSTED = batches(0, 1, written=0) | {"contact_sheet": 1} | UNBOOSTED
 FIDELITY = {"score": 7, "gather": 7} | SCORE_TABLE
 
 NOTHING: Jobs = {}
@@ -155,14 +160,15 @@ READER = {"reader": 1}
 MODE = HELD_OUT | {"prompt_set": 1, "vbench_prompts": 1}
 """The first set of VBench's own prompts, whose list must be there before the set is read."""
 MORE_SET = {"prompts": "heldout"}
-ANOTHER_SET = {"refine": 7, "film": 7, "score": 14, "gather": 14} | SCORE_TABLE
+ANOTHER_SET = {"refine": 7, "film": 7, "score": 14, "gather": 14} | GAIN_TABLES
+INSTEAD = ANOTHER_SET | {"contact_sheet": 2} | VIDEOS
 BASE = SFT | FETCH
 ENCODER = FILMED | READER | {"fetch": 2, "score": 11 + 7, "gather": 11 + 7 + 6}
 """The miniature's text encoder, by which a judge compares texts too."""
 OPERATED = EVOLVED | batches(4, 4) | {"refine": 4}
 
 TABLE: dict[str, tuple[Any, Jobs]] = {
-    "scale": ("paper", TABLES),
+    "scale": ("paper", TABLES | VIDEOS),
     "seed": (other, FROM_START | batches(5, 7) | {"refine": 7, "contact_sheet": 2}),
     # Where videos and trainings are kept; a run that needs none of them reads nothing there.
     "store": ("elsewhere", NOTHING),
@@ -358,13 +364,13 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
     "operators.asked.prices.*": (other, NOTHING),
     "operators.asked.budget.*": (5, NOTHING),
     "refiners.original.kind": ("llm", REFUSED),
-    "refiners.llm.kind": ("original", ONE),
-    "refiners.llm.operator": (With("second", SECOND), ONE),
-    "refiners.llm.template": ("refine.txt", ONE),
-    "refiners.llm.examples": (With("examples.yaml", {"refiners": {"llm": {"template": "shots.txt"}}}), ONE),
-    "refiners.llm.attempts": (other, ONE),
-    "refiners.llm.limits.script": ("latin", ONE),
-    "refiners.llm.limits.max_*": (other, ONE),
+    "refiners.llm.kind": ("original", REWRITTEN),
+    "refiners.llm.operator": (With("second", SECOND), REWRITTEN),
+    "refiners.llm.template": ("refine.txt", REWRITTEN),
+    "refiners.llm.examples": (With("examples.yaml", {"refiners": {"llm": {"template": "shots.txt"}}}), REWRITTEN),
+    "refiners.llm.attempts": (other, REWRITTEN),
+    "refiners.llm.limits.script": ("latin", REWRITTEN),
+    "refiners.llm.limits.max_*": (other, REWRITTEN),
     "refiners.asked.kind": ("original", ONE),
     "refiners.asked.operator": ("recombine", ONE),
     "refiners.asked.template": ("refine.txt", ONE),
@@ -507,24 +513,31 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
     # What is shown by the rewards is another set, and VBench's judgements stay.
     "evaluation.sets.heldout.rewards": (
         With(False, {"evaluation": {"sets": {"more": MORE_SET}}}),
-        ANOTHER_SET | {"contact_sheet": 2},
+        INSTEAD,
     ),
     "evaluation.sets.heldout.vbench.mode": ("standard", MODE),
     "evaluation.sets.heldout.vbench.dimensions": (
         ["temporal_flickering", "motion_smoothness"],
         {"vbench_checkpoint": 1, "vbench_dimension": 7, "gather": 7, "table": 1, "report": 1},
     ),
-    "evaluation.refiners": (["original", "sft", "dpo-1", "dpo-2", "asked"], TABLES),
-    "evaluation.refiners_of.hosted": (["original", "llm"], ONE),
+    # Another one is then the one-shot rewrite.
+    "evaluation.refiners": (["original", "sft", "dpo-1", "dpo-2", "asked"], TABLES | VIDEOS),
+    "evaluation.refiners_of.hosted": (["original", "llm"], ONE | UNBOOSTED),
     "evaluation.also": (
         With(["more"], {"refiners": {"more": {"kind": "llm", "operator": "asked"}}}),
         batches(0, 2) | {"refine": 2} | TABLES,
     ),
     "evaluation.studies": (["convergence"], {"table": 1, "study_figure": 1, **REPORT}),
-    "evaluation.average": (["VQ"], SCORE_TABLE),
+    "evaluation.average": (["VQ"], GAIN_TABLES | VIDEOS),
     "evaluation.bootstrap.resamples": (other, EVOLUTION | TABLES),
     "evaluation.bootstrap.method": ("percentile", EVOLUTION | TABLES),
     "evaluation.bootstrap.seed": (other, EVOLUTION | TABLES),
+    "qualitative.prompts": (["a dog"], VIDEOS),
+    "qualitative.count": (other, VIDEOS),
+    "qualitative.frames": (other, VIDEOS),
+    "qualitative.refiners": (["original", "dpo-2"], VIDEOS),
+    "qualitative.track": ("mini-t2v", NOTHING),  # which it is anyway
+    "qualitative.set": ("heldout", NOTHING),
     "planning.currency": ("EUR", NOTHING),
     "planning.reference": ({"filming": 0.02, "training": 0.02, "plain": 0.02}, NOTHING),
     "planning.*[!y]_*": (other, NOTHING),
@@ -548,9 +561,12 @@ ENTRIES: dict[str, tuple[dict[str, Any], Jobs]] = {
     "another source": ({"prompt_sources": {"captions": {"kind": "local", "path": "other.txt"}}}, NOTHING),
     "another generator": (
         {"generators": {"second": {"like": "mini-t2v"}}},
-        FROM_START | batches(5, 6) | {"refine": 6, "contact_sheet": 1} | READER,
+        {rule: count for rule, count in FROM_START.items() if rule != "qualitative"}  # of the first track
+        | batches(5, 6)
+        | {"refine": 6, "contact_sheet": 1}
+        | READER,
     ),
-    "a generator less": ({"generators": {"hosted": None}, "evaluation": {"refiners_of": {"hosted": None}}}, TABLES),
+    "a generator less": ({"generators": {"hosted": None}, "evaluation": {"refiners_of": {"hosted": None}}}, UNBOOSTED),
     "another judge that reports": (
         merged(WITNESS, {"judges": {"witness": {"kind": "witness", "model": "witness", "role": "report"}}}),
         FIDELITY | FETCH,
@@ -599,7 +615,7 @@ ENTRIES: dict[str, tuple[dict[str, Any], Jobs]] = {
     "another evaluation set": ({"evaluation": {"sets": {"more": MORE_SET}}}, ANOTHER_SET),
     "an evaluation set instead of another": (
         {"evaluation": {"sets": {"heldout": None, "more": MORE_SET}}, "vbench": {"main": None}},
-        ANOTHER_SET | {"contact_sheet": 2},
+        INSTEAD,
     ),
 }
 """Entries added and removed, and edits at a time of what would hide one another."""

@@ -13,7 +13,7 @@ from promptavideo.study import Study
 from promptavideo.viewing import VIEWED, Size, write_copy
 
 FIGURES = Path("results/figures")
-COPIED = Size(192, 256)
+COPIED = Size(256, 256)
 """Of the videos that the report plays."""
 
 
@@ -36,7 +36,10 @@ def report(study: Study) -> None:
 
 def _opening(study: Study) -> Opening:
     """What the boosters gain, and videos of a prompt on which they gain as usual."""
-    average = f"Mean of {', '.join(study.config.evaluation.average)}."
+    average = (
+        f"avg is the mean of {', '.join(study.config.evaluation.average)}; lines are 95 % intervals over prompts, and "
+        "numbers in brackets gains over the original prompts. Hollow points are numbers that the paper printed."
+    )
     figure = ReportFigure("Scores by refiner", FIGURES / "stages.png", average)
     if "gains" not in shown(study):
         return Opening([], [], figure, [])
