@@ -75,7 +75,8 @@ def compact(table: pd.DataFrame) -> list[Display]:
     Args:
         table: Any table; the interval of a column X is in `X_ci_low` and `X_ci_high`.
     """
-    printed = table[[name for name in MARKS if name in table]].eq(PAPER_SET).any(axis=1)
+    marks = table[[name for name in MARKS if name in table.columns]]
+    printed = (marks == PAPER_SET).any(axis=1)
     parts = ((table[printed == by_paper], by_paper) for by_paper in (False, True))
     return [_display(part, by_paper) for part, by_paper in parts if len(part)]
 
@@ -119,7 +120,7 @@ def _ordered(names: Sequence[str]) -> list[str]:
 
 
 def _halves(part: pd.DataFrame, name: str) -> list[str]:
-    if not {f"{name}{LOW}", f"{name}{HIGH}"} <= set(part):
+    if not {f"{name}{LOW}", f"{name}{HIGH}"} <= set(map(str, part)):
         return [""] * len(part)
     width = (part[f"{name}{HIGH}"] - part[f"{name}{LOW}"]).astype(float) / 2
     return ["" if pd.isna(half) else f"± {half:.3f}" for half in width]

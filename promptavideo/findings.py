@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from promptavideo.gains import AGAINST
 from promptavideo.provenance import OTHERS_NOTE
 from promptavideo.tables import BASELINE, LAPTOP
+
+Rows = Mapping[tuple[str, str], Mapping[Any, Any]]
+"""Rows of the table of gains, by booster and what it is compared with."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ def findings(
     found = []
     for (generator, name), rows in table.groupby(["generator", "set"], sort=False):
         boosters = dict.fromkeys(rows["refiner"])
-        by = {(row["refiner"], row[AGAINST]): row for row in rows.to_dict("records")}
+        by: Rows = {(row["refiner"], row[AGAINST]): row for row in rows.to_dict("records")}
         gains = {booster: _gain(by, booster, one_shots.get(str(generator))) for booster in boosters}
         *before, last = boosters
         first = by[last, BASELINE]
@@ -53,12 +57,12 @@ def warnings(notes: Sequence[str]) -> list[str]:
     return [note for note in notes if LAPTOP in note or note.startswith(stand_ins)]
 
 
-def _gain(rows: Mapping[tuple[str, str], Mapping[str, float]], booster: str, one_shot: str | None) -> str:
+def _gain(rows: Rows, booster: str, one_shot: str | None) -> str:
     """What a booster gains over the original prompts, and in brackets over the one-shot rewrite."""
     over = rows.get((booster, one_shot)) if one_shot else None
     return _difference(rows[booster, BASELINE]) + (f" (over {one_shot}: {_difference(over)})" if over else "")
 
 
-def _difference(row: Mapping[str, float]) -> str:
+def _difference(row: Mapping[Any, Any]) -> str:
     half = (row["diff_ci_high"] - row["diff_ci_low"]) / 2
     return f"{row['diff']:+.2f}" + ("" if pd.isna(half) else f" ± {half:.2f}")

@@ -31,8 +31,10 @@ def qualitative(study: Study) -> None:
     config, shown, stem = study.config, study.qualitative, Path("results/figures/qualitative")
     first, videos = next(iter(shown.values())), FirstVideos(study, shown)
     columns = Columns(config.objectives, config.evaluation.average)
-    ranked = [arm_of(study, batch) for batch in study.ranked or ()]
-    gain = chosen.gain_of(*ranked, columns) if ranked else None
+    gain = None
+    if study.ranked:
+        last, original = (arm_of(study, batch) for batch in study.ranked)
+        gain = chosen.gain_of(last, original, columns)
     choice = chosen.choose(config.qualitative, videos.prompts, gain)
     frames, medium = config.qualitative.frames, study.medium(first.track)
     strips(_rows(videos, choice.prompt_ids), stem.with_suffix(".png"), stem.with_suffix(".pdf"), frames)
