@@ -60,7 +60,6 @@ rule all:
     default_target: True
     input:
         "results/report.html",
-        GALLERY,
 
 
 rule models:

@@ -78,6 +78,7 @@ rule report:
         figures=[figure for track in STUDY.tracks for figure in figures_of(track)],
         studies=[figure for table in SHOWN for figure in figure_of(table)],
         qualitative=multiext("results/figures/qualitative", ".png", ".txt"),
+        gallery=GALLERY,
         # Of the videos that it plays.
         scores=[scores for track in STUDY.tracks for scores in scores_of(played(track))],
         manifests=[

@@ -6,6 +6,7 @@ from pathlib import Path
 from promptavideo import tables
 from promptavideo.comparisons import shown
 from promptavideo.findings import findings, warnings
+from promptavideo.layout import GALLERY
 from promptavideo.qualitative import gain_of
 from promptavideo.report import CAPTIONS, HELD_OUT, Example, Opening, Played, ReportFigure, ReportTable, write_report
 from promptavideo.results import FirstVideos, arm_of
@@ -31,7 +32,8 @@ def report(study: Study) -> None:
         rows = tables.read_provenance(_stem(name))
         origins |= {f"{name}, row {number}": entry for number, entry in enumerate(rows, 1)}
     read = [ReportTable(*tables.read(_stem(name))) for name in names]
-    write_report(Path("results/report.html"), read, _figures(study), origins, _opening(study), _gallery())
+    gallery = Path(GALLERY).relative_to("results").as_posix()
+    write_report(Path("results/report.html"), read, _figures(study), origins, _opening(study), gallery)
 
 
 def _opening(study: Study) -> Opening:
@@ -95,11 +97,6 @@ def _figures(study: Study) -> list[ReportFigure]:
             path = Path(study.layout.track(track), "figures", f"{name}.png")
             drawn.append(ReportFigure(f"{title}: {track}", path, caption))
     return drawn
-
-
-def _gallery() -> str | None:
-    """The page of all videos, relative to the report. None until it is an input of the rule `report`."""
-    return None
 
 
 def _stem(name: str) -> Path:
