@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from promptavideo.compact import INTERVAL_NOTE, Display, compact
 from promptavideo.files import atomic_path
 from promptavideo.findings import Finding
+from promptavideo.pages import page
 from promptavideo.text import clean
 from promptavideo.video import Filmed
 
@@ -113,19 +113,6 @@ def write_report(
     )
     with atomic_path(path) as partial:
         partial.write_text(html, encoding="utf-8", errors="replace")  # JSON may carry lone surrogates
-
-
-def page(template: str, **values: object) -> str:
-    """A page made of one of the project's templates, in which every value is escaped."""
-    environment = Environment(
-        loader=PackageLoader("promptavideo"),
-        autoescape=True,  # the file is called .j2, which select_autoescape would leave unescaped
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(template).render(**values)
 
 
 def _table(table: ReportTable) -> dict[str, object]:

@@ -11,7 +11,7 @@ from promptavideo.errors import InputError
 from promptavideo.evolution import EvolutionConfig, survivors
 from promptavideo.files import atomic_path, write_text
 from promptavideo.metrics import Objective
-from promptavideo.report import page
+from promptavideo.pages import page
 from promptavideo.tables import LAPTOP, markdown_escape
 from promptavideo.text import clean, text_key
 from promptavideo.totals import candidate_means

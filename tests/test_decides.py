@@ -56,7 +56,7 @@ def digests(*overlays: dict[str, Any]) -> Jobs:
         job("instruction", refiner=refiner)
     for checkpoint in vbench.checkpoints:
         job("vbench_checkpoint", checkpoint=checkpoint)
-    for rule in ("check_base", "vbench_prompts", "qualitative", "report"):
+    for rule in ("check_base", "vbench_prompts", "qualitative", "gallery", "report"):
         job(rule)
     job("study_figure", table="transfer")
     for track in study.tracks:
@@ -205,15 +205,20 @@ def test_how_work_is_done_and_what_nothing_uses_decide_nothing(overlay: dict[str
         ({"boosters": {"dpo-2": {"from": "sft"}}}, {"candidates", "train", "table"}),
         ({"boosters": {"dpo-2": {"data": {"prompts": "evolution"}}}}, {"candidates"}),
         ({"evaluation": {"bootstrap": {"resamples": 99}}}, {"table", "evolution_curve"}),
-        ({"evaluation": {"average": ["VQ"]}}, {"table", "qualitative", "report"}),
+        ({"evaluation": {"average": ["VQ"]}}, {"table", "qualitative", "gallery", "report"}),
         ({"qualitative": {"count": 2}}, {"qualitative"}),
         ({"qualitative": {"track": OPEN_SORA}}, {"qualitative"}),
         ({"evaluation": {"studies": ["convergence"]}}, {"report"}),
         ({"evaluation": {"sets": {"webvid-test": {"replicates": 2}}}}, {"refine"}),
-        ({"evaluation": {"refiners": ["original", "sft"]}}, {"table", "contact_sheet", "qualitative", "report"}),
+        (
+            {"evaluation": {"refiners": ["original", "sft"]}},
+            {"table", "contact_sheet", "qualitative", "gallery", "report"},
+        ),
+        ({"gallery": {"crf": 20}}, {"gallery"}),
+        ({"gallery": {"threads": 8}}, set()),
         (
             {"objective": ["MPS", "AES", "FC", "TVA", "DD", "TC", "VQ"]},
-            {"propose", "score", "gather", "pairs", "triples", "table", "evolution_story", "qualitative"},
+            {"propose", "score", "gather", "pairs", "triples", "table", "evolution_story", "qualitative", "gallery"},
         ),
         ({"vbench": {"sha256": "0" * 64}}, {"vbench_prompts"}),
         ({"negatives": {"operator": "gpt-4o"}}, {"negatives"}),
@@ -224,7 +229,7 @@ def test_what_decides_reruns_its_step_alone(overlay: dict[str, Any], decided: se
 
 
 def test_another_scale_renames_tables_alone() -> None:
-    assert rules({"scale": "laptop"}) == {"table", "evolution_story", "qualitative"}
+    assert rules({"scale": "laptop"}) == {"table", "evolution_story", "qualitative", "gallery"}
 
 
 def test_a_dpo_setting_trains_dpo_alone() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from promptavideo.files import write_text
 from promptavideo.gallery.collect import Json
-from promptavideo.report import page
+from promptavideo.pages import page
 
 BESIDE = ("gallery.js", "gallery.css")
 """What lies beside the page, so that its policy can forbid scripts within it."""

@@ -1,0 +1,16 @@
+"""Pages made of this project's templates."""
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+
+def page(template: str, **values: object) -> str:
+    """A page made of one of the project's templates, in which every value is escaped."""
+    environment = Environment(
+        loader=PackageLoader("promptavideo"),
+        autoescape=True,  # the file is called .j2, which select_autoescape would leave unescaped
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(template).render(**values)
