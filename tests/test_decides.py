@@ -264,7 +264,7 @@ def test_a_judge_that_reports_decides_no_score_of_the_rewards() -> None:
 def test_another_refiner_is_another_batch_and_another_row() -> None:
     listed = PAPER["evaluation"]["refiners"]
     overlay = {"refiners": {"words": {"kind": "promptist", "model": "promptist", "tokenizer": "gpt2"}}}
-    assert rules(overlay | {"evaluation": {"refiners": [*listed, "words"]}}) == {"table"}
+    assert rules(overlay | {"evaluation": {"refiners": [*listed, "words"]}}) == {"table", "gallery"}
 
 
 def test_a_judges_version_decides(monkeypatch: pytest.MonkeyPatch) -> None:
