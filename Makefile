@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MOVED := $(shell for name in .venv .venv-vbench; do test ! -f $$name/pyvenv.cfg || \
   grep -qF -e " $(CURDIR)/$$name" -e " $$(cd $$name && pwd -P)" $$name/pyvenv.cfg || echo $$name/run; done)
 
-.PHONY: reproduce images studies test test-slurm test-vbench rehearsal check check-style check-rules check-types check-pins \
+.PHONY: reproduce images studies test test-slurm test-vbench test-browser rehearsal check check-style check-rules check-types check-pins \
   benchmark dag reference vbench-if-possible
 
 reproduce: .venv/run vbench-if-possible
@@ -43,6 +43,11 @@ test-slurm: .venv/dev
 # The real vbench package, with random weights where it wants downloaded ones.
 test-vbench: .venv/dev .venv-vbench/dev
 	pytest tests/vbench_package
+
+# Pages in a real browser, which needs root to be installed where it is missing.
+test-browser: .venv/dev
+	scripts/install_browser.sh
+	pytest tests/browser
 
 # paper.yaml on tiny random models of its classes, from captions to tables.
 rehearsal: .venv/dev .venv-vbench/dev
