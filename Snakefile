@@ -19,6 +19,7 @@ include: "rules/batch.smk"
 include: "rules/boosters.smk"
 include: "rules/report.smk"
 include: "rules/studies.smk"
+include: "rules/study.smk"
 include: "rules/vbench_inputs.smk"
 include: "rules/vbench.smk"
 include: "rules/miniature.smk"
@@ -49,6 +50,8 @@ localrules:
     training_curves,
     contact_sheet,
     report,
+    study,
+    user_study_votes,
     plan,
     pilot_prompts,
 
