@@ -55,8 +55,8 @@ def check_replaced(folder: Path, plan: str) -> None:
         (other, named), *_ = others.items()
         raise InputError(
             f"{folder}: {_listed(named)} hold votes on the plan {other}, and what is configured now is the plan "
-            f"{plan}. A study that has begun keeps its plan, or its numbers could be chosen. Go back to the settings of "
-            "that plan, or name another folder in user_study.votes to begin another study"
+            f"{plan}. A study that has begun keeps its plan, or its numbers could be chosen. Go back to the settings "
+            "of that plan, or name another folder in user_study.votes to begin another study"
         )
 
 
