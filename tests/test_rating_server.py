@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from load_study import measure
 from starlette.testclient import TestClient
 
 from promptavideo.errors import InputError
@@ -299,3 +300,9 @@ def test_another_host_gets_a_link_with_a_token(tmp_path: Path) -> None:
     said = server.process.stdout.read()
     assert "?token=" in said and len(said.split("?token=")[1].strip()) >= 32
     assert json.loads((tmp_path / "plan.json").read_text())["id"] == study.plan.id
+
+
+def test_no_vote_that_was_answered_is_lost_by_a_kill_under_load(tmp_path: Path) -> None:
+    load = measure(tmp_path, raters=8, prompts=4)
+    assert len(load.acknowledged) == 8 * (8 + 4 + 3) and load.retried
+    assert load.acknowledged == load.stored

@@ -44,8 +44,8 @@ EARLY_NOTE = (
 LEFT_OUT_NOTE = "{raters} raters passed fewer than {least:g} of the checks{agreement} and are left out. "
 REASONS_NOTE = "Votes that were left out when they were collected: {reasons}."
 PAPER_NOTE = (
-    'Rows with set "paper" are read from the figure of the user study in Prompt-A-Video (arXiv 2412.15156) and hold '
-    "about, hence `approximate`; it prints no counts."
+    'Rows with set "paper" are the rates of the user study of Prompt-A-Video (arXiv 2412.15156), which are known about '
+    "(`approximate`) and without counts."
 )
 
 
