@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import watched
+from browsing import until, watched
 from playwright.sync_api import Page, expect
 
 from promptavideo.rating.collect import collect
@@ -242,14 +242,14 @@ def test_hostile_prompts_are_text(tmp_path: Path, page_factory: Callable[..., Pa
 def test_both_videos_play_together_and_again(twelve: Made, page_factory: Callable[..., Page], tmp_path: Path) -> None:
     page = page_factory()
     rater = Rater(page, (twelve.site / "index.html").as_uri() + "#slot=1").begin()
-    page.wait_for_function("[...document.querySelectorAll('video')].every(one => !one.paused && one.currentTime > 0.1)")
+    until(page, "[...document.querySelectorAll('video')].every(one => !one.paused && one.currentTime > 0.1)")
     apart = page.evaluate("Math.abs(document.querySelectorAll('video')[0].currentTime"
                           " - document.querySelectorAll('video')[1].currentTime)")  # fmt: skip
     assert apart < 0.15
     page.wait_for_timeout(1500)  # clips of half a second have ended by now, and play again
-    page.wait_for_function("[...document.querySelectorAll('video')].some(one => !one.paused)")
+    until(page, "[...document.querySelectorAll('video')].some(one => !one.paused)")
     page.keyboard.press("r")
-    page.wait_for_function("[...document.querySelectorAll('video')].every(one => !one.paused)")
+    until(page, "[...document.querySelectorAll('video')].every(one => !one.paused)")
     rater.seen.check()
 
 
@@ -259,7 +259,7 @@ def test_who_wants_no_motion_starts_the_videos(twelve: Made, page_factory: Calla
     page.wait_for_timeout(700)
     assert page.evaluate("[...document.querySelectorAll('video')].every(one => one.paused && one.currentTime === 0)")
     page.get_by_role("button", name="Play both again").click()
-    page.wait_for_function("[...document.querySelectorAll('video')].every(one => one.currentTime > 0)")
+    until(page, "[...document.querySelectorAll('video')].every(one => one.currentTime > 0)")
     rater.seen.check()
 
 
