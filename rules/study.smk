@@ -2,7 +2,7 @@
 # no vote is ever made here.
 
 
-# A study that has begun keeps its plan: the step refuses to replace it, and a job that fails gives back what was there.
+# A study that has begun keeps its plan: nothing replaces it, and a job that fails gives back what was there.
 rule study:
     input:
         lambda wildcards: STUDY.study_videos(),

@@ -132,13 +132,17 @@ def test_repeats_are_compared_and_no_votes(tmp_path: Path) -> None:
     plan = make_plan(each=6, repeats=3, checks=0)
     steady = simulated_file(plan, 1, "steady")
     always_left = simulated_file(plan, 2, "always-left", dict.fromkeys(range(1, len(plan.slots[1]) + 1), "left"))
-    votes, _ = of_files(tmp_path, plan, steady, always_left)
+    votes, record = of_files(tmp_path, plan, steady, always_left)
     alike = numbers.repeats_alike(votes).groupby("rater")["alike"].mean()
     assert alike.to_dict() == {"steady": 1.0, "always-left": 0.0}
     table, _ = user_study_table(plan, votes, GIVEN, FAST)
     assert table["votes"].sum() == 12 and table["repeats"].sum() == 6
     given = GIVEN.model_copy(update={"least_agreement": 0.5})
     assert numbers.raters(votes, plan, given).counted == {"steady"}
+    for section, told in ((given, "or answered fewer than 0.5 of the repeats alike, and"), (GIVEN, "")):
+        table, who = user_study_table(plan, votes, section, FAST)
+        said = " ".join(notes(table, who, section, record, "paper"))
+        assert ("1 raters passed fewer than 0.6 of the checks" in said) == bool(told) and told in said
 
 
 def test_a_table_by_hand(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, *arguments: str, layers: tuple[str, ...] = LAYERS) -> str:
-    done = snakemake(folder, "--quiet", "rules", *arguments, layers=layers)
+    done = snakemake(folder, "--quiet=rules", *arguments, layers=layers)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 
@@ -120,7 +120,7 @@ def test_a_study_that_has_begun_keeps_its_plan(folder: Path) -> None:
     page = (folder / "results/study/site/index.html").read_bytes()
     (folder / "other.yaml").write_text(yaml.safe_dump({"user_study": {"raters": 5}}))
     layers = (*LAYERS, "other.yaml")
-    done = snakemake(folder, "--quiet", "rules", "study", layers=layers)
+    done = snakemake(folder, "--quiet=rules", "study", layers=layers)
     said = done.stdout + done.stderr
     assert done.returncode and f"hold votes on the plan {plan_of(folder).id}" in said and "user_study.votes" in said
     assert (folder / "results/study/plan.json").read_bytes() == before
@@ -132,6 +132,6 @@ def test_a_study_that_has_begun_keeps_its_plan(folder: Path) -> None:
 
 def test_without_the_section_the_targets_say_so(folder: Path) -> None:
     (folder / "none.yaml").write_text(yaml.safe_dump({"user_study": None}))
-    done = snakemake(folder, "--quiet", "rules", "study", layers=("none.yaml",))
+    done = snakemake(folder, "--quiet=rules", "study", layers=("none.yaml",))
     assert done.returncode and "user_study: the configuration has no such section" in done.stdout + done.stderr
     assert os.listdir(folder / "study-votes"), "votes are never removed"  # noqa: PTH208

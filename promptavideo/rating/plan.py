@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from promptavideo.errors import InputError
 from promptavideo.files import write_text
 from promptavideo.rating.config import Compared, UserStudyConfig, compared
+from promptavideo.rating.folder import check_replaced, voted
 from promptavideo.rating.slots import Position, Side, slots
 from promptavideo.records import read_record
 from promptavideo.seeds import derive
@@ -160,6 +161,20 @@ def make(study: Study) -> Plan:
         [votes[pair] for pair in found.pairs], given.least_pixels, given.most_pixels,
     )  # fmt: skip
     return replace(plan, id=plan.digest())
+
+
+def check_begun(study: Study) -> None:
+    """Check before a run whether its plan would replace one that people have voted on.
+
+    The step checks it too; but a job that fails leaves Snakemake without a record of what decided its outputs, so that
+    the next run would take the plan before for the one that is wanted.
+
+    Raises:
+        InputError: It would.
+    """
+    votes = Path(wanted(study)[1].votes)
+    if voted(votes) and all(Path(file).exists() for file in study.study_videos()):
+        check_replaced(votes, make(study).id)
 
 
 def wanted(study: Study) -> tuple[Compared, UserStudyConfig]:

@@ -41,7 +41,7 @@ PLANNED_NOTE = (
 EARLY_NOTE = (
     "The study is not finished. To look at it, and to end it by what is seen, would make its p-values too small."
 )
-LEFT_OUT_NOTE = "{raters} raters passed fewer than {least:g} of the checks{agreement} and are left out. "
+LEFT_OUT_NOTE = "{raters} raters passed fewer than {least:g} of the checks{agreement} and are left out."
 REASONS_NOTE = "Votes that were left out when they were collected: {reasons}."
 PAPER_NOTE = (
     'Rows with set "paper" are the rates of the user study of Prompt-A-Video (arXiv 2412.15156), which are known about '
@@ -122,12 +122,10 @@ def notes(
     if votes < planned:
         said.append(EARLY_NOTE)
     if who.left_out:
-        agreement = f", or answered fewer than {given.least_agreement:g} of the repeats alike," * bool(
-            given.least_agreement
-        )
-        said.append(
-            LEFT_OUT_NOTE.format(raters=len(who.left_out), least=given.least_checks, agreement=agreement).strip()
-        )
+        least = given.least_agreement
+        agreement = "" if least is None else f", or answered fewer than {least:g} of the repeats alike,"
+        values = {"raters": len(who.left_out), "least": given.least_checks, "agreement": agreement}
+        said.append(LEFT_OUT_NOTE.format(**values))
     if reasons := ", ".join(f"{reason}: {count}" for reason, count in record.left_out.items() if count):
         said.append(REASONS_NOTE.format(reasons=reasons))
     said += [*remarks, PAPER_NOTE]
