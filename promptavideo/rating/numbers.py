@@ -205,7 +205,7 @@ def row(votes: "pd.DataFrame", who: Raters, planned: int, bootstrap: BootstrapCo
     outcomes = counted["outcome"].value_counts()
     wins, losses = (int(outcomes.get(one, 0)) for one in ("win", "loss"))
     good, poor = (int(outcomes.get(one, 0)) for one in ("tie-good", "tie-poor"))
-    values = counted["outcome"].map(SCORES).to_numpy(np.float64)
+    values = np.array([SCORES[one] for one in counted["outcome"]], dtype=np.float64)
     rate = float(values.mean()) if len(values) else NAN
     low, high = crossed_interval(values, list(counted["rater"]), list(counted["prompt_id"]), bootstrap, name)
     wilson = wilson_interval(rate, len(values))
