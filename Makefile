@@ -4,6 +4,7 @@ PYTHON ?= $(or $(shell for name in python3 python3.13 python3.12 python3.11; do 
   $$name scripts/check_python.py 2> /dev/null && echo $$name && break; done),python3)
 CORES ?= all
 WORKERS ?= 2
+PORT ?= 8000
 export PYTHONPATH := $(CURDIR)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -11,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MOVED := $(shell for name in .venv .venv-vbench; do test ! -f $$name/pyvenv.cfg || \
   grep -qF -e " $(CURDIR)/$$name" -e " $$(cd $$name && pwd -P)" $$name/pyvenv.cfg || echo $$name/run; done)
 
-.PHONY: reproduce images studies test test-slurm test-vbench test-browser rehearsal check check-style check-rules check-types check-pins \
+.PHONY: reproduce images studies study-server test test-slurm test-vbench test-browser rehearsal check check-style check-rules check-types check-pins \
   benchmark dag reference vbench-if-possible
 
 reproduce: .venv/run vbench-if-possible
@@ -35,6 +36,10 @@ studies: images
 # more, where there is memory: each takes up to 2 GB.
 test: .venv/dev
 	pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# The user study that `snakemake study` made; `make PORT=9000 study-server`.
+study-server: .venv/run
+	python scripts/study_server.py --port $(PORT)
 
 # Needs root: it installs Debian's Slurm where it is missing, starts it in a folder of its own and stops it again.
 test-slurm: .venv/dev

@@ -21,6 +21,7 @@ include: "rules/pictures.smk"
 include: "rules/report.smk"
 include: "rules/gallery.smk"
 include: "rules/studies.smk"
+include: "rules/study.smk"
 include: "rules/vbench_inputs.smk"
 include: "rules/vbench.smk"
 include: "rules/miniature.smk"
@@ -52,6 +53,8 @@ localrules:
     contact_sheet,
     qualitative,
     report,
+    study,
+    user_study_votes,
     plan,
     pilot_prompts,
 

@@ -28,6 +28,7 @@ from promptavideo.preference import AuthorsConfig, BestWorstConfig, PreferenceCo
 from promptavideo.probe import Reference
 from promptavideo.prompts import PromptSet, check_disjoint, check_slices, check_styles, load_prompt_set
 from promptavideo.qualitative import QualitativeConfig
+from promptavideo.rating import config as rating
 from promptavideo.resampling import BootstrapConfig
 from promptavideo.settings import Added, Entry, Planning, Ref, Section, lay, number_in_text, origin, started_from
 from promptavideo.templates import all_media
@@ -194,6 +195,8 @@ class Config(Section):
     qualitative: QualitativeConfig = QualitativeConfig()
     planning: Annotated[PlanningConfig, Planning()] = PlanningConfig()
     vbench: VBenchConfig = VBenchConfig()
+    user_study: rating.UserStudyConfig | None = None
+    """People compare videos in pairs; no table and no report waits for them. There is none when absent."""
 
     @model_validator(mode="before")
     @classmethod
@@ -219,6 +222,7 @@ class Config(Section):
             *self._bad_boosters(),
             *self._bad_vbench(),
             *self._bad_qualitative(),
+            *rating.problems(self),
         ]
         if problems:
             raise ValueError("\n  ".join(problems))

@@ -12,6 +12,8 @@ from typing import Any
 from promptavideo.batches import Booster, Draw, Refine, Round
 from promptavideo.comparisons import comparisons, shown
 from promptavideo.judging import group_of
+from promptavideo.rating.config import compared
+from promptavideo.rating.folder import unmerged
 from promptavideo.study import Study
 
 Facts = dict[str, Any]
@@ -199,6 +201,20 @@ class Decides:
     def vbench_dimension(self, track: str, batch: str, dimension: str, shard: str) -> Facts:
         """Nothing but its inputs."""
         return {}
+
+    # The user study
+
+    def study(self) -> Facts:
+        """What raters see: the pairs, and how they are dealt."""
+        found, given = compared(self._study), self._config.user_study
+        if found is None or given is None:
+            return {}
+        shown = {"track": found.track, "set": found.set, "pairs": found.pairs}
+        return {"seed": self._config.seed, **given.plans, **shown}
+
+    def user_study_votes(self) -> Facts:
+        """Which files there are, and what a server has not yet put into its database itself."""
+        return {"files": {file: unmerged(file) for file in self._study.votes}}
 
     # Tables and figures
 

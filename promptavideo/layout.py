@@ -5,7 +5,7 @@ from dataclasses import dataclass
 SHARED = "shared"
 """What stands for the track of boosters that several tracks share."""
 
-RESERVED = (SHARED, "tables", "figures", "boosters", "prompt_sets", "gallery")
+RESERVED = (SHARED, "tables", "figures", "boosters", "prompt_sets", "gallery", "study")
 """Names in `results/` that no track may have."""
 
 GALLERY = "results/gallery/index.html"
@@ -109,6 +109,16 @@ class Layout:
     """The part of it of the paper's ablations."""
     vbench_cache = "resources/vbench/cache"
     """The folder of VBench's checkpoints."""
+    study_plan = "results/study/plan.json"
+    """Who sees which videos in the user study; not for raters."""
+    study_site = "results/study/site"
+    """The folder that raters see."""
+    study_page = "results/study/site/index.html"
+    """Its page, written when all else is there."""
+    study_votes = "results/study/votes.parquet"
+    """The votes that count."""
+    study_record = "results/study/votes.json"
+    """What was left out of them, and why."""
 
     def checkpoints(self, track: str) -> str:
         """The folder of a track's unfinished trainings; finished ones are in `boosters` beside it, by a digest."""

@@ -100,6 +100,29 @@ TRIPLES = _table(
 """DPO data: a better and a worse refined text of one prompt, with their totals."""
 
 
+VOTES = _table(
+    {
+        "rater": _text,
+        "slot": pa.Column(int, pa.Check.ge(1)),
+        "position": pa.Column(int, pa.Check.ge(1)),
+        "kind": pa.Column(str, pa.Check.isin(["item", "repeat", "check"])),
+        "item": _text,
+        "refiner": _text,
+        "against": _text,
+        "prompt_id": _text,
+        "replicate": _count,
+        "question": _text,
+        "left": _text,
+        "answer": pa.Column(str, pa.Check.isin(["left", "right", "both-good", "both-poor"])),
+        "outcome": pa.Column(str, pa.Check.isin(["win", "tie-good", "tie-poor", "loss"])),
+        "milliseconds": pa.Column("Int64", pa.Check.ge(0), nullable=True),
+    },
+    ["rater", "position", "question"],
+)
+"""The answers of the user study that count, one row each: whose videos a rater saw at a position, on which side, and
+what the answer says of `refiner`. Of a check `refiner` is the intact video."""
+
+
 def write_table(table: pd.DataFrame, path: Path, schema: pa.DataFrameSchema) -> None:
     """Check `table` against `schema` and write it to `path` (parquet) in one step.
 

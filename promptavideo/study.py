@@ -16,6 +16,8 @@ from promptavideo.layout import REWARDS, SHARED, BatchFiles, BoosterFiles, Layou
 from promptavideo.metrics import Metric
 from promptavideo.miniature.dialects import DialectName
 from promptavideo.prompts import count_prompts
+from promptavideo.rating.config import compared
+from promptavideo.rating.folder import files as vote_files
 from promptavideo.shards import part, shard_count, shard_names
 from promptavideo.templates import for_medium
 from promptavideo.video import Filmed
@@ -411,6 +413,22 @@ class Study:
         """The sources of captions that evaluation sets are slices of, each once."""
         sets = (self.config.prompt_sets[name] for name in self.evaluated())
         return list(dict.fromkeys(entry.source for entry in sets if entry.source is not None))
+
+    # The user study
+
+    @property
+    def votes(self) -> list[str]:
+        """The files that raters handed over, and the server's databases."""
+        given = self.config.user_study
+        return vote_files(Path(given.votes)) if given else []
+
+    def study_videos(self) -> list[str]:
+        """The texts and the manifests of the videos that the user study shows."""
+        found = compared(self)
+        if found is None:
+            return []
+        batches = [self.evaluation(found.track, found.set, name) for name in found.refiners]
+        return [file for one in batches for file in (self.files(one).prompts, *self.manifests(one))]
 
     # Tables and figures
 

@@ -22,7 +22,7 @@ def unknown_target(study: Study, here: Path = Path()) -> str:
         here: The folder of the run. What a user has there, or in its `results/`, is an input and not asked for.
     """
     given = [path.name for path in here.iterdir()]
-    others = ["tables", "figures", "gallery", "prompt_sets", "boosters", "report.html"]
+    others = ["tables", "figures", "gallery", "prompt_sets", "boosters", "study", "report.html"]
     others += [path.name for path in (here / "results").glob("*") if path.name not in study.homes]
     batches = {name for track in study.tracks for name in study.named(track)}
     tracks, homes, within = pattern(study.tracks), pattern(study.homes), pattern([*batches, *BESIDE])

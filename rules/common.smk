@@ -16,6 +16,7 @@ from promptavideo.errors import InputError
 from promptavideo.files import hold
 from promptavideo.judging import VBENCH as VBENCH_GROUP, group_of
 from promptavideo.layout import GALLERY, REWARDS
+from promptavideo.rating.plan import check_begun
 from promptavideo.settings import lay
 from promptavideo.study import Study, pattern
 from promptavideo.targets import explain, unknown_target
@@ -96,6 +97,8 @@ def check_ready(jobs):
             filming.add(at(job.wildcards)[0].generator)
         if job.rule.name == "vbench_dimension":
             VBENCH.check_python()
+        if job.rule.name == "study":
+            check_begun(STUDY)
     for operator in sorted(asked):
         CONFIG.operators[operator].ready(f"operators.{operator}")
     for generator in sorted(filming):

@@ -1,5 +1,6 @@
 """A browser for tests of pages, and what it notices that no page of this project may do."""
 
+import time
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -62,3 +63,11 @@ def watched(page: Page) -> Watched:
     page.on("console", lambda message: told(message.type, message.text))
     page.on("pageerror", lambda error: told("error", str(error)))
     return seen
+
+
+def until(page: Page, condition: str, timeout_s: float = 20.0) -> None:
+    """Wait until JavaScript says yes; playwright's own `wait_for_function` is what a strict policy forbids."""
+    end = time.monotonic() + timeout_s
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, f"never: {condition}"
+        page.wait_for_timeout(50)

@@ -56,7 +56,7 @@ def digests(*overlays: dict[str, Any]) -> Jobs:
         job("instruction", refiner=refiner)
     for checkpoint in vbench.checkpoints:
         job("vbench_checkpoint", checkpoint=checkpoint)
-    for rule in ("check_base", "vbench_prompts", "qualitative", "gallery", "report"):
+    for rule in ("check_base", "vbench_prompts", "qualitative", "gallery", "report", "study", "user_study_votes"):
         job(rule)
     job("study_figure", table="transfer")
     for track in study.tracks:
@@ -145,6 +145,7 @@ COGVIDEO, OPEN_SORA = "cogvideox-5b", "open-sora-1.2"
         },
         {"refiners": {"promptist": {"device": "cpu"}}},
         {"vbench": {"python": "elsewhere/python", "device": "auto", "shard_size": 7}},
+        {"user_study": {"votes": "elsewhere"}},
         {"preference": {"authors": {"min_gap": 9.0, "weights": {"DD": 9.0}}}},  # of the rule that is not chosen
         {"generators": {COGVIDEO: {"vae_slicing": False, "component_dtypes": {}}}},  # what a key says that is absent
         {"operators": {"more": {"kind": "recombine"}}, "refiners": {"more": {"kind": "llm", "operator": "more"}}},
@@ -162,7 +163,7 @@ def test_how_work_is_done_and_what_nothing_uses_decide_nothing(overlay: dict[str
     [
         (
             {"seed": 2},
-            {"propose", "candidates", "refine", "train", "table"},
+            {"propose", "candidates", "refine", "train", "table", "study"},
         ),
         ({"models": {"cogvideox-5b": {"revision": "v2"}}}, {"fetch"}),
         ({"prompt_sets": {"webvid-test": {"count": 100}}}, {"prompt_set"}),
@@ -212,7 +213,7 @@ def test_how_work_is_done_and_what_nothing_uses_decide_nothing(overlay: dict[str
         ({"evaluation": {"sets": {"webvid-test": {"replicates": 2}}}}, {"refine"}),
         (
             {"evaluation": {"refiners": ["original", "sft"]}},
-            {"table", "contact_sheet", "qualitative", "gallery", "report"},
+            {"table", "contact_sheet", "qualitative", "gallery", "report", "study"},
         ),
         ({"gallery": {"crf": 20}}, {"gallery"}),
         ({"gallery": {"threads": 8}}, set()),
@@ -222,6 +223,10 @@ def test_how_work_is_done_and_what_nothing_uses_decide_nothing(overlay: dict[str
         ),
         ({"vbench": {"sha256": "0" * 64}}, {"vbench_prompts"}),
         ({"negatives": {"operator": "gpt-4o"}}, {"negatives"}),
+        ({"user_study": {"raters": 40}}, {"study"}),
+        ({"user_study": {"pairs": [["sft", "original"]]}}, {"study", "table"}),
+        ({"user_study": {"most_pixels": 512}}, {"study"}),
+        ({"user_study": {"least_checks": 0.5}}, {"table"}),
     ],
 )
 def test_what_decides_reruns_its_step_alone(overlay: dict[str, Any], decided: set[str]) -> None:

@@ -550,6 +550,22 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
     "vbench.shard_size": (2, NOTHING),
     "vbench.main": (None, REPORT),
     "vbench.ablation": ("heldout", REFUSED),
+    # Its page and its votes are targets of their own, and no run waits for them before there are votes.
+    "user_study.track": ("mini-t2v", NOTHING),
+    "user_study.set": ("heldout", NOTHING),
+    "user_study.pairs": ([["sft", "original"]], NOTHING),
+    "user_study.questions.*": (other, NOTHING),
+    "user_study.prompts": (other, NOTHING),
+    "user_study.raters": (other, NOTHING),
+    "user_study.spares": (other, NOTHING),
+    "user_study.items": (other, NOTHING),
+    "user_study.repeats": (other, NOTHING),
+    "user_study.checks": (other, NOTHING),
+    "user_study.least_checks": (0.5, NOTHING),
+    "user_study.least_agreement": (0.5, NOTHING),
+    "user_study.consent": (other, NOTHING),
+    "user_study.votes": (other, NOTHING),
+    "user_study.*_pixels": (other, NOTHING),
 }
 """{pattern of keys: another value, or what makes it of the old one; the jobs that run again}."""
 

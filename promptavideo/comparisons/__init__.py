@@ -11,6 +11,7 @@ from promptavideo.comparisons.hpsv2 import HpsTable
 from promptavideo.comparisons.negatives import NegativePromptsTable
 from promptavideo.comparisons.rewards import VideoScoreTable
 from promptavideo.comparisons.transfer import TransferTable
+from promptavideo.comparisons.user_study import UserStudyTable
 from promptavideo.comparisons.vbench import AblationTable, VBenchTable
 from promptavideo.study import Study
 
@@ -25,6 +26,7 @@ COMPARISONS: dict[str, type[Comparison]] = {
     "negative_prompts": NegativePromptsTable,
     "transfer": TransferTable,
     "hpsv2": HpsTable,
+    "user_study": UserStudyTable,
 }
 
 
