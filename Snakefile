@@ -57,6 +57,7 @@ localrules:
     user_study_votes,
     plan,
     pilot_prompts,
+    screenshots,
 
 
 rule all:

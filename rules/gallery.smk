@@ -29,3 +29,25 @@ rule gallery:
         "Write {output}"
     shell:
         "python scripts/gallery.py --log {log}"
+
+
+# For the documents, from the pages of a finished run; nothing else waits for them.
+rule screenshots:
+    input:
+        gallery=GALLERY,
+        study=LAYOUT.study_page,
+    output:
+        "docs/images/gallery.png",
+        "docs/images/study.png",
+    log:
+        "logs/screenshots.log",
+    benchmark:
+        "benchmarks/screenshots.tsv"
+    conda:
+        "../envs/browser.yaml"
+    params:
+        folder=subpath(output[0], parent=True),
+    message:
+        "Take pictures of {input}"
+    shell:
+        "python scripts/screenshots.py {input.gallery} {input.study} --folder {params.folder} --log {log}"

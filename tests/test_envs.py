@@ -308,7 +308,8 @@ def resolved(
 
 
 def test_there_is_one_environment_for_each_kind_of_work() -> None:
-    assert set(FILES) == {"workflow", "generation", "open-sora", "judges", "vbench", "booster", "report"}
+    kinds = {"workflow", "generation", "open-sora", "judges", "vbench", "booster", "browser", "report"}
+    assert set(FILES) == kinds
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -1,0 +1,80 @@
+"""Pictures of this project's pages, taken in a real browser, for its documents."""
+
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from promptavideo.errors import InputError
+from promptavideo.files import atomic_path
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+log = logging.getLogger(__name__)
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+"""The commands of browsers that playwright drives, the first that there is."""
+
+SWITCHES = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
+"""So that the browser asks the network for nothing, and runs as root."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a page."""
+
+    page: Path
+    """The page's HTML file."""
+    size: tuple[int, int]
+    """Width and height of the window, in pixels."""
+    prepare: "Callable[[Page], None]"
+    """Brings the page into the state that is shown."""
+    fragment: str = ""
+    """Behind the page's address."""
+
+
+def take(pictures: Mapping[Path, Picture]) -> None:
+    """Take pictures as PNG files.
+
+    Args:
+        pictures: Each by its target.
+
+    Raises:
+        InputError: There is no browser, or a page is missing.
+    """
+    from playwright.sync_api import sync_playwright
+
+    command = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if command is None:
+        raise InputError(f"there is no {' or '.join(BROWSERS)}; install Debian's: scripts/install_browser.sh, as root")
+    if missing := [one.page for one in pictures.values() if not one.page.exists()]:
+        raise InputError(f"{missing[0]}: there is no such page; the workflow makes it")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=command, args=list(SWITCHES))
+        for path, picture in pictures.items():
+            width, height = picture.size
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
+            page.goto(picture.page.resolve().as_uri() + picture.fragment)
+            picture.prepare(page)
+            with atomic_path(path) as partial:
+                page.screenshot(path=partial)
+            page.close()
+            log.info("%s: %d x %d pixels", path, width, height)
+        browser.close()
+
+
+def of_gallery(page: "Page") -> None:
+    """Scroll to the first row, with its videos."""
+    row = page.locator("article").first
+    row.scroll_into_view_if_needed()
+    page.wait_for_function("() => [...document.querySelectorAll('article video')].some((one) => one.currentTime > 0.3)")
+
+
+def of_study(page: "Page") -> None:
+    """Agree, and wait for the first pair."""
+    page.locator("#agree").click()
+    page.locator('[data-answer="left"]:enabled').wait_for()
+    page.wait_for_function("() => [...document.querySelectorAll('video')].every((one) => one.currentTime > 0.3)")

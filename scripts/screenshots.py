@@ -1,0 +1,24 @@
+"""Take the pictures of the gallery and of the user study's page that the documents show, in a real browser."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from promptavideo import cli
+from promptavideo.screenshots import Picture, of_gallery, of_study, take
+
+parser = cli.parser(__doc__, "gallery", "study")
+parser.add_argument("--folder", type=Path, required=True, help="where the pictures go")
+
+
+def main(options: Namespace) -> None:
+    """Take both."""
+    take(
+        {
+            options.folder / "gallery.png": Picture(Path(options.gallery), (1200, 900), of_gallery),
+            options.folder / "study.png": Picture(Path(options.study), (900, 800), of_study, "#slot=1"),
+        }
+    )
+
+
+if __name__ == "__main__":
+    cli.run(parser.parse_args(), main)
