@@ -28,7 +28,11 @@ PRINTED_AS = {"prompt-a-video": "dpo-2"}
 round of DPO."""
 
 TEXT_COLUMNS = ("generator", "set", "refiner")
-COUNT_COLUMNS = ("videos", "images")
+STUDY_COUNTS = (
+    "planned", "votes", "raters", "wins", "ties_good", "ties_poor", "losses", "repeats", "raters_left_out",
+    "votes_left_out",
+)  # fmt: skip
+COUNT_COLUMNS = ("videos", "images", *STUDY_COUNTS)
 INTERVAL_COLUMNS = ("avg_ci_low", "avg_ci_high", "gain", "gain_ci_low", "gain_ci_high", "p_value")
 
 METHOD_NOTE = (
