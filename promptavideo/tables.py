@@ -30,7 +30,11 @@ round of DPO."""
 TEXT_COLUMNS = ("generator", "set", "refiner")
 NAME_COLUMNS = (*TEXT_COLUMNS, "against", "before", "booster", "learned_from")
 """Columns of names in any table, which may look like numbers."""
-COUNT_COLUMNS = ("videos", "images")
+STUDY_COUNTS = (
+    "planned", "votes", "raters", "wins", "ties_good", "ties_poor", "losses", "repeats", "raters_left_out",
+    "votes_left_out",
+)  # fmt: skip
+COUNT_COLUMNS = ("videos", "images", *STUDY_COUNTS)
 INTERVAL_COLUMNS = ("avg_ci_low", "avg_ci_high", "gain", "gain_ci_low", "gain_ci_high", "p_value")
 
 METHOD_NOTE = (

@@ -29,7 +29,8 @@ def main(options: Namespace) -> None:
     plan = plans.read(options.plan)
     site.check(plan, options.site)
     ballots = Ballots(votes_of(options), plan, options.idle_hours * 3600)
-    token = None if server.only_here(options.host) else token_of(options)
+    apart = server.only_here(options.host) and options.token_from_env is None
+    token = None if apart else token_of(options)
     link = f"http://{options.host}:{options.port}/{f'?token={token}' if token else ''}"
     logging.info("study %s, votes go to %s", plan.id, ballots.path)
     cli.say(f"Raters open {link}")

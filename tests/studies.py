@@ -22,7 +22,8 @@ from promptavideo.rating.config import OVERALL
 from promptavideo.rating.plan import BROKEN, INTACT, Item, Plan, Shown
 from promptavideo.rating.slots import slots
 from promptavideo.store import Entry, Store, write_manifest
-from promptavideo.video import Clip
+from promptavideo.video import Clip, Filmed
+from promptavideo.viewing import VIEWED
 
 PAIRS = (("dpo-2", "original"), ("dpo-2", "llm"))
 
@@ -53,13 +54,14 @@ def make_plan(
     checks: int = 1,
     questions: Mapping[str, str] | None = None,
     stored: Mapping[tuple[str, str], tuple[str, str]] | None = None,
+    medium: Filmed = "video",
 ) -> Plan:
     """A plan; `stored` has the key and the SHA-256 of each refiner's video of each prompt."""
 
     def shown(item: str, refiner: str, prompt: str) -> Shown:
         whose = pairs[0][0] if refiner in (INTACT, BROKEN) else refiner
         key, sha = (stored or {}).get((whose, prompt), (f"key-{whose}-{prompt}", f"sha-{whose}-{prompt}"))
-        return Shown(refiner, key, sha, plans._name(1, "file", item, refiner) + ".mp4")
+        return Shown(refiner, key, sha, plans._name(1, "file", item, refiner) + VIEWED[medium])
 
     def item(pair: tuple[str, str], prompt: str, check: bool) -> Item:
         name = plans._name(1, "item", *pair, prompt)
@@ -75,7 +77,7 @@ def make_plan(
         for pair in pairs
     ]
     plan = Plan(
-        "", "mini-t2v", "heldout", "video", dict(questions or {"overall": OVERALL}), "You may stop at any time.",
+        "", "mini-t2v", "heldout", medium, dict(questions or {"overall": OVERALL}), "You may stop at any time.",
         list(pairs), [*items, *known], places, raters, planned, 64, 512,
     )  # fmt: skip
     return replace(plan, id=plan.digest())
@@ -85,7 +87,8 @@ def make_study(folder: Path, **how: Any) -> Made:
     """A study with its page and short videos."""
     prompts = list(how.pop("prompts", ("a red ball", "a blue box", "a green cone")))
     pairs = how.get("pairs", PAIRS)
-    store = Store(folder / "store", "mini-t2v")
+    medium: Filmed = how.get("medium", "video")
+    store = Store(folder / "store", "mini-t2v", medium)
     stored, entries = {}, []
     for place, refiner in enumerate(dict.fromkeys(name for pair in pairs for name in pair)):
         for number, prompt in enumerate(prompts):
@@ -93,7 +96,7 @@ def make_study(folder: Path, **how: Any) -> Made:
             for time_ in range(6):
                 frames[time_, 8:16, 4 * time_ : 4 * time_ + 8] = [200, 20 * number % 250, 90]
             key = f"{place:02d}{number:04d}"
-            video = store.put(key, Clip(frames, 12.0), 18, "yuv420p")
+            video = store.put(key, Clip(frames[: 1 if medium == "image" else 6], 12.0), 18, "yuv420p")
             stored[refiner, prompt] = key, video.sha256
             entries.append(Entry(f"p{number}", 0, 0, key, video.sha256, 6, 12.0))
     manifest = folder / "manifest.jsonl"

@@ -188,6 +188,7 @@ def test_without_votes_the_table_says_how_many_are_needed(tmp_path: Path) -> Non
     tables.write(whole, tmp_path / "user_study", "Refiners compared by people", [said], SHOWN)
     _, shown, _ = tables.read(tmp_path / "user_study")
     assert list(shown.columns) == SHOWN and len(shown) == 5
+    assert tables.as_text(shown)["votes"].tolist() == ["0", "0", "", "", ""]
 
 
 def test_the_papers_rates_stand_below_and_are_marked(tmp_path: Path) -> None:

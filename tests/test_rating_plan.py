@@ -119,6 +119,13 @@ def test_copies_that_are_there_stay_and_what_another_plan_showed_goes(tmp_path: 
     }
 
 
+def test_images_are_shown_too(tmp_path: Path) -> None:
+    study = make_study(tmp_path, medium="image")
+    copies = [study.site / "videos" / name for name in study.plan.files]
+    assert all(path.suffix == ".jpg" and path.read_bytes()[:2] == b"\xff\xd8" for path in copies)
+    assert '"medium":"image"' in (study.site / "index.html").read_text()
+
+
 def test_a_missing_copy_is_named_before_anybody_comes(tmp_path: Path) -> None:
     study = make_study(tmp_path)
     site.check(study.plan, study.site)

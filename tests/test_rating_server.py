@@ -302,6 +302,24 @@ def test_another_host_gets_a_link_with_a_token(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "plan.json").read_text())["id"] == study.plan.id
 
 
+def test_behind_a_proxy_on_this_machine_a_token_is_wanted_where_one_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import httpx2 as httpx
+
+    study = make_study(tmp_path)
+    monkeypatch.setenv("STUDY_TOKEN", "too-short")
+    with pytest.raises(RuntimeError, match="the server ended with 1"):
+        Server(study, None, "--token-from-env", "STUDY_TOKEN").start()
+    assert "STUDY_TOKEN: the variable must hold a token of 16 characters" in capfd.readouterr().err
+    monkeypatch.setenv("STUDY_TOKEN", "long-enough-for-a-token")
+    with serving(study, "--token-from-env", "STUDY_TOKEN") as server:
+        named = {"host": "study.example"}
+        assert httpx.get(server.address, headers=named).status_code == 403
+        link = f"{server.address}?token=long-enough-for-a-token"
+        assert httpx.get(link, headers=named).status_code == 200
+
+
 def test_no_vote_that_was_answered_is_lost_by_a_kill_under_load(tmp_path: Path) -> None:
     load = measure(tmp_path, raters=8, prompts=4)
     assert len(load.acknowledged) == 8 * (8 + 4 + 3) and load.retried

@@ -67,7 +67,7 @@ class UserStudyTable(Comparison):
         record = read_record(Path(layout.study_record), Record, "record of collected votes")
         table, who = made.user_study_table(plan, votes, given, self.config.evaluation.bootstrap)
         boosters = {
-            refined(row).refiner: provenance.read_record(
+            refined(row).refiner: read_record(
                 Path(self.study.files_of(writer).card), dict[str, Any], "card of a booster"
             )
             for row in rows

@@ -240,11 +240,13 @@ def _item(
     shared: Sequence[tuple[str, int]],
 ) -> Item:
     """The pair of a prompt, of one of its replicates that all refiners have."""
+    from promptavideo.viewing import VIEWED
+
     seed = study.config.seed
     replicates = [replicate for one, replicate in shared if one == prompt_id]
     replicate = replicates[derive(seed, "replicate", prompt_id) % len(replicates)]
     name = _name(seed, "item", *pair, prompt_id, replicate)
-    suffix = ".mp4" if study.medium(compared_track(study)) == "video" else ".jpg"
+    suffix = VIEWED[study.medium(wanted(study)[0].track)]
     shown = []
     for videos, refiner in sides:
         entry = videos[prompt_id, replicate][2]
@@ -253,11 +255,6 @@ def _item(
         shown.append(Shown(refiner, entry.key, entry.sha256, file))
     text, video_seed, _ = sides[0][0][prompt_id, replicate]
     return Item(name, prompt_id, text, replicate, video_seed, shown[0], shown[1], pair == (INTACT, BROKEN))
-
-
-def compared_track(study: Study) -> str:
-    """The track of a run's user study."""
-    return wanted(study)[0].track
 
 
 def _shuffled(seed: int, what: str, names: Mapping[str, object]) -> list[str]:

@@ -12,13 +12,12 @@ from promptavideo.rating.numbers import NAN, Raters, raters, row, strengths
 from promptavideo.rating.plan import Plan
 from promptavideo.rating.power import RATES, votes_needed
 from promptavideo.resampling import BootstrapConfig
-from promptavideo.tables import LAPTOP_NOTE, PAPER_SET, read_printed
+from promptavideo.tables import LAPTOP_NOTE, PAPER_SET, STUDY_COUNTS, read_printed
 
 if TYPE_CHECKING:
     from promptavideo.rating.collect import Record
 
 NAMES = ("generator", "set", "refiner", "against", "question", "approximate")
-COUNTS = ("planned", "votes", "raters", "wins", "ties_good", "ties_poor", "losses", "repeats", "votes_left_out")
 COLUMNS = (
     *NAMES, "planned", "votes", "raters", "wins", "ties_good", "ties_poor", "losses", "win_rate", "win_rate_ci_low",
     "win_rate_ci_high", "wilson_low", "wilson_high", "p_value", "strength", "strength_against", "alpha", "repeats",
@@ -134,6 +133,6 @@ def notes(
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
     names: dict[str, Any] = dict.fromkeys(NAMES, "object")
-    counts: dict[str, Any] = dict.fromkeys([*COUNTS, "raters_left_out"], "Int64")
+    counts: dict[str, Any] = dict.fromkeys(STUDY_COUNTS, "Int64")
     rest: dict[str, Any] = {name: "float64" for name in COLUMNS if name not in names | counts}
     return table.astype(names | counts | rest)

@@ -253,6 +253,17 @@ def test_both_videos_play_together_and_again(twelve: Made, page_factory: Callabl
     rater.seen.check()
 
 
+def test_images_are_judged_likewise(tmp_path: Path, page_factory: Callable[..., Page]) -> None:
+    study = make_study(tmp_path, medium="image")
+    page = page_factory(viewport=WIDTHS["phone"])
+    rater = Rater(page, (study.site / "index.html").as_uri() + "#slot=1").begin()
+    assert page.evaluate("[...document.querySelectorAll('.frame img')].map(one => one.naturalWidth > 0)") == [True] * 2
+    assert page.get_by_role("button", name="Play both again").is_hidden()
+    rater.press("1", "left")
+    rater.waits_for(2)
+    rater.seen.check()
+
+
 def test_who_wants_no_motion_starts_the_videos(twelve: Made, page_factory: Callable[..., Page]) -> None:
     page = page_factory(reduced_motion="reduce")
     rater = Rater(page, (twelve.site / "index.html").as_uri() + "#slot=2").begin()
