@@ -67,6 +67,7 @@ ALTERED = {
     "python scripts/headline.py": "wants a finished run: --help, which must name the options",
     "python scripts/compare.py": "wants two finished runs: --help, which must name the options",
     "python scripts/film.py": "wants a run that was started: --help, which must name the options",
+    "python tests/load_study.py": "takes a minute of both cores: --help, which must name the options",
     "python scripts/study_server.py": "serves until it is stopped: --help, which must name the options",
     "conda": "is not in .venv: a stand-in answers Snakemake, and of a file asks only that it is there",
     "apt": "needs root and an index: is left out",
@@ -80,6 +81,8 @@ FOREIGN_OPTIONS = {
     "--flash-attn": "Open-Sora's script",
     "--idle-hours": "scripts/study_server.py",
     "--layernorm-kernel": "Open-Sora's script",
+    "--prompts": "tests/load_study.py",
+    "--think": "tests/load_study.py",
     "--token-from-env": "scripts/study_server.py",
 }
 """Options that a document names apart from a command and that are not Snakemake's."""
