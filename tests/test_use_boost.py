@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from makers import booster_config
-from use_boosters import LIMIT, finished_run, make_booster, words_reader
+import yaml
+from makers import ROOT, booster_config
+from use_boosters import INSTRUCTION, LIMIT, finished_run, make_booster, words_reader
 
 from promptavideo.boosters.chat import Instruction
 from promptavideo.boosters.config import SamplingSettings
@@ -18,6 +19,8 @@ from promptavideo.models import check_model
 from promptavideo.prompts import prompt_id
 from promptavideo.reading import write_reader
 from promptavideo.refiners.base import evaluation_table
+from promptavideo.shots import Refined
+from promptavideo.study import Study
 from promptavideo.use import record, source, workspace
 from promptavideo.use.boost import Boost
 from promptavideo.use.main import main
@@ -190,6 +193,41 @@ def test_a_generators_own_reader_bounds_texts(
     assert "there is no generator 'nobody' in the run's configuration; known are mini-t2v" in capfd.readouterr().err
     assert main(["boost", PROMPTS[0], "--max-tokens-of", "mini-t2v", "-n", "2"]) == 0
     assert len(capfd.readouterr().out.splitlines()) == 2
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with boosters of negative prompts."""
+    study = yaml.safe_load((ROOT / "studies/negative_prompts.yaml").read_text(encoding="utf-8"))
+    asked = {"max_prompt_tokens": 400, "max_new_tokens": 12}
+    study["booster"] = {"negative": {"sampling": asked, "descriptors": {"max_words": 50}}}
+    study["refiners"]["tuned"]["descriptors"] = {"max_words": 50}
+    folder = finished_run(tmp_path_factory.mktemp("negative") / "run", study)
+    base = folder / "resources/models/tiny-llama"
+    make_booster(folder / "results/shared/boosters/negative-sft", base, seed=4)
+    return folder
+
+
+def test_negative_prompts_are_those_of_the_workflow(
+    studied: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(studied)
+    assert main(["boost", PROMPTS[0], "--negative", "--json", "-n", "2"]) == 0
+    first, second = json.loads(capfd.readouterr().out)["variants"]
+    study = workspace.study_in(Path())
+    of_sft = study.config.refiners["tuned"].model_copy(update={"booster": "negative-sft"})
+    instruction = studied / "negative.txt"
+    instruction.write_text(INSTRUCTION)  # of the card of a random booster
+    for_negatives = study.config.booster.negative.model_copy(update={"instruction": str(instruction)})
+    booster = study.config.booster.model_copy(update={"negative": for_negatives})
+    refiner = of_sft.load("tuned", "mini-t2v-teacher", Study(study.config.model_copy(update={"booster": booster})))
+    (found,) = refiner.extend([prompt_id(PROMPTS[0])], [PROMPTS[0]], [first["text"]])
+    assert isinstance(found, Refined) and found.negative == first["negative"] and second["text"] != first["text"]
+    negative = str(studied / "results/shared/boosters/negative-sft")
+    monkeypatch.chdir(tmp_path)
+    texts = str(studied / "results/mini-t2v/boosters/dpo-2")
+    assert main(["boost", PROMPTS[0], "--booster", texts, "--negative-booster", negative]) == 0
+    assert capfd.readouterr().out == f"{first['text']}\t{first['negative']}\n"
 
 
 def test_what_wrote_a_record_reads_it(tmp_path: Path) -> None:

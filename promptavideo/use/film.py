@@ -88,8 +88,8 @@ def unjudged(study: Study, generator: str) -> str:
     if not strangers:
         return ""
     return (
-        f"the judges {', '.join(strangers)} understand the miniature's world only, and {generator} films another, so "
-        "there are no scores"
+        f"the run's judges ({', '.join(strangers)}) understand the miniature's world only, and {generator} films "
+        "another, so there are no scores"
     )
 
 

@@ -140,17 +140,15 @@ def of_run(study: Study, booster: Booster) -> Source:
     )
 
 
-def last(study: Study, writes: Writes = "text") -> Booster | None:
-    """The last booster that a run has trained for its first track that has one."""
-    for track in study.tracks:
-        trained = [
-            one
-            for one in study.boosters(track)
-            if one.writes == writes and (study.root / study.files_of(one).card).is_file()
-        ]
-        if trained:
-            return trained[-1]
-    return None
+def trained(study: Study, track: str, writes: Writes = "text") -> list[Booster]:
+    """The boosters of a track that a run has trained, in their order."""
+    found = (one for one in study.boosters(track) if one.writes == writes)
+    return [one for one in found if (study.root / study.files_of(one).card).is_file()]
+
+
+def last(study: Study) -> Booster | None:
+    """The last booster of texts that a run has trained for its first track that has one."""
+    return next((found[-1] for track in study.tracks if (found := trained(study, track))), None)
 
 
 def study_for(source: Source) -> Study:
@@ -176,13 +174,14 @@ def negative_for(source: Source) -> Source:
     Raises:
         InputError: There is none.
     """
-    found = last(source.study, "negative") if source.study else None
-    if source.study is None or found is None:
+    study = source.study
+    found = [one for track in study.tracks for one in trained(study, track, "negative")] if study else []
+    if study is None or not found:
         raise InputError(
             f"{source.name}: no booster of negative prompts goes with it; train one "
             "(snakemake --configfile studies/negative_prompts.yaml), or name one by --negative-booster"
         )
-    return of_run(source.study, found)
+    return of_run(study, found[-1])
 
 
 def _at_hand() -> Source:
