@@ -1,15 +1,20 @@
 """An exported booster: a plain model folder, which asks as the booster was trained to be asked, for any program."""
 
 import json
+import logging
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub
 import pandas as pd
 import pytest
 import torch
@@ -234,6 +239,52 @@ def test_an_export_is_exported_again_and_keeps_what_it_is(exported: Path, tmp_pa
     one, other = (AutoTokenizer.from_pretrained(folder) for folder in (exported, tmp_path / "again"))
     assert one.chat_template == other.chat_template
     assert record.read(tmp_path / "again")[0].sampling == record.read(exported)[0].sampling
+
+
+def test_a_booster_of_the_hub_is_fetched_once_and_drawn_like_the_export(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = []
+
+    def snapshot(*, local_dir: Path, dry_run: bool = False, **options: Any) -> object:
+        calls.append(options["revision"])
+        files = [path for path in exported.rglob("*") if path.is_file()]
+        names = [path.relative_to(exported).as_posix() for path in files]
+        if dry_run:
+            sizes = [path.stat().st_size for path in files]
+            return [
+                SimpleNamespace(filename=name, file_size=size, will_download=True)
+                for name, size in zip(names, sizes, strict=True)
+            ]
+        for name in huggingface_hub.utils.filter_repo_objects(names, allow_patterns=options["allow_patterns"]):
+            (local_dir / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(exported / name, local_dir / name)
+        return str(local_dir)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    with caplog.at_level(logging.INFO):
+        first = source.find(f"lab/booster@{commit}")
+    assert calls == [commit] * 2 and re.search(r"downloads [\d.]+ (kB|MB) of lab/booster", caplog.text)
+    again = source.find(f"lab/booster@{commit}")
+    assert calls == [commit] * 2 and again.chain == first.chain
+    assert Boost(again.on("cpu", "float32")).write(PROMPTS[:1]) == Boost(
+        source.find(str(exported)).on("cpu", "float32")
+    ).write(PROMPTS[:1])
+
+
+def test_a_whole_model_of_others_is_asked_by_an_instruction(
+    booster: source.Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as those that the authors of the method released, whose chat template does not ask."""
+    model, tokenizer = load_chain(booster.chain, "float32")
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path / "model")
+    (tmp_path / "asks.txt").write_text(INSTRUCTION)
+    found = source.find(str(tmp_path / "model"), tmp_path / "asks.txt").on("cpu", "float32")
+    assert found.instruction.ask("x") == booster.instruction.ask("x") and found.settings.sampling.max_new_tokens == 250
+    assert greedy(found, PROMPTS[0]).startswith(greedy(booster, PROMPTS[0]))
 
 
 @pytest.fixture(scope="module")

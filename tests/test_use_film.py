@@ -4,6 +4,7 @@ import json
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fakes import Critic, Painter
 from makers import diffusers_config
@@ -11,12 +12,13 @@ from tiny_pipelines import LTX_SAMPLING, tiny_ltx
 from use_boosters import finished_run, study_at
 
 from promptavideo.errors import InputError
+from promptavideo.picture import read_image, write_image
 from promptavideo.prompts import prompt_id
 from promptavideo.seeds import video_seed
 from promptavideo.use import film, source, workspace
 from promptavideo.use.boost import Boosted, Variant
 from promptavideo.use.main import main
-from promptavideo.video import read_video
+from promptavideo.video import Clip, read_video
 
 PROMPT = "a red ball moving left on a blue background"
 FILES = ["original.mp4", "refined.mp4", "scores.json", "side-by-side.mp4"]
@@ -136,6 +138,21 @@ def test_negative_prompts_go_to_the_generator(run: Path, monkeypatch: pytest.Mon
         ("a ball at night", "blurry, dim"),
     ]
     assert film.as_record(look)["variants"][0]["negative"] == "blurry, dim"
+
+
+def test_images_are_shown_side_by_side_too(tmp_path: Path) -> None:
+    shown = []
+    for place, value in enumerate((50, 200)):
+        write_image(Clip(np.full((1, 32, 32, 3), value, np.uint8), 1.0), tmp_path / f"{place}.png")
+        shown.append(film.Shown(Variant(f"text {place}"), tmp_path / f"{place}.png", None, None))
+    look = film.Look("painter", "image", boosted("text 1"), 7, shown[0], (shown[1],), "nobody can")
+    folder = film.write(look, tmp_path / "out")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "original.jpg", "refined.jpg", "scores.json", "side-by-side.jpg",
+    ]  # fmt: skip
+    (both,) = read_image(folder / "side-by-side.jpg").frames
+    assert both.shape == (256, 2 * 256 + film.GAP, 3) and abs(int(both[9, 9, 0]) - 50) < 4 < int(both[9, 500, 0]) - 190
+    assert film.lines(look) == []
 
 
 def test_what_a_generator_reads_bounds_texts(run: Path) -> None:

@@ -118,8 +118,7 @@ class Boost:
         """The same with negative prompts; a text without a usable one has none."""
         assert self._negative is not None and self._limits is not None
         texts = [one.text for one in boosted.variants]
-        keys = [("negative", boosted.prompt_id, *_further(number)) for number in range(len(texts))]
-        seeds = [derive(self.seed, *key) for key in keys]
+        seeds = [derive(self.seed, "negative", boosted.prompt_id, *_further(place)) for place in range(len(texts))]
         answers = self._negative.answers(texts, seeds, "write negative prompts")
         variants = []
         for one, answer in zip(boosted.variants, answers, strict=True):

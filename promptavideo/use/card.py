@@ -116,7 +116,7 @@ def licence_of(folder: Path, manifest: Manifest | None) -> str:
             said = metadata.metadata(manifest.source.partition(":")[0])
         except metadata.PackageNotFoundError:
             return ""
-        given = said.get("License-Expression") or said.get("License") or ""
+        given = next((said[key] for key in ("License-Expression", "License") if key in said), "")
         return given.splitlines()[0][:80].lower() if given else ""
     return ""
 

@@ -126,7 +126,7 @@ def look(study: Study, generator: str, boosted: Boosted, seed: int) -> Look:
     from promptavideo import online
     from promptavideo.judges import load_judges
     from promptavideo.results import store_of
-    from promptavideo.totals import total
+    from promptavideo.totals import Scale, total
 
     entry, said = _entry(study, generator), unjudged(study, generator)
     of_video = video_seed(seed, boosted.prompt_id, 0)
@@ -153,7 +153,7 @@ def look(study: Study, generator: str, boosted: Boosted, seed: int) -> Look:
             for metric in objective:
                 table[metric.five] = table[metric.name] * metric.to_five
             rule = study.config.preference
-            scale = "raw" if rule.rule == "authors" else "five"
+            scale: Scale = "raw" if rule.rule == "authors" else "five"
             totals = [float(one) for one in total(table, objective, rule.chosen.weights, scale)]
     original = Variant(boosted.prompt)
     shown = [Shown(*one) for one in zip((original, *boosted.variants), videos, scores, totals, strict=True)]

@@ -78,8 +78,8 @@ class Source:
 
     def on(self, device: Device | None, dtype: Dtype | None = None) -> "Source":
         """The same on another device, or in another dtype, than its configuration says; None leaves it."""
-        changed = {"device": device or self.settings.device, "dtype": dtype or self.settings.dtype}
-        return replace(self, settings=replace(self.settings, **changed))
+        own = self.settings
+        return replace(self, settings=replace(own, device=device or own.device, dtype=dtype or own.dtype))
 
 
 def find(given: str | None, instruction: Path | None = None) -> Source:
