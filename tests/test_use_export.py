@@ -164,6 +164,8 @@ def test_its_weights_are_those_of_the_merged_chain(exported: Path, booster: sour
 def test_it_is_drawn_as_in_its_run(exported: Path, booster: source.Source) -> None:
     drawn, sampling = GenerationConfig.from_pretrained(exported), booster.settings.sampling
     assert drawn.do_sample and (drawn.temperature, drawn.top_k, drawn.top_p) == (1.0, 50, 1.0)
+    said = json.loads((exported / "generation_config.json").read_text(encoding="utf-8"))
+    assert not said.get("_from_model_config")
     assert drawn.max_new_tokens == sampling.max_new_tokens == 12 and drawn.suppress_tokens
     again = source.find(str(exported)).on("cpu", "float32")
     assert Boost(again).write(PROMPTS, 2) == Boost(booster).write(PROMPTS, 2), "the very texts of the run"

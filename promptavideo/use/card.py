@@ -22,7 +22,8 @@ ${front}tags: [prompt-refinement, text-to-video]
 # $title
 
 A chat model that rewrites a short prompt into one that a video generator films better (Prompt-A-Video, arXiv
-2412.15156). The user's message is the bare prompt, the answer is the refined one. $template
+2412.15156). The user's message is the bare prompt, the answer is the refined one.
+$template
 
 | | |
 |---|---|
@@ -89,7 +90,7 @@ def text(source: Source, dtype: str, title: str) -> str:
         front=front,
         title=title,
         name=f"`{source.name}`",
-        template="" if bare else "The chat template asks as the booster was trained to be asked.",
+        template="" if bare else "The chat template asks as the booster was trained to be asked.\n",
         base=_base(source, manifest),
         licence=licence or "not said by its files; see its own card",
         parameters=f"{count / 1e6:,.1f} million" if count >= 1e5 else f"{count:,}",

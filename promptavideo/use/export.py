@@ -70,6 +70,7 @@ def export(source: Source, folder: Path, dtype: str = "auto") -> None:
         eos_token_id=ends,
         pad_token_id=chat.pad_token_id,
     )
+    drawn._from_model_config = False  # else a reader may take the model's own settings in place of these
     with _appearing(folder) as partial:
         try:
             loaded.save_pretrained(partial, max_shard_size=ONE_FILE)
