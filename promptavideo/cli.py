@@ -72,12 +72,8 @@ def say(text: str) -> None:
     print(text, file=terminal.stream(1), flush=True)
 
 
-def run(options: argparse.Namespace, work: Callable[[argparse.Namespace], None]) -> None:
-    """Set logging up and do the work; an error meant for people ends the script with its message and status 1.
-
-    With a log file, this project's lines go to it and to the terminal. What else is written, by libraries or by
-    programs that they start, goes to the file alone; results are printed by `say`.
-    """
+def quiet_libraries() -> None:
+    """Keep libraries from writing bars and lines of their own; to be called before they are imported."""
     # Libraries read these when they are imported, which scripts do inside `work`. Bars would fill the log.
     for switch in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
         os.environ.setdefault(switch, "1")
@@ -85,6 +81,15 @@ def run(options: argparse.Namespace, work: Callable[[argparse.Namespace], None])
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     for noisy in ("httpx", "httpx2", "openai", "diffusers", "transformers", "datasets", "accelerate"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def run(options: argparse.Namespace, work: Callable[[argparse.Namespace], None]) -> None:
+    """Set logging up and do the work; an error meant for people ends the script with its message and status 1.
+
+    With a log file, this project's lines go to it and to the terminal. What else is written, by libraries or by
+    programs that they start, goes to the file alone; results are printed by `say`.
+    """
+    quiet_libraries()
     logging.raiseExceptions = False  # a log that a full disk does not take must not bury the message that says so
     with terminal.redirected(options.log):
         handlers: list[logging.Handler] = [logging.StreamHandler(terminal.stream(2))]

@@ -15,6 +15,10 @@ class InputError(PromptAVideoError):
     """Something the user gave (configuration, prompts, a file) cannot be used as it is."""
 
 
+class UsageError(InputError):
+    """A command was given options or arguments that it cannot take."""
+
+
 class ScoreError(PromptAVideoError):
     """A video or its reward is unusable: it cannot be decoded, or a score is not a finite number."""
 

@@ -72,6 +72,14 @@ def unreadable(path: Path, what: str, error: Exception) -> InputError:
     return discarded(problem, path)
 
 
+def in_bytes(size: int) -> str:
+    """A number of bytes in words for people, such as `3.2 GB`."""
+    unit, divisor = next(
+        ((unit, 10**power) for unit, power in (("GB", 9), ("MB", 6)) if size >= 10**power), ("kB", 1000)
+    )
+    return f"{size / divisor:.1f} {unit}"
+
+
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as stream:

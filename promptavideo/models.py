@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from promptavideo.download import Digest, PinnedFile
 from promptavideo.errors import InputError, first_line
-from promptavideo.files import discarded, sha256, write_text
+from promptavideo.files import discarded, in_bytes, sha256, write_text
 from promptavideo.hub import UNPINNED, RepoId, Revision, hub_errors, token
 from promptavideo.miniature.dialects import DialectName
 from promptavideo.settings import Entry, Planning, Ref
@@ -170,6 +170,9 @@ class HubModel(ModelEntry):
             )
             listing: Any = snapshot(dry_run=True)
             files = _choose(name, self.repo_id, (file.filename for file in listing), self.allow_patterns, self.weights)
+            size = sum(file.file_size or 0 for file in listing if file.will_download and file.filename in files)
+            if size:
+                log.info("models.%s: downloads %s of %s", name, in_bytes(size), self.repo_id)
             snapshot(allow_patterns=[escape(file) for file in files])
         try:
             _verify(name, target, self.sha256, "check the revision and the entry's digests")

@@ -66,21 +66,40 @@ def judge(
         InputError: The generator refused a text, or cannot go on.
         ScoreError: A video cannot be judged.
     """
-    import pandas as pd
-
     from promptavideo.filming import film_shard
-    from promptavideo.schemas import PROMPTS
     from promptavideo.scoring import score_shard
 
-    rows = pd.DataFrame(
+    rows = _rows(prompts, shots)
+    with TemporaryDirectory() as folder:
+        manifest = Path(folder, "shots.jsonl")
+        film_shard(rows, generator, store, manifest, "film")
+        table = score_shard(rows, [manifest], judges, metrics, store, "judge")
+    return table[[metric.name for metric in metrics]].copy()
+
+
+def film(prompts: Sequence[str], shots: Sequence[Shot], generator: Generator, store: Store) -> list[Path]:
+    """Film shots that the store does not hold yet, for whoever judges by eye; arguments and errors as of `judge`.
+
+    Returns:
+        The video of each shot, in the store.
+    """
+    from promptavideo.filming import film_shard
+
+    with TemporaryDirectory() as folder:
+        film_shard(_rows(prompts, shots), generator, store, Path(folder, "shots.jsonl"), "film")
+    return [store.video(generator.key(shot)) for shot in shots]
+
+
+def _rows(prompts: Sequence[str], shots: Sequence[Shot]) -> "pd.DataFrame":
+    """A `schemas.PROMPTS` table of shots, each a candidate of its own."""
+    import pandas as pd
+
+    from promptavideo.schemas import PROMPTS
+
+    return pd.DataFrame(
         [
             (prompt_id(prompt), prompt, place, shot.text, shot.negative, 0, shot.seed)
             for place, (prompt, shot) in enumerate(zip(prompts, shots, strict=True))
         ],
         columns=list(PROMPTS.columns),
     ).astype({"negative": "str"})
-    with TemporaryDirectory() as folder:
-        manifest = Path(folder, "shots.jsonl")
-        film_shard(rows, generator, store, manifest, "film")
-        table = score_shard(rows, [manifest], judges, metrics, store, "judge")
-    return table[[metric.name for metric in metrics]].copy()

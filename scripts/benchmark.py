@@ -1,13 +1,16 @@
 """Time what the suite chose against what it did not, side by side in one run.
 
 Our filming, sampling and scoring against the loops of the authors' scripts; `dtype: auto` against the other dtype; the
-distilled miniature against its teacher.
+distilled miniature against its teacher; `promptavideo boost` of a file against a loop of single calls.
 """
 
+import subprocess
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,10 +34,12 @@ from promptavideo.video import Clip, read_video
 SCORED_TOGETHER = 16
 SCORED_FRAMES = 33
 DTYPE_VIDEOS = 4
+SINGLE_CALLS = 10
 
 parser = cli.parser(__doc__)
 parser.add_argument("--videos", type=int, default=32)
 parser.add_argument("--prompts", type=int, default=24, help="prompts to draw candidates for")
+parser.add_argument("--boosted", type=int, default=1000, help="prompts of the file that `promptavideo boost` rewrites")
 parser.add_argument("--card-prompts", type=int, default=20, help="prompts to compare student and teacher on")
 TEACHER = Path("resources/miniature-teacher/generator.yaml")
 Row = tuple[str, float, str, float]
@@ -55,6 +60,7 @@ def main(options: Namespace) -> None:
         *_training_dtypes(config),
         *_student(both, options.card_prompts),
         *_sampling(config, prompts[: options.prompts]),
+        *_boosting(config, prompts, options.boosted),
         *_scoring(prompts[: options.videos]),
     ]
     width = max(len(name) for name, *_ in rows)
@@ -196,6 +202,46 @@ def _sampling(config: Config, prompts: list[str]) -> list[Row]:
         (f"candidates, {count} rows a call", few, "t/s", 1.0),
         (f"candidates, {booster.sampling.batch_size} rows a call", many, "t/s", many / few),
     ]
+
+
+def _boosting(config: Config, prompts: list[str], count: int) -> list[Row]:
+    """Prompts a second that a booster rewrites: a file of them, against a loop of calls of one row.
+
+    And the seconds from the start of the command to the first text: in the shape of the run's calls, which gives the
+    text of its tables, and in a call of one row.
+    """
+    from promptavideo.use import record
+    from promptavideo.use.boost import Boost
+    from promptavideo.use.source import find
+
+    base, instruction = Path("resources/models", config.booster.base), Path(config.booster.instruction)
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        for file in base.iterdir():
+            (folder / file.name).symlink_to(file.resolve())
+        kept = record.Record(name="base", instruction="$prompt", sampling=config.booster.sampling, seed=config.seed)
+        record.write(kept, {}, folder)
+        source = find(place, instruction)
+        lines = list(islice(cycle(prompts), count))
+        whole, single = Boost(source), Boost(source, rows=1)
+        many = _rate(lambda: [*whole.stream(lines)])
+        few = _rate(lambda: [single.write([line]) for line in lines[:SINGLE_CALLS]])
+        command = [sys.executable, "-m", "promptavideo", "boost", prompts[0], "--quiet"]
+        command += ["--booster", place, "--instruction", str(instruction)]
+        exact, fast = (_seconds([*command, *more]) for more in ([], ["--fast"]))
+    return [
+        ("boosting, a loop of calls of one row", few, "p/s", 1.0),
+        (f"boosting, a file of {count} prompts", many, "p/s", many / few),
+        ("boosting, start to first text, as in the tables", exact, "s", 1.0),
+        ("boosting, start to first text, --fast", fast, "s", exact / fast),
+    ]
+
+
+def _seconds(command: Sequence[str]) -> float:
+    """How long a command takes."""
+    began = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
 
 
 def _draw(sampler: Any, prompts: list[str]) -> list[int]:

@@ -6,7 +6,8 @@ product does not have each fail, so that nothing new goes untried.
 - A YAML block names its file in its first line, `# mine.yaml`, with `over paper.yaml` if it lies over that too and
   `continued` if it adds to the block before it. It must pass the check of a run.
 - Commands in the comments of the files of settings are tried too.
-- A Python block names its file likewise and is imported.
+- A Python block names its file likewise and is imported as a judge; one that is `run by itself` is run by
+  tests/test_use_scripts.py.
 - `snakemake` is planned (`-n`), `make` too; what takes seconds is run as written, the rest as `ALTERED` says.
 """
 
@@ -72,6 +73,12 @@ ALTERED = {
     "conda": "is not in .venv: a stand-in answers Snakemake, and of a file asks only that it is there",
     "apt": "needs root and an index: is left out",
     ".": "activates the environment that the tests run in: is left out",
+    "promptavideo": "wants a booster: its options are read (tests/test_use_boost.py has it rewrite prompts)",
+    "pip": "asks the package index: is left out (tests/test_use_install.py installs a wheel)",
+    "transformers": "tests/test_use_export.py starts it on an exported booster",
+    "vllm": "wants a GPU: is left out",
+    "ollama": "is not in .venv: is left out",
+    "curl": "asks a server: tests/test_use_export.py asks one by OpenAI's client",
 }
 """Commands that are not run as written, each with the reason and what is done."""
 
@@ -298,7 +305,10 @@ def test_settings_in_a_sentence_are_accepted(scale: str) -> None:
     assert tried
 
 
-@pytest.mark.parametrize("block", **named(block for block in BLOCKS if block.language == "python"))
+JUDGES = [block for block in BLOCKS if block.language == "python" and block.header[1] != "run by itself"]
+
+
+@pytest.mark.parametrize("block", **named(JUDGES))
 def test_a_python_block_is_a_judge_once_it_is_registered_as_the_document_says(block: Block, clone: Path) -> None:
     file, _ = block.header
     (clone / file).write_text(block.text)
@@ -422,6 +432,10 @@ def test_a_command_does_what_the_document_says(
                 assert {option for option in options if option.startswith("--")} <= set(re.findall(r"--[\w-]+", helped))
             else:
                 succeeds(clone, words, **variables)
+        case ["promptavideo", *options]:
+            from promptavideo.use.main import parser
+
+            parser().parse_args(options)
         case ["conda" | "rm" | "read" | "export", *_]:
             succeeds(clone, ["bash", "-c", command.text], **variables)
         case [name, *_]:
@@ -467,6 +481,7 @@ FOREIGN = {
     **dict.fromkeys(("srun", "conda"), "messages"),
     **dict.fromkeys(("gpu", "rerun-triggers", "slurm-status-command"), "keys of profiles"),
     "finish_reason": "an endpoint's",
+    **dict.fromkeys(("T2V_REWRITE_BASE_URL", "T2V_REWRITE_MODEL_NAME"), "HunyuanVideo 1.5's"),
     "scripts/inference.py": "Open-Sora's",
 }
 """What is in code type and not the product's."""
@@ -557,6 +572,15 @@ def columns(document: str) -> Iterator[tuple[Place, str, str]]:
             heads, column = [], 0
 
 
+@cache
+def own_options() -> frozenset[str]:
+    """Options of the command `promptavideo`."""
+    from promptavideo.use.main import parser
+
+    commands = [action.choices for action in parser()._actions if isinstance(action.choices, dict)]
+    return frozenset(option for found in commands for one in found.values() for option in one._option_string_actions)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_what_a_document_names_is_there(document: str) -> None:
     from snakemake.cli import get_argument_parser
@@ -574,7 +598,7 @@ def test_what_a_document_names_is_there(document: str) -> None:
     ]
     for place, text in (one for one in NAMES if one[0].document == document):
         if re.match(r"--?\w", text):
-            known = FOREIGN_OPTIONS.keys() | get_argument_parser()._option_string_actions.keys()
+            known = FOREIGN_OPTIONS.keys() | get_argument_parser()._option_string_actions.keys() | own_options()
             unknown = set(re.findall(r"(?<!\S)--?[a-z][\w-]*", text)) - known
             wrong += [f"{place}: there is no option {option}" for option in sorted(unknown)]
             continue

@@ -273,7 +273,10 @@ class Hub:
         if dry_run:
             if self.error:
                 raise self.error
-            return [SimpleNamespace(filename=file) for file in self.files]
+            return [
+                SimpleNamespace(filename=file, file_size=len(data), will_download=True)
+                for file, data in self.files.items()
+            ]
         (local_dir / ".cache").mkdir(exist_ok=True)
         for file in huggingface_hub.utils.filter_repo_objects(self.files, allow_patterns=options["allow_patterns"]):
             (local_dir / file).parent.mkdir(parents=True, exist_ok=True)

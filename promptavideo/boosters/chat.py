@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from string import Template
+from typing import Self
 
 from promptavideo.errors import InputError
 
@@ -28,11 +29,29 @@ class Instruction:
         """
         try:
             text = path.read_text(encoding="utf-8")
-            self.template = Template(text if exact else text.strip())
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: the instruction cannot be read ({error})") from error
+        self._take(text if exact else text.strip(), str(path))
+
+    @classmethod
+    def of(cls, text: str, where: str) -> Self:
+        """An instruction that is no file of its own, such as that of a booster's card.
+
+        Args:
+            text: The template.
+            where: What holds it, for messages.
+
+        Raises:
+            InputError: `$prompt` is not its only placeholder.
+        """
+        made = cls.__new__(cls)
+        made._take(text, where)
+        return made
+
+    def _take(self, text: str, where: str) -> None:
+        self.template = Template(text)
         if not holds_prompt_alone(self.template):
-            raise InputError(f"{path}: the instruction must hold $prompt and no other placeholder")
+            raise InputError(f"{where}: the instruction must hold $prompt and no other placeholder")
 
     def ask(self, prompt: str) -> list[Message]:
         """The conversation that asks for a refined `prompt`."""

@@ -10,6 +10,8 @@ from transformers import (
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -46,6 +48,21 @@ class GumbelNoise(LogitsProcessor):
         )
         noise = -torch.log(-torch.log(uniform.clamp_(1e-20, 1 - 1e-7)))
         return scores + noise  # type: ignore[return-value]
+
+
+class SpareRows(StoppingCriteria):
+    """Ends the rows that only fill a call up to its shape, so that it is over when those that were asked for are.
+
+    The call keeps its shape to the end, so this changes no text.
+    """
+
+    def __init__(self, asked: int) -> None:
+        """Keep how many rows, from the first, were asked for."""
+        self._asked = asked
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any) -> torch.BoolTensor:
+        """Which rows of `input_ids` [B, L] are at their end."""
+        return torch.arange(len(input_ids), device=input_ids.device) >= self._asked  # type: ignore[return-value]
 
 
 def call_of(rows: Sequence[list[int]], shape: tuple[int, int], pad: int, device: str) -> dict[str, torch.Tensor]:
@@ -205,6 +222,7 @@ class Sampler(BoosterSampler):
             output = self._model.generate(
                 **call_of(asked, shape, tokenizer.pad_token_id, self.device),
                 logits_processor=processors,
+                stopping_criteria=StoppingCriteriaList([SpareRows(len(asked))]),
                 generation_config=GenerationConfig(
                     do_sample=False,
                     max_new_tokens=settings.max_new_tokens,

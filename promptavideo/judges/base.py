@@ -20,6 +20,9 @@ class JudgeEntry(Entry):
     VERSION: ClassVar[int] = 1
     """Raised with every change of the judge's code that moves a score."""
 
+    MINIATURE: ClassVar[bool] = False
+    """Whether it understands the miniature's world only, and would judge other footage by numbers that mean nothing."""
+
     metrics: Annotated[list[str] | None, Planning()] = Field(None, min_length=1)
     """Those of its metrics that it fills here; all when absent."""
     role: Annotated[Literal["reward", "report"], Planning()] = "reward"

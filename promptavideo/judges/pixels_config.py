@@ -12,6 +12,7 @@ class PixelsConfig(JudgeEntry):
     """The laptop's judge: all seven metrics of the paper, measured from pixels of the miniature's world."""
 
     METRICS: ClassVar[tuple[Metric, ...]] = PAPER
+    MINIATURE: ClassVar[bool] = True
 
     kind: Literal["pixels"]
 
@@ -26,6 +27,7 @@ class PixelPreferenceConfig(JudgeEntry):
     """HPS by measurements of pixels, for the miniatures of `resources/`; measures nothing else."""
 
     METRICS: ClassVar[tuple[Metric, ...]] = (HPS,)
+    MINIATURE: ClassVar[bool] = True
 
     kind: Literal["pixel-preference"]
 

@@ -25,6 +25,7 @@ class WitnessConfig(NeuralConfig):
     """The witness of the synthetic world."""
 
     METRICS: ClassVar[tuple[Metric, ...]] = (Metric("AGREE", 0.0, 1.0, 5.0), Metric("REAL", 0.0, 1.0, 5.0))
+    MINIATURE: ClassVar[bool] = True
 
     kind: Literal["witness"]
     model: Annotated[str, Ref("models")]

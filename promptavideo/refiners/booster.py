@@ -18,7 +18,7 @@ from promptavideo.settings import Ref
 
 if TYPE_CHECKING:
     from promptavideo.batches import Booster
-    from promptavideo.boosters.sampling import Drawing
+    from promptavideo.boosters.sampling import BoosterSampler, Drawing
     from promptavideo.study import Study
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,32 @@ class BoosterRefinerConfig(RefinerEntry):
     def load(self, name: str, track: str, study: "Study") -> Refiner:
         """Load the base model and merge the booster's chain of adapters."""
         return BoosterRefiner.of(study, study.booster(self.booster, track))
+
+
+def load_sampler(chain: Chain, instruction: Instruction, config: "Drawing", key: str) -> "BoosterSampler":
+    """Load a chat model by the engine that its settings name.
+
+    Args:
+        chain: The model, and the adapters to merge into it.
+        instruction: Asks for a refined text.
+        config: How to draw.
+        key: Where that stands in the configuration, for messages.
+
+    Raises:
+        InputError: The model cannot be loaded, or what it should compute on is missing.
+    """
+    engine = config.sampling.engine
+    if engine == "auto":
+        fast = find_spec("vllm") is not None and choose_device(config.device, f"{key}.device") == "cuda"
+        engine = "vllm" if fast else "generate"
+        log.info("%s.sampling.engine: auto takes %s here", key, engine)
+    if engine == "vllm":
+        from promptavideo.boosters.vllm import VllmSampler
+
+        return VllmSampler(chain, instruction, config, key)
+    from promptavideo.boosters.sampling import Sampler
+
+    return Sampler(chain, instruction, config, key)
 
 
 class SampledRefiner(Refiner):
@@ -60,20 +86,8 @@ class SampledRefiner(Refiner):
         Raises:
             InputError: The model cannot be loaded, or what it should compute on is missing.
         """
-        from promptavideo.boosters.sampling import BoosterSampler, Sampler
-
-        self._run_seed, self._stage, engine = run_seed, name, config.sampling.engine
-        self._sampler: BoosterSampler
-        if engine == "auto":
-            fast = find_spec("vllm") is not None and choose_device(config.device, f"{key}.device") == "cuda"
-            engine = "vllm" if fast else "generate"
-            log.info("%s.sampling.engine: auto takes %s here", key, engine)
-        if engine == "vllm":
-            from promptavideo.boosters.vllm import VllmSampler
-
-            self._sampler = VllmSampler(chain, instruction, config, key)
-        else:
-            self._sampler = Sampler(chain, instruction, config, key)
+        self._run_seed, self._stage = run_seed, name
+        self._sampler = load_sampler(chain, instruction, config, key)
 
     def circumstances(self) -> dict[str, Any]:
         """Libraries, engine, device, dtype, and what was counted of the answers."""

@@ -1,0 +1,69 @@
+"""Where a finished run is, and the models that it has on disk or could fetch."""
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from promptavideo import runfile
+from promptavideo.config import read
+from promptavideo.errors import InputError
+from promptavideo.models import ModelEntry, check_model, fetch
+from promptavideo.records import read_record
+from promptavideo.study import Study
+
+log = logging.getLogger(__name__)
+
+
+def around(place: Path) -> Path | None:
+    """The folder of the run that a place is in: the nearest one above it that keeps a run's configuration."""
+    inside = place.resolve()
+    return next((one for one in (inside, *inside.parents) if _kept(one)), None)
+
+
+def study_in(root: Path) -> Study:
+    """The study of the last finished run of a folder, or else of the one that was started last.
+
+    Raises:
+        InputError: The folder keeps no run's configuration, or one that cannot be used.
+    """
+    kept = _kept(root)
+    if kept is None:
+        raise InputError(f"{root}: no run was ever started here; start one (make reproduce)")
+    return Study(read(read_record(kept, dict, "configuration of a run")), root)
+
+
+def ensure(name: str, entries: Mapping[str, ModelEntry], folder: Path, root: Path) -> Path:
+    """A model on disk, whole: it is fetched, after those that it is made of, where it is not there yet.
+
+    Args:
+        name: Of its entry.
+        entries: All entries, by name.
+        folder: Of all fetched models.
+        root: Folder that relative paths of entries start from.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        InputError: It cannot be fetched.
+    """
+    target = folder / name
+    if (target / "manifest.json").is_file():
+        check_model(target)
+        return target
+    entry = entries[name]
+    others = {one: ensure(one, entries, folder, root) for one in entry.models}
+    log.info("fetching %s, a model of kind %s, from %s", name, entry.kind, entry.source)
+    fetch(name, entry, target, others, root)
+    return target
+
+
+def cache() -> Path:
+    """The folder of models that belong to no run."""
+    given = os.environ.get("XDG_CACHE_HOME")
+    return Path(given) / "promptavideo" if given else Path.home() / ".cache/promptavideo"
+
+
+def _kept(root: Path) -> Path | None:
+    return next((root / one for one in (runfile.FINISHED, runfile.STARTED) if (root / one).is_file()), None)
