@@ -51,6 +51,7 @@ KINDS: dict[str, dict[str, str]] = {
         "original": "promptavideo.refiners.original:OriginalConfig",
         "llm": "promptavideo.refiners.llm:LlmRefinerConfig",
         "booster": "promptavideo.refiners.booster:BoosterRefinerConfig",
+        "adapter": "promptavideo.refiners.adapter:AdapterConfig",
         "chat-model": "promptavideo.refiners.chat_model:ChatModelConfig",
         "promptist": "promptavideo.refiners.promptist:PromptistConfig",
         "file": "promptavideo.refiners.file:FileRefinerConfig",
