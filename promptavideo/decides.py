@@ -255,6 +255,7 @@ class Decides:
         """What is shown, and how it is copied."""
         return {
             "shown": [[one.track, one.name] for one in self._study.galleried],
+            "reported": [metric.name for metric in self._study.reported],
             "objective": self._config.objective,
             "average": self._config.evaluation.average,
             "scale": self._config.scale,

@@ -114,9 +114,10 @@ GAIN_TABLES = {"table": 2, **REPORT}  # and gains
 TABLES = {"table": 3, **REPORT}  # and vbench
 UNBOOSTED = {"table": 2, **REPORT}  # without gains, as of a track that no booster writes for
 VIDEOS = {"qualitative": 1, **REPORT}
+GALLERY = {"gallery": 1, **REPORT}
 EVOLUTION = {"evolution_curve": 1, **REPORT}
 TRAINING = {"training_curves": 1, **REPORT}
-SHEET = {"contact_sheet": 1, **TABLES, **VIDEOS}
+SHEET = {"contact_sheet": 1, **TABLES, **VIDEOS, **GALLERY}
 SHOWN = TRAINING | SHEET
 
 # What follows from a stage of the method to its end, each with the stage before.
@@ -133,14 +134,14 @@ FROM_START = PAIRS | EVOLUTION | batches(5, 3) | {"propose": 3}
 FILMED = EVOLVED | batches(5, 6, written=3)
 """By the miniature."""
 JUDGED = EVOLVED | {"score": 12 + 3, "gather": 12 + 3 + 3, "contact_sheet": 2}
-ONE = batches(0, 1) | {"refine": 1} | TABLES
+ONE = batches(0, 1) | {"refine": 1} | TABLES | GALLERY
 """One row of the tables."""
 ONE_SHOWN = ONE | SHEET
 REWRITTEN = ONE | VIDEOS
 """The row of the one-shot rewrite, which only the figure of videos shows."""
 HELD_OUT = batches(0, 7) | {"refine": 7} | SHEET | {"contact_sheet": 2}
-HOSTED = batches(0, 1, written=0) | {"contact_sheet": 1} | UNBOOSTED
-FIDELITY = {"score": 7, "gather": 7} | SCORE_TABLE
+HOSTED = batches(0, 1, written=0) | {"contact_sheet": 1} | UNBOOSTED | GALLERY
+FIDELITY = {"score": 7, "gather": 7} | SCORE_TABLE | GALLERY
 
 NOTHING: Jobs = {}
 REFUSED: Jobs = {"refused": 1}
@@ -160,7 +161,7 @@ READER = {"reader": 1}
 MODE = HELD_OUT | {"prompt_set": 1, "vbench_prompts": 1}
 """The first set of VBench's own prompts, whose list must be there before the set is read."""
 MORE_SET = {"prompts": "heldout"}
-ANOTHER_SET = {"refine": 7, "film": 7, "score": 14, "gather": 14} | GAIN_TABLES
+ANOTHER_SET = {"refine": 7, "film": 7, "score": 14, "gather": 14} | GAIN_TABLES | GALLERY
 INSTEAD = ANOTHER_SET | {"contact_sheet": 2} | VIDEOS
 BASE = SFT | FETCH
 ENCODER = FILMED | READER | {"fetch": 2, "score": 11 + 7, "gather": 11 + 7 + 6}
@@ -168,7 +169,7 @@ ENCODER = FILMED | READER | {"fetch": 2, "score": 11 + 7, "gather": 11 + 7 + 6}
 OPERATED = EVOLVED | batches(4, 4) | {"refine": 4}
 
 TABLE: dict[str, tuple[Any, Jobs]] = {
-    "scale": ("paper", TABLES | VIDEOS),
+    "scale": ("paper", TABLES | VIDEOS | GALLERY),
     "seed": (other, FROM_START | batches(5, 7) | {"refine": 7, "contact_sheet": 2}),
     # Where videos and trainings are kept; a run that needs none of them reads nothing there.
     "store": ("elsewhere", NOTHING),
@@ -521,17 +522,21 @@ TABLE: dict[str, tuple[Any, Jobs]] = {
         {"vbench_checkpoint": 1, "vbench_dimension": 7, "gather": 7, "table": 1, "report": 1},
     ),
     # Another one is then the one-shot rewrite.
-    "evaluation.refiners": (["original", "sft", "dpo-1", "dpo-2", "asked"], TABLES | VIDEOS),
+    "evaluation.refiners": (["original", "sft", "dpo-1", "dpo-2", "asked"], TABLES | VIDEOS | GALLERY),
     "evaluation.refiners_of.hosted": (["original", "llm"], ONE | UNBOOSTED),
     "evaluation.also": (
         With(["more"], {"refiners": {"more": {"kind": "llm", "operator": "asked"}}}),
-        batches(0, 2) | {"refine": 2} | TABLES,
+        batches(0, 2) | {"refine": 2} | TABLES | GALLERY,
     ),
     "evaluation.studies": (["convergence"], {"table": 1, "study_figure": 1, **REPORT}),
-    "evaluation.average": (["VQ"], GAIN_TABLES | VIDEOS),
+    "evaluation.average": (["VQ"], GAIN_TABLES | VIDEOS | GALLERY),
     "evaluation.bootstrap.resamples": (other, EVOLUTION | TABLES),
     "evaluation.bootstrap.method": ("percentile", EVOLUTION | TABLES),
     "evaluation.bootstrap.seed": (other, EVOLUTION | TABLES),
+    "gallery.prompts": (2, GALLERY),
+    "gallery.*_pixels": (other, GALLERY),
+    "gallery.crf": (other, GALLERY),
+    "gallery.threads": (other, NOTHING),
     "qualitative.prompts": (["a dog"], VIDEOS),
     "qualitative.count": (other, VIDEOS),
     "qualitative.frames": (other, VIDEOS),
@@ -582,12 +587,15 @@ ENTRIES: dict[str, tuple[dict[str, Any], Jobs]] = {
         | {"refine": 6, "contact_sheet": 1}
         | READER,
     ),
-    "a generator less": ({"generators": {"hosted": None}, "evaluation": {"refiners_of": {"hosted": None}}}, UNBOOSTED),
+    "a generator less": (
+        {"generators": {"hosted": None}, "evaluation": {"refiners_of": {"hosted": None}}},
+        UNBOOSTED | GALLERY,
+    ),
     "another judge that reports": (
         merged(WITNESS, {"judges": {"witness": {"kind": "witness", "model": "witness", "role": "report"}}}),
         FIDELITY | FETCH,
     ),
-    "a judge less": ({"judges": {"fidelity": None}}, SCORE_TABLE),
+    "a judge less": ({"judges": {"fidelity": None}}, SCORE_TABLE | GALLERY),
     "another operator": (SECOND, NOTHING),
     "an operator and its refiner less": (
         {
