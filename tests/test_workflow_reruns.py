@@ -603,7 +603,7 @@ ENTRIES: dict[str, tuple[dict[str, Any], Jobs]] = {
             "refiners": {"asked": None, "opposed": None},
             "evaluation": {"refiners": BUT_ASKED},
         },
-        TABLES,
+        TABLES | GALLERY,
     ),
     "another refiner that no table compares": ({"refiners": {"more": {"kind": "llm", "operator": "asked"}}}, NOTHING),
     "another refiner that is compared": (
