@@ -58,6 +58,7 @@ localrules:
     plan,
     pilot_prompts,
     screenshots,
+    ship_booster,
 
 
 rule all:

@@ -121,6 +121,7 @@ class Decides:
             **({"files": files} if files != refiner.files else {}),
             "operator": self._config.operators[operator].decides() if operator else None,
             "booster": {"name": booster.known_as, **self._drawing(booster)} if booster else None,
+            **({"drawing": self._settings(self._config.booster.decides(), [track])} if refiner.over_base else {}),
         }
 
     def pilot_prompts(self, track: str, batch: str) -> Facts:
@@ -183,8 +184,11 @@ class Decides:
         return {"texts": {"name": texts.known_as, **self._drawing(texts)}, "descriptors": descriptors}
 
     def _drawing(self, one: Booster) -> Facts:
-        booster = self._study.settings_of(one).decides()
-        return {key: booster[key] for key in ("base", "instruction", "dtype", "sampling")} | self._unbounded(one.tracks)
+        return self._settings(self._study.settings_of(one).decides(), one.tracks)
+
+    def _settings(self, booster: Facts, tracks: Iterable[str]) -> Facts:
+        """What of the section `booster` decides texts for some tracks."""
+        return {key: booster[key] for key in ("base", "instruction", "dtype", "sampling")} | self._unbounded(tracks)
 
     def _unbounded(self, tracks: Iterable[str]) -> Facts:
         """The tracks whose texts may be longer than their generators read; else a file says how long they may be."""

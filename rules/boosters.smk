@@ -90,3 +90,26 @@ rule train:
         "Train the booster {wildcards.booster} of {wildcards.home}"
     shell:
         "python scripts/train_booster.py {wildcards.home} {wildcards.booster} --log {log}"
+
+
+# For the repository, from a finished run: the last booster of each track, small enough to be committed.
+rule ship_booster:
+    input:
+        cards=lambda wildcards: STUDY.cards([STUDY.boosters(wildcards.track)[-1]]),
+        base=STUDY.base,
+        readers=lambda wildcards: STUDY.readers([wildcards.track]),
+        gains="results/tables/videoscore.csv",
+    output:
+        directory("resources/retrained/booster/{track}"),
+    log:
+        LAYOUT.log("ship_booster", "{track}"),
+    benchmark:
+        LAYOUT.benchmark("ship_booster", "{track}")
+    conda:
+        "../envs/booster.yaml"
+    params:
+        booster=lambda wildcards: STUDY.boosters(wildcards.track)[-1].name,
+    message:
+        "Write the last booster of {wildcards.track} as one small adapter"
+    shell:
+        "python scripts/ship_booster.py {wildcards.track} {params.booster} --export {output} --log {log}"

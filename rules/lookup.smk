@@ -69,6 +69,9 @@ def refine_inputs(wildcards):
     read += STUDY.manifests_of([refiner])
     read += [published] if published else []
     read += [STUDY.files(below).prompts] if below else []
+    if refiner.over_base:
+        read += [STUDY.base, CONFIG.booster.instruction]
+        read += STUDY.readers([wildcards.track])
     return read + (needed_by(booster) if booster else [])
 
 

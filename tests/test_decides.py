@@ -180,7 +180,7 @@ def test_how_work_is_done_and_what_nothing_uses_decide_nothing(overlay: dict[str
         ({"generators": {"hosted": {"seconds": 8}}}, {"film"}),
         ({"judges": {"videoscore": {"dtype": "float32"}}}, {"score"}),
         ({"judges": {"fidelity": {"max_tokens": 128}}}, {"score"}),
-        ({"judges": {"fidelity": {"metrics": ["KEEP"]}}}, {"score", "gather", "table"}),
+        ({"judges": {"fidelity": {"metrics": ["KEEP"]}}}, {"score", "gather", "table", "gallery"}),
         ({"operators": {"glm-4": {"temperature": 0.5}}}, {"propose"}),
         ({"operators": {"glm-4-refiner": {"temperature": 0.5}}}, {"refine"}),
         ({"refiners": {"glm-4": {"attempts": 3}}}, {"refine"}),

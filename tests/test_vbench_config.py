@@ -155,7 +155,7 @@ def test_vbench_is_left_out_at_laptop_scale_where_make_left_its_mark(
     plan, tables = study.vbench, comparisons(study)
     assert plan.left_out == (absent and scale == "laptop")
     assert bool(tables["vbench"].rows("mini-t2v/tables")) != plan.left_out
-    assert list(shown(study)) == ["videoscore", "vbench"]
+    assert list(shown(study)) == ["videoscore", "gains", "vbench"]
     if "bin/python" not in files:
         with pytest.raises(InputError, match="does not exist"):
             plan.check_python()

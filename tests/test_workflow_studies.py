@@ -232,6 +232,29 @@ def test_a_shared_booster_is_trained_again_alone_with_what_follows(studied: Path
     assert not {"pairs", "propose"} & set(found)
 
 
+def test_a_booster_ships_as_one_small_adapter_which_a_refiner_of_another_run_takes(studied: Path) -> None:
+    shipped = "resources/retrained/booster/mini-t2v"
+    snakemake(studied, "--cores", "2", shipped, more=STUDY)
+    card = json.loads((studied / shipped / "booster.json").read_text())
+    assert card["previous"] is None and card["compressed"]["rank"] == 24
+    assert "| mini-t2v | heldout | 6 |" in (studied / shipped / "README.md").read_text()
+    small = {
+        "models": {"small": {"kind": "local", "path": shipped}},
+        "refiners": {"small": {"kind": "adapter", "model": "small"}},
+        "evaluation": {"also": ["small"]},
+    }
+    more = STUDY | {key: STUDY.get(key, {}) | value for key, value in small.items()}
+    found = jobs(snakemake(studied, "-n", "results/tables/videoscore.csv", more=more))
+    assert (found["refine"], found["film"], found["fetch"]) == (2, 2, 1)  # of two tracks
+    batch = "results/mini-t2v/evaluation/heldout/small"
+    snakemake(studied, "--cores", "2", f"{batch}/rewards/scores.parquet", more=more)
+    texts = pd.read_parquet(studied / batch / "prompts.parquet")
+    assert len(texts) == 6 and texts["refined"].str.len().gt(0).all()
+    (studied / "resources/models/small/booster.json").write_text(json.dumps(card | {"base": "0" * 64}))
+    failed = by_hand(studied, "scripts/refine.py", "mini-t2v", "evaluation/heldout/small")
+    assert failed.returncode == 1 and "was trained over a base model of digest 0000000000000000" in failed.stderr
+
+
 def test_a_step_is_done_again_by_hand(studied: Path) -> None:
     names = ["mini-t2v", "evaluation/heldout/original", "rewards", "0001-of-0001"]
     made = studied / "results/mini-t2v/evaluation/heldout/original/rewards/0001-of-0001.parquet"

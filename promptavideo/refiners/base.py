@@ -93,6 +93,9 @@ class RefinerEntry(Entry):
     negates: ClassVar[bool] = False
     """Whether its texts are those of the refiner that it goes on from, with negative prompts."""
 
+    over_base: ClassVar[bool] = False
+    """Whether it is a part of a booster that is loaded over this run's base model, drawn from as the boosters are."""
+
     @property
     def asks(self) -> str | None:
         """Name of the operator that it asks, if it does."""

@@ -78,7 +78,7 @@ def text(source: Source, dtype: str, title: str) -> str:
     """
     from promptavideo.use.export import parameters
 
-    manifest = _manifest(source.chain.base)
+    manifest = manifest_of(source.chain.base)
     licence = licence_of(source.chain.base, manifest)
     front = f"license: {licence}\n" if licence and re.fullmatch(r"[a-z0-9][a-z0-9.-]*", licence) else ""
     if manifest and manifest.kind == "hub":
@@ -91,14 +91,14 @@ def text(source: Source, dtype: str, title: str) -> str:
         title=title,
         name=f"`{source.name}`",
         template="" if bare else "The chat template asks as the booster was trained to be asked.\n",
-        base=_base(source, manifest),
+        base=base_of(source, manifest),
         licence=licence or "not said by its files; see its own card",
         parameters=f"{count / 1e6:,.1f} million" if count >= 1e5 else f"{count:,}",
         dtype=dtype,
-        data=_data(source),
-        rewards=_rewards(source),
-        gains=_gains(source),
-        limits=_limits(source),
+        data=data_of(source),
+        rewards=rewards_of(source),
+        gains=gains_of(source),
+        limits=limits_of(source),
     )
 
 
@@ -122,14 +122,16 @@ def licence_of(folder: Path, manifest: Manifest | None) -> str:
     return ""
 
 
-def _manifest(base: Path) -> Manifest | None:
+def manifest_of(base: Path) -> Manifest | None:
+    """What a base model was fetched from; None of an exported one."""
     try:
         return check_model(base)
     except InputError:
         return None  # an exported model has none
 
 
-def _base(source: Source, manifest: Manifest | None) -> str:
+def base_of(source: Source, manifest: Manifest | None) -> str:
+    """The base model, for people."""
     if manifest is None:
         return "merged already"
     place = manifest.name if manifest.kind == "local" else manifest.source  # a folder of this machine says nothing
@@ -137,7 +139,8 @@ def _base(source: Source, manifest: Manifest | None) -> str:
     return f"{place}{revision}, digest `{manifest.digest[:16]}`"
 
 
-def _data(source: Source) -> str:
+def data_of(source: Source) -> str:
+    """What a booster learned from."""
     card = source.card
     if not card:
         return "see the card of the model that this was made of"
@@ -146,7 +149,8 @@ def _data(source: Source) -> str:
     return f"{card.get('examples', 'unknown')} {kind} in {stage}, SHA-256 `{str(card.get('data'))[:16]}`"
 
 
-def _rewards(source: Source) -> str:
+def rewards_of(source: Source) -> str:
+    """What selected its data."""
     if source.study is None or source.booster is None:
         return "not recorded here"
     said = []
@@ -176,7 +180,8 @@ def rows_of(source: Source) -> list[dict[str, Any]]:
     ]
 
 
-def _gains(source: Source) -> str:
+def gains_of(source: Source) -> str:
+    """What its run measured of it."""
     rows = rows_of(source)
     if not rows:
         return (
@@ -199,7 +204,8 @@ def _gains(source: Source) -> str:
     return "\n".join(lines)
 
 
-def _limits(source: Source) -> str:
+def limits_of(source: Source) -> str:
+    """What a laptop's run cannot show."""
     if source.study is not None and source.study.config.scale == "laptop":
         return (
             "- It was trained at laptop scale: a miniature generator, scored by measurements of pixels. Its gains are "
