@@ -36,8 +36,12 @@ def norm(tensors: dict[str, torch.Tensor]) -> float:
     return float(sum((tensor.double() ** 2).sum() for tensor in tensors.values()) ** 0.5)
 
 
-def test_an_adapter_of_the_summed_rank_holds_the_whole_chain(boosters: Path, llama: Path, tmp_path: Path) -> None:
-    lost = write_booster(llama, boosters / "dpo-1", tmp_path / "one", rank=8)
+@pytest.mark.parametrize("rank", [8, 50])
+def test_an_adapter_of_the_summed_rank_holds_the_whole_chain(
+    boosters: Path, llama: Path, tmp_path: Path, rank: int
+) -> None:
+    """Or of a higher one, also than the layers are wide."""
+    lost = write_booster(llama, boosters / "dpo-1", tmp_path / "one", rank=rank)
     assert lost < 1e-6
     base, chain = weights(Chain(llama, ())), read_chain(llama, boosters / "dpo-1")
     made = read_chain(llama, tmp_path / "one")

@@ -62,9 +62,11 @@ def compress(adapters: Sequence[Path], rank: int) -> Compressed:
         kept = values[:rank]
         lost += float((values[rank:] ** 2).sum())
         whole += float((values**2).sum())
-        root = kept.sqrt()
-        tensors[name + B] = (basis @ u[:, : len(kept)] * root).half().contiguous()
-        tensors[name + A] = (root[:, None] * (v[: len(kept)] @ other.T)).half().contiguous()
+        root, short = kept.sqrt(), rank - len(kept)  # an adapter has one rank, also in layers that are smaller
+        outward = basis @ u[:, : len(kept)] * root
+        inward = root[:, None] * (v[: len(kept)] @ other.T)
+        tensors[name + B] = torch.nn.functional.pad(outward, (0, short)).half().contiguous()
+        tensors[name + A] = torch.nn.functional.pad(inward, (0, 0, 0, short)).half().contiguous()
     return Compressed(tensors, (lost / whole) ** 0.5 if whole else 0.0)
 
 
