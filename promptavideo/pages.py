@@ -1,5 +1,8 @@
 """Pages made of this project's templates."""
 
+import json
+from typing import Any
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
@@ -14,3 +17,13 @@ def page(template: str, **values: object) -> str:
         keep_trailing_newline=True,
     )
     return environment.get_template(template).render(**values)
+
+
+def embedded(content: Any) -> str:
+    """JSON that a `<script type="application/json">` element may hold: nothing in it can end the element.
+
+    >>> embedded({"prompt": "</script><!--"})
+    '{"prompt":"\\\\u003c/script\\\\u003e\\\\u003c!--"}'
+    """
+    text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

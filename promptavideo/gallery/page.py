@@ -1,12 +1,11 @@
 """The gallery's page: one HTML file with its data, a script and a style sheet beside it, and no request to anywhere."""
 
-import json
 from importlib.resources import files
 from pathlib import Path
 
 from promptavideo.files import write_text
 from promptavideo.gallery.collect import Json
-from promptavideo.pages import page
+from promptavideo.pages import embedded, page
 
 BESIDE = ("gallery.js", "gallery.css")
 """What lies beside the page, so that its policy can forbid scripts within it."""
@@ -24,13 +23,3 @@ def write(folder: Path, content: Json, notes: list[str]) -> None:
         write_text(folder / name, (files("promptavideo") / "templates" / name).read_text(encoding="utf-8"))
     html = page("gallery.html.j2", data=embedded(content), notes=notes)
     write_text(folder / "index.html", html)
-
-
-def embedded(content: Json) -> str:
-    """JSON that a `<script type="application/json">` element may hold: nothing in it can end the element.
-
-    >>> embedded({"prompt": "</script><!--"})
-    '{"prompt":"\\\\u003c/script\\\\u003e\\\\u003c!--"}'
-    """
-    text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

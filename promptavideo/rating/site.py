@@ -12,6 +12,7 @@ import numpy as np
 
 from promptavideo.errors import InputError
 from promptavideo.files import atomic_path, write_text
+from promptavideo.pages import embedded
 from promptavideo.rating.plan import BROKEN, Plan
 from promptavideo.seeds import derive
 from promptavideo.video import Clip
@@ -75,7 +76,7 @@ def write(plan: Plan, store: "Store", entries: "Mapping[str, tuple[Entry, Path]]
     for name in SHELL[1:]:
         write_text(folder / name, (web / name).read_text(encoding="utf-8"))
     shell = (web / SHELL[0]).read_text(encoding="utf-8")
-    for mark, text in {"@POLICY@": policy(True), "@DATA@": as_data(page(plan))}.items():
+    for mark, text in {"@POLICY@": policy(True), "@DATA@": embedded(page(plan))}.items():
         shell = shell.replace(mark, text)
     write_text(folder / SHELL[0], shell)
     logging.info("%d pairs in %s, %d copies written", len(plan.items), folder, written)
@@ -99,12 +100,6 @@ def page(plan: Plan) -> dict[str, Any]:
             for positions in plan.slots
         ],
     }
-
-
-def as_data(said: Any) -> str:
-    """JSON for a data block of a page: no text in it can end the block or begin another."""
-    text = json.dumps(said, ensure_ascii=True, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def check(plan: Plan, folder: Path) -> None:
