@@ -106,7 +106,7 @@ rule ship_booster:
     benchmark:
         LAYOUT.benchmark("ship_booster", "{track}")
     conda:
-        "../envs/booster.yaml"
+        "../envs/generation.yaml"  # as for fetched models: a base model that went away is fetched again
     params:
         booster=lambda wildcards: STUDY.boosters(wildcards.track)[-1].name,
     message:

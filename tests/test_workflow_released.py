@@ -112,9 +112,9 @@ def test_the_released_booster_is_a_row_whose_record_says_released(finished: Path
     assert asked == "Make the prompt longer.\nOriginal prompt:\n$prompt\nNew prompt:\n"
 
 
-REFINED = {"refine": 1, "film": 1, "score": 1, "gather": 1, "table": 2, "report": 1}
+REFINED = {"refine": 1, "film": 1, "score": 1, "gather": 1, "gallery": 1, "table": 2, "report": 1}
 TRAINED = {"train": 2, "candidates": 1, "triples": 1, "refine": 2, "film": 3, "score": 3, "gather": 3}
-SHOWN = {"training_curves": 1, "contact_sheet": 1, "qualitative": 1, "table": 2, "report": 1}
+SHOWN = {"training_curves": 1, "contact_sheet": 1, "qualitative": 1, "gallery": 1, "table": 2, "report": 1}
 
 
 def test_an_edit_reruns_what_rests_on_it(finished: Path) -> None:
