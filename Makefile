@@ -4,7 +4,6 @@ PYTHON ?= $(or $(shell for name in python3 python3.13 python3.12 python3.11; do 
   $$name scripts/check_python.py 2> /dev/null && echo $$name && break; done),python3)
 CORES ?= all
 WORKERS ?= 2
-PORT ?= 8000
 export PYTHONPATH := $(CURDIR)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -12,7 +11,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MOVED := $(shell for name in .venv .venv-vbench; do test ! -f $$name/pyvenv.cfg || \
   grep -qF -e " $(CURDIR)/$$name" -e " $$(cd $$name && pwd -P)" $$name/pyvenv.cfg || echo $$name/run; done)
 
-.PHONY: reproduce images studies study-server test test-slurm test-vbench test-browser rehearsal check check-style check-rules check-types check-pins \
+.PHONY: demo reproduce images studies study-server test test-slurm test-vbench test-browser rehearsal check check-style check-rules check-types check-pins \
   benchmark dag reference vbench-if-possible
 
 reproduce: .venv/run vbench-if-possible
@@ -37,7 +36,13 @@ studies: images
 test: .venv/dev
 	pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
+# Type a prompt, see both videos; `make PORT=9000 demo`.
+demo: PORT ?= 7860
+demo: .venv/demo
+	python -m promptavideo.use.main demo --port $(PORT)
+
 # The user study that `snakemake study` made; `make PORT=9000 study-server`.
+study-server: PORT ?= 8000
 study-server: .venv/run
 	python scripts/study_server.py --port $(PORT)
 
@@ -100,7 +105,11 @@ reference: .venv/run
 	pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt
 	touch $@
 
-.venv/dev: .venv/run requirements-dev.txt
+.venv/demo: .venv/run requirements-demo.txt
+	pip install --quiet --disable-pip-version-check --no-deps -r requirements-demo.txt
+	touch $@
+
+.venv/dev: .venv/demo requirements-dev.txt
 	pip install --quiet --disable-pip-version-check --no-deps -r requirements-dev.txt
 	touch $@
 

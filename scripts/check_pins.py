@@ -7,10 +7,12 @@ from promptavideo import cli
 from promptavideo.errors import InputError
 from promptavideo.pins import PYTHONS, as_table, check
 
+FILES = ("requirements.txt", "requirements-demo.txt", "requirements-dev.txt", "requirements-vbench.txt")
+
 parser = cli.parser(__doc__)
 parser.add_argument("--root", type=Path, default=Path(), help="the folder of the files")
 parser.add_argument("--python", nargs="+", default=PYTHONS)
-parser.add_argument("files", nargs="*", default=["requirements.txt", "requirements-dev.txt", "requirements-vbench.txt"])
+parser.add_argument("files", nargs="*", default=[*FILES])
 
 
 def main(options: Namespace) -> None:

@@ -137,7 +137,7 @@ def test_hostile_prompts_stay_data_and_name_no_file(tmp_path: Path) -> None:
     page.write(tmp_path / "gallery", content, ["a note </p><script>"])
     html = (tmp_path / "gallery/index.html").read_text()
     read = Reader(html)
-    assert read.scripts == [{"type": "application/json", "id": "data"}, {"src": "gallery.js"}]
+    assert read.scripts == [{"type": "application/json", "id": "data"}, {"src": "player.js"}, {"src": "gallery.js"}]
     assert "img" not in read.tags and json.loads(read.data) == content
     assert "script-src 'self'" in html and "unsafe" not in html and "http" not in html.replace("http-equiv", "")
     names = {path.name for path in (tmp_path / "gallery/videos").iterdir()}

@@ -16,7 +16,7 @@ from promptavideo.vbench.plan import LEFT_OUT
 
 ROOT = Path(__file__).parents[1]
 LINUX, ARM, MAC = PLATFORMS
-FILES = ("requirements.txt", "requirements-dev.txt", "requirements-vbench.txt")
+FILES = ("requirements.txt", "requirements-demo.txt", "requirements-dev.txt", "requirements-vbench.txt")
 
 
 def test_a_pin_without_a_wheel_is_named_and_the_others_are_still_asked() -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from fakes import Critic, Painter
-from makers import diffusers_config
+from makers import ROOT, diffusers_config
 from tiny_pipelines import LTX_SAMPLING, tiny_ltx
 from use_boosters import finished_run, study_at
 
@@ -68,6 +69,31 @@ def test_the_original_and_the_refined_prompt_are_filmed_with_one_seed_and_judged
     assert len(both.frames) == len(one.frames) == 8 and both.fps == one.fps == 8
 
 
+def test_held_out_judges_are_shown_beside_the_rewards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, own = finished_run(tmp_path / "run"), yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    (folder / "resources/witness").symlink_to(ROOT / "resources/witness")
+    absent = {"kind": "hub", "repo_id": "nobody/nothing", "revision": "0" * 40}
+    judge = own["judges"]["witness"]
+    study_at(
+        folder,
+        {
+            "models": {"witness": own["models"]["witness"], "absent": absent},
+            "judges": {"witness": judge, "far": {"kind": "hps", "model": "absent", "base": "absent", "role": "report"}},
+        },
+    )
+    monkeypatch.chdir(folder)
+    assert main(["boost", PROMPT, "--film", "mini-t2v", "--out", str(tmp_path / "out")]) == 0
+    said = capfd.readouterr().err
+    assert "AGREE (held out)  REAL (held out)" in said and "far does not look at the videos" in said
+    record = json.loads((tmp_path / "out/scores.json").read_text(encoding="utf-8"))
+    for one in (record["original"], *record["variants"]):
+        assert {*one["held_out"]} == {"AGREE", "REAL"} and not {*one["scores"]} & {*one["held_out"]}
+        objective = one["scores"]
+    assert record["original"]["total"] != record["variants"][0]["total"] and len(objective) == 7
+
+
 def test_of_several_the_one_that_judges_like_best_is_kept(
     in_run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -112,10 +138,10 @@ def test_what_a_run_filmed_is_not_filmed_again(run: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(type(study.config.generators["mini-t2v"]), "load", lambda *_: painter)
     monkeypatch.setattr("promptavideo.judges.load_judges", lambda *_: {"critic": Critic()})
     texts = boosted("a vivid red ball", "a red ball, slow")
-    first = film.look(study, "mini-t2v", texts, 1)
+    first = film.Studio(study, "mini-t2v").look(texts, 1)
     assert len(painter.filmed) == 3 and {shot.seed for shot in painter.filmed} == {first.seed}
-    assert film.look(study, "mini-t2v", texts, 1) == first and len(painter.filmed) == 3
-    assert film.look(study, "mini-t2v", texts, 2).seed != first.seed
+    assert film.Studio(study, "mini-t2v").look(texts, 1) == first and len(painter.filmed) == 3
+    assert film.Studio(study, "mini-t2v").look(texts, 2).seed != first.seed
     assert all(one.video.is_absolute() and one.video.is_file() for one in (first.original, *first.refined))
 
 
@@ -123,7 +149,7 @@ def test_a_text_that_is_refused_is_named(run: Path, monkeypatch: pytest.MonkeyPa
     study, painter = workspace.study_in(run), Painter(refused=["not this"])
     monkeypatch.setattr(type(study.config.generators["mini-t2v"]), "load", lambda *_: painter)
     with pytest.raises(InputError, match=r"gives no videos of 1 texts.*\n.*: not this"):
-        film.look(study, "mini-t2v", boosted("not this"), 3)
+        film.Studio(study, "mini-t2v").look(boosted("not this"), 3)
 
 
 def test_negative_prompts_go_to_the_generator(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +158,7 @@ def test_negative_prompts_go_to_the_generator(run: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(type(study.config.generators["mini-t2v"]), "load", lambda *_: painter)
     monkeypatch.setattr("promptavideo.judges.load_judges", lambda *_: {"critic": Critic()})
     one = Boosted(PROMPT, prompt_id(PROMPT), (Variant("a ball at night", "blurry, dim"),))
-    look = film.look(study, "mini-t2v", one, 5)
+    look = film.Studio(study, "mini-t2v").look(one, 5)
     assert [(shot.text, shot.negative) for shot in painter.filmed] == [
         (PROMPT, None),
         ("a ball at night", "blurry, dim"),
@@ -144,7 +170,7 @@ def test_images_are_shown_side_by_side_too(tmp_path: Path) -> None:
     shown = []
     for place, value in enumerate((50, 200)):
         write_image(Clip(np.full((1, 32, 32, 3), value, np.uint8), 1.0), tmp_path / f"{place}.png")
-        shown.append(film.Shown(Variant(f"text {place}"), tmp_path / f"{place}.png", None, None))
+        shown.append(film.Shown(Variant(f"text {place}"), tmp_path / f"{place}.png", None, None, {}))
     look = film.Look("painter", "image", boosted("text 1"), 7, shown[0], (shown[1],), "nobody can")
     folder = film.write(look, tmp_path / "out")
     assert sorted(path.name for path in folder.iterdir()) == [

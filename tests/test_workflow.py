@@ -100,7 +100,7 @@ def test_the_gallery_shows_every_video_of_the_first_seed(finished: Path) -> None
     assert sorted(means["dpo-2"]) == pytest.approx(sorted(first), abs=1e-4)
     files = {cell["file"] for row in content["rows"] for cell in row["cells"]}
     assert files == {path.name for path in (finished / "results/gallery/videos").iterdir()}
-    for name in ("gallery.js", "gallery.css"):
+    for name in ("player.js", "gallery.js", "gallery.css"):
         assert (finished / "results/gallery" / name).stat().st_size > 0
 
 

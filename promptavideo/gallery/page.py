@@ -1,4 +1,4 @@
-"""The gallery's page: one HTML file with its data, a script and a style sheet beside it, and no request to anywhere."""
+"""The gallery's page: one HTML file with its data, scripts and a style sheet beside it, and no request to anywhere."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -7,7 +7,7 @@ from promptavideo.files import write_text
 from promptavideo.gallery.collect import Json
 from promptavideo.pages import embedded, page
 
-BESIDE = ("gallery.js", "gallery.css")
+BESIDE = ("player.js", "gallery.js", "gallery.css")
 """What lies beside the page, so that its policy can forbid scripts within it."""
 
 

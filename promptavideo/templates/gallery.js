@@ -1,11 +1,9 @@
-// The gallery. Every text is set as text, never as HTML. Rows are filled, and their videos loaded, when they are near
+// The gallery; player.js comes before it. Every text is set as text, never as HTML. Rows are filled, and their videos loaded, when they are near
 // the window, and emptied of videos again when they are far, so that thousands of videos do not burden the page.
 "use strict";
 
 (() => {
   const AROUND = "150%"; // of the window's height, within which rows are filled
-  const PAUSE = 500; // milliseconds between two rounds of a row's videos
-  const PATIENCE = 2000; // milliseconds that a row waits for its videos before it plays those that are there
   const EVERY = "all";
 
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -43,86 +41,6 @@
     const index = groupOf(row).heldOut.indexOf(judge);
     return cell && baseline(row) && index >= 0 ? cell.heldOut[index] - baseline(row).heldOut[index] : NaN;
   };
-
-  // A player keeps the videos of one row together: all start at once, and again when all have ended.
-  class Player {
-    constructor(videos, label) {
-      this.videos = videos;
-      this.label = label;
-      this.going = false;
-      this.ended = new Set();
-      for (const video of videos) {
-        video.addEventListener("ended", () => this.finish(video));
-        video.addEventListener("error", () => this.finish(video));
-      }
-    }
-
-    load() {
-      for (const video of this.videos) {
-        if (!video.hasAttribute("src")) {
-          video.src = video.dataset.file;
-          video.load();
-        }
-      }
-    }
-
-    unload() {
-      this.stop();
-      for (const video of this.videos) {
-        if (video.hasAttribute("src")) {
-          video.removeAttribute("src");
-          video.load();
-        }
-      }
-    }
-
-    async play() {
-      if (!this.videos.length) return;
-      this.load();
-      this.going = true;
-      this.said();
-      const waiting = this.videos.map((video) => new Promise((done) => {
-        if (video.readyState >= 3 || video.error) done();
-        video.addEventListener("canplay", done, { once: true });
-        video.addEventListener("error", done, { once: true });
-      }));
-      await Promise.race([Promise.all(waiting), new Promise((done) => setTimeout(done, PATIENCE))]);
-      if (this.going) this.round();
-    }
-
-    round() {
-      clearTimeout(this.timer);
-      this.ended.clear();
-      for (const video of this.videos) {
-        video.currentTime = 0;
-        video.play().catch(() => this.finish(video));
-      }
-    }
-
-    finish(video) {
-      this.ended.add(video);
-      if (this.going && this.ended.size === this.videos.length && this.videos.some((one) => !one.error)) {
-        clearTimeout(this.timer);
-        this.timer = setTimeout(() => this.going && this.round(), PAUSE);
-      }
-    }
-
-    stop() {
-      this.going = false;
-      clearTimeout(this.timer);
-      for (const video of this.videos) video.pause();
-      this.said();
-    }
-
-    toggle() {
-      if (this.going) this.stop();
-      else this.play();
-    }
-
-    said() {
-      if (this.label) this.label.textContent = this.going ? "stop" : "play";
-    }
-  }
 
   const views = new Map(); // row -> { article, player, filled }
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from contextlib import chdir
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from promptavideo.use.boost import Boosted, Variant
 from promptavideo.video import Filmed
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from promptavideo.generators.base import GeneratorEntry
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,8 @@ class Shown:
     """Raw metrics of the objective by name; None where nobody can judge it."""
     total: float | None
     """What selects: their sum, weighted as in the run's preference data."""
+    held_out: dict[str, float]
+    """Metrics of judges on which nobody trained, by name."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,14 @@ def check(study: Study, generator: str, choosing: bool = False) -> None:
         raise InputError(f"--best-of: nobody can choose: {said}; leave it out, or give the run other judges")
 
 
+def spoken(study: Study, generator: str) -> bool:
+    """Whether a generator films the miniature's world."""
+    return any(study.config.models[one].spoken for one in _entry(study, generator).models)
+
+
 def unjudged(study: Study, generator: str) -> str:
     """Why what a generator films has no scores by the rewards of a run; empty if it has."""
-    entry = _entry(study, generator)
-    if any(study.config.models[one].spoken for one in entry.models):
+    if spoken(study, generator):
         return ""
     strangers = [name for name, judge in study.judging(REWARDS, generator).items() if judge.MINIATURE]
     if not strangers:
@@ -108,56 +117,94 @@ def reads(study: Study, generator: str) -> Fits:
     return reader.fits
 
 
-def look(study: Study, generator: str, boosted: Boosted, seed: int) -> Look:
-    """Film the original prompt and every variant with one seed, and judge them by the original prompt.
+class Studio:
+    """A generator and the judges of a run, loaded: they film and compare any number of prompts."""
 
-    What the run's store holds is filmed and judged already.
+    def __init__(self, study: Study, generator: str) -> None:
+        """Load the generator; the judges load when they first look.
 
-    Args:
-        study: The run; its generators, judges and store.
-        generator: Name of the one that films.
-        boosted: The prompt and its texts.
-        seed: From which, with the prompt, the videos' seed follows: with that of the run it is that of its tables.
+        Args:
+            study: The run; its generators, judges and store.
+            generator: Name of the one that films.
 
-    Raises:
-        InputError: A model is missing and cannot be fetched, a device is missing or too small, or a text is refused.
-        ScoreError: A video cannot be judged.
-    """
-    from promptavideo import online
-    from promptavideo.judges import load_judges
-    from promptavideo.results import store_of
-    from promptavideo.totals import Scale, total
+        Raises:
+            InputError: There is no such generator, or a model or a device is missing.
+        """
+        from promptavideo.judges import load_judges
+        from promptavideo.results import store_of
 
-    entry, said = _entry(study, generator), unjudged(study, generator)
-    of_video = video_seed(seed, boosted.prompt_id, 0)
-    shots = [Shot(boosted.prompt, None, of_video)]
-    shots += [Shot(one.text, one.negative, of_video) for one in boosted.variants]
-    prompts = [boosted.prompt] * len(shots)
-    with chdir(study.root):
-        store = store_of(study, generator)
-        store.folder = store.folder.resolve()
-        films = entry.load(generator, [_model(study, one) for one in entry.models], store.work)
-        videos = online.film(prompts, shots, films, store)
-        scores: list[dict[str, float] | None] = [None] * len(shots)
-        totals: list[float | None] = [None] * len(shots)
-        if said:
-            log.warning("%s", said)
-        else:
-            entries, objective = study.judging(REWARDS, generator), study.objective(generator)
-            for judge in entries.values():
+        entry = _entry(study, generator)
+        self.study, self.generator, self.unjudged = study, generator, unjudged(study, generator)
+        self.medium = study.medium(generator)
+        with chdir(study.root):
+            self._store = store_of(study, generator)
+            self._store.folder = self._store.folder.resolve()
+            self._films = entry.load(generator, [_model(study, one) for one in entry.models], self._store.work)
+            groups = [] if self.unjudged else [REWARDS, *_held_out(study, generator)]
+            entries = {name: study.judging(name, generator) for name in groups}
+            for judge in [one for group in entries.values() for one in group.values()]:
                 for model in judge.models:
                     _model(study, model)
-            judges = load_judges(entries, Path(study.layout.models))
-            table = online.judge(prompts, shots, films, judges, objective, store)
-            scores = [{str(name): float(value) for name, value in row.items()} for row in table.to_dict("records")]
-            for metric in objective:
-                table[metric.five] = table[metric.name] * metric.to_five
-            rule = study.config.preference
-            scale: Scale = "raw" if rule.rule == "authors" else "five"
-            totals = [float(one) for one in total(table, objective, rule.chosen.weights, scale)]
-    original = Variant(boosted.prompt)
-    shown = [Shown(*one) for one in zip((original, *boosted.variants), videos, scores, totals, strict=True)]
-    return Look(generator, study.medium(generator), boosted, of_video, shown[0], tuple(shown[1:]), said)
+            models = (study.root / study.layout.models).resolve()
+            self._judges = {name: load_judges(group, models) for name, group in entries.items()}
+
+    def look(self, boosted: Boosted, seed: int) -> Look:
+        """Film the original prompt and every variant with one seed, and judge them by the original prompt.
+
+        What the run's store holds is filmed and judged already.
+
+        Args:
+            boosted: The prompt and its texts.
+            seed: From which, with the prompt, the videos' seed follows: with that of the run it is that of its tables.
+
+        Raises:
+            InputError: A text is refused, or a device is too small.
+            ScoreError: A video cannot be judged.
+        """
+        from promptavideo import online
+
+        of_video = video_seed(seed, boosted.prompt_id, 0)
+        shots = [Shot(boosted.prompt, None, of_video)]
+        shots += [Shot(one.text, one.negative, of_video) for one in boosted.variants]
+        prompts = [boosted.prompt] * len(shots)
+        with chdir(self.study.root):
+            videos = online.film(prompts, shots, self._films, self._store)
+            tables = {
+                name: online.judge(
+                    prompts, shots, self._films, judges, self.study.metrics(name, self.generator), self._store
+                )
+                for name, judges in self._judges.items()
+            }
+        if self.unjudged:
+            log.warning("%s", self.unjudged)
+        variants = (Variant(boosted.prompt), *boosted.variants)
+        shown = [
+            Shown(variant, video, *self._scores(tables, place))
+            for place, (variant, video) in enumerate(zip(variants, videos, strict=True))
+        ]
+        return Look(self.generator, self.medium, boosted, of_video, shown[0], tuple(shown[1:]), self.unjudged)
+
+    def _scores(
+        self, tables: "Mapping[str, pd.DataFrame]", place: int
+    ) -> tuple[dict[str, float] | None, float | None, dict[str, float]]:
+        """The raw rewards of one text, their weighted sum and what held-out judges say."""
+        from promptavideo.totals import Scale, total
+
+        if self.unjudged:
+            return None, None, {}
+        rewards, objective = tables[REWARDS].iloc[[place]].copy(), self.study.objective(self.generator)
+        held_out = {
+            str(metric): float(table[metric].iloc[place])
+            for name, table in tables.items()
+            if name != REWARDS
+            for metric in table
+        }
+        raw = {metric.name: float(rewards[metric.name].iloc[0]) for metric in objective}
+        for metric in objective:
+            rewards[metric.five] = rewards[metric.name] * metric.to_five
+        rule = self.study.config.preference
+        scale: Scale = "raw" if rule.rule == "authors" else "five"
+        return raw, float(total(rewards, objective, rule.chosen.weights, scale).iloc[0]), held_out
 
 
 def folder_name(look: Look) -> str:
@@ -202,7 +249,8 @@ def as_record(look: Look) -> dict[str, Any]:
 
     def said(one: Shown) -> dict[str, Any]:
         negative = {"negative": one.variant.negative} if one.variant.negative else {}
-        return {"text": one.variant.text, **negative, "scores": one.scores, "total": one.total}
+        held_out = {"held_out": one.held_out} if one.held_out else {}
+        return {"text": one.variant.text, **negative, "scores": one.scores, "total": one.total, **held_out}
 
     return {
         "generator": look.generator,
@@ -225,7 +273,7 @@ def lines(look: Look) -> list[str]:
     """The scores for people, a line a text; none without scores."""
     if look.original.scores is None:
         return []
-    names = [*look.original.scores]
+    names, held_out = [*look.original.scores], [*look.original.held_out]
     rows = [("original", look.original)]
     marked = len(look.refined) > 1
     rows += [
@@ -233,11 +281,34 @@ def lines(look: Look) -> list[str]:
         for place, one in enumerate(look.refined)
     ]
     width = max(len(name) for name, _ in rows)
-    table = [f"{'':{width}}  {'  '.join(f'{name:>6}' for name in names)}   total"]
+    heads = [*names, "total", *(f"{name} (held out)" for name in held_out)]
+    widths = [max(6, len(head)) for head in heads]
+    table = ["  ".join([" " * width, *(f"{head:>{size}}" for head, size in zip(heads, widths, strict=True))])]
     for name, one in rows:
-        values = "  ".join(f"{(one.scores or {})[metric]:6.2f}" for metric in names)
-        table.append(f"{name:{width}}  {values}  {one.total:6.2f}")
+        values = [(one.scores or {})[metric] for metric in names]
+        values += [one.total or 0.0, *(one.held_out[metric] for metric in held_out)]
+        cells = (f"{value:{size}.2f}" for value, size in zip(values, widths, strict=True))
+        table.append("  ".join([f"{name:{width}}", *cells]))
     return table
+
+
+def _held_out(study: Study, generator: str) -> list[str]:
+    """The judges of videos on which nobody trains, by name; a look downloads no model for them."""
+    found, models = [], study.config.models
+    for name in study.config.reporters:
+        entries = study.judging(name, generator).values()
+        there = all(
+            models[one].kind == "local" or (study.root / study.layout.manifest(one)).is_file()
+            for judge in entries
+            for one in judge.models
+        )
+        understood = spoken(study, generator) or not any(judge.MINIATURE for judge in entries)
+        if study.looks_at_videos(name, generator) and understood:
+            if there:
+                found.append(name)
+            else:
+                log.info("%s does not look at the videos, since its model was not fetched", name)
+    return found
 
 
 def _entry(study: Study, generator: str) -> "GeneratorEntry":

@@ -72,6 +72,15 @@ def parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--quiet", action="store_true", help="warnings only, no progress")
     export.set_defaults(work=_export)
+    demo = commands.add_parser(
+        "demo", help="compare original and refined videos on a page of this machine",
+        description="Serve a page on 127.0.0.1: type a prompt, see what boosters make of it, filmed and judged.",
+    )  # fmt: skip
+    demo.add_argument("--booster", action="append", default=[], help=f"{BOOSTER}; again for more of them")
+    demo.add_argument("--generator", help="what films; when absent, the first that the run's boosters learn from")
+    demo.add_argument("--port", type=_port, default=7860)
+    demo.add_argument("--quiet", action="store_true", help="warnings only, no progress")
+    demo.set_defaults(work=_demo)
     return whole
 
 
@@ -156,7 +165,7 @@ def _film(options: argparse.Namespace, source: Any, prompt: str, load: Callable[
     boost = load()
     (boosted,) = boost.write([prompt], options.best_of or 1)
     del boost.sampler  # its memory is the generator's now
-    look = film.look(study, options.film, boosted, boost.seed)
+    look = film.Studio(study, options.film).look(boosted, boost.seed)
     folder = film.write(look, options.out or Path("boosted", film.folder_name(look)))
     for line in film.lines(look):
         print(line, file=sys.stderr)
@@ -170,6 +179,16 @@ def _export(options: argparse.Namespace, say: Say) -> None:
 
     export(find(options.booster), options.folder, options.dtype)
     say(str(options.folder))
+
+
+def _demo(options: argparse.Namespace, say: Say) -> None:
+    from promptavideo.use import demo, film
+    from promptavideo.use.source import study_here
+
+    study = study_here("the demo")
+    generator = options.generator or study.tracks[0]
+    film.check(study, generator)
+    demo.serve(study, generator, options.booster, options.port)
 
 
 def as_json(boosted: Any, booster: str, seed: int) -> str:
@@ -217,6 +236,10 @@ def _rows(options: argparse.Namespace, wanted: int) -> int | None:
 
 def _count(text: str) -> int:
     return _number(text, 1, 1000)
+
+
+def _port(text: str) -> int:
+    return _number(text, 1, 65535)
 
 
 def _seed(text: str) -> int:

@@ -152,18 +152,28 @@ def last(study: Study) -> Booster | None:
 
 
 def study_for(source: Source) -> Study:
-    """The run whose generators and judges go with a booster: its own, or else that of this folder.
+    """The run whose generators and judges go with a booster: its own, or else that of this folder or its checkout's.
 
     Raises:
         InputError: There is none.
     """
-    if source.study:
-        return source.study
-    root = workspace.around(Path())
+    return source.study or study_here(source.name)
+
+
+def study_here(asked: str) -> Study:
+    """The run of this folder, or of the checkout that it is in.
+
+    Args:
+        asked: What wants its generators and judges, for messages.
+
+    Raises:
+        InputError: There is none.
+    """
+    root = workspace.around(Path()) or workspace.checkout(Path())
     if root is None:
         raise InputError(
-            f"{source.name}: generators and judges are those of a run, and there is none around it or in this folder; "
-            "call it in a folder in which a run was started (make reproduce)"
+            f"{asked}: generators and judges are those of a run, and there is none around it or in this folder; "
+            "call it in a clone of the repository, or in a folder in which a run was started (make reproduce)"
         )
     return workspace.study_in(root)
 
@@ -245,7 +255,7 @@ def _with_record(folder: Path) -> Source:
 
 def _checkout(folder: Path) -> Path:
     """The folder of fetched models of the checkout that a folder is in, or else that of this user."""
-    root = next((one for one in folder.parents if (one / "config.yaml").is_file()), None)
+    root = workspace.checkout(folder)
     return root / "resources/models" if root else workspace.cache() / "models"
 
 

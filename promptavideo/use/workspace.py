@@ -5,14 +5,19 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import yaml
+
 from promptavideo import runfile
-from promptavideo.config import read
+from promptavideo.config import check, read
 from promptavideo.errors import InputError
 from promptavideo.models import ModelEntry, check_model, fetch
 from promptavideo.records import read_record
 from promptavideo.study import Study
 
 log = logging.getLogger(__name__)
+
+CONFIG = "config.yaml"
+"""A checkout's own configuration."""
 
 
 def around(place: Path) -> Path | None:
@@ -21,16 +26,27 @@ def around(place: Path) -> Path | None:
     return next((one for one in (inside, *inside.parents) if _kept(one)), None)
 
 
+def checkout(place: Path) -> Path | None:
+    """The checkout of this repository that a place is in: runs can be started there."""
+    inside = place.resolve()
+    files = (CONFIG, "Snakefile")
+    return next((one for one in (inside, *inside.parents) if all((one / file).is_file() for file in files)), None)
+
+
 def study_in(root: Path) -> Study:
     """The study of the last finished run of a folder, or else of the one that was started last.
 
+    Where no run was started yet, it is that of a checkout's own configuration.
+
     Raises:
-        InputError: The folder keeps no run's configuration, or one that cannot be used.
+        InputError: The folder has no configuration, or one that cannot be used.
     """
     kept = _kept(root)
-    if kept is None:
+    if kept is not None:
+        return Study(read(read_record(kept, dict, "configuration of a run")), root)
+    if not (root / CONFIG).is_file():
         raise InputError(f"{root}: no run was ever started here; start one (make reproduce)")
-    return Study(read(read_record(kept, dict, "configuration of a run")), root)
+    return Study(check(yaml.safe_load((root / CONFIG).read_text(encoding="utf-8")), root), root)
 
 
 def ensure(name: str, entries: Mapping[str, ModelEntry], folder: Path, root: Path) -> Path:
