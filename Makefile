@@ -97,12 +97,14 @@ reference: .venv/run
 
 .PHONY: $(MOVED)
 
-# torch comes first and alone: its CPU build has the same version as the CUDA build, and pip's index decides.
+# torch comes first and alone: its CPU build has the same version as the CUDA build, and pip's index decides. The project
+# itself comes last, for the command `promptavideo`.
 .venv/run: requirements.txt
 	@$(PYTHON) scripts/check_python.py
 	$(PYTHON) -m venv$(if $(filter $@,$(MOVED)), --clear) .venv
 	pip install --quiet --disable-pip-version-check $$(grep ^torch== requirements.txt)
 	pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt
+	pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 .venv/demo: .venv/run requirements-demo.txt

@@ -58,6 +58,7 @@ localrules:
     plan,
     pilot_prompts,
     screenshots,
+    demo_picture,
     ship_booster,
 
 

@@ -26,14 +26,27 @@ SWITCHES = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgr
 class Picture:
     """One picture of a page."""
 
-    page: Path
-    """The page's HTML file."""
+    address: str
+    """Of the page."""
     size: tuple[int, int]
     """Width and height of the window, in pixels."""
     prepare: "Callable[[Page], None]"
     """Brings the page into the state that is shown."""
-    fragment: str = ""
-    """Behind the page's address."""
+
+
+def of_file(path: Path, fragment: str = "") -> str:
+    """The address of a page that is a file.
+
+    Args:
+        path: The HTML file.
+        fragment: What follows behind it, with its `#`.
+
+    Raises:
+        InputError: It is missing.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such page; the workflow makes it")
+    return path.resolve().as_uri() + fragment
 
 
 def take(pictures: Mapping[Path, Picture]) -> None:
@@ -43,21 +56,19 @@ def take(pictures: Mapping[Path, Picture]) -> None:
         pictures: Each by its target.
 
     Raises:
-        InputError: There is no browser, or a page is missing.
+        InputError: There is no browser.
     """
     from playwright.sync_api import sync_playwright
 
     command = next(filter(None, map(shutil.which, BROWSERS)), None)
     if command is None:
         raise InputError(f"there is no {' or '.join(BROWSERS)}; install Debian's: scripts/install_browser.sh, as root")
-    if missing := [one.page for one in pictures.values() if not one.page.exists()]:
-        raise InputError(f"{missing[0]}: there is no such page; the workflow makes it")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=command, args=list(SWITCHES))
         for path, picture in pictures.items():
             width, height = picture.size
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
-            page.goto(picture.page.resolve().as_uri() + picture.fragment)
+            page.goto(picture.address)
             picture.prepare(page)
             with atomic_path(path) as partial:
                 page.screenshot(path=partial)
@@ -78,3 +89,13 @@ def of_study(page: "Page") -> None:
     page.locator("#agree").click()
     page.locator('[data-answer="left"]:enabled').wait_for()
     page.wait_for_function("() => [...document.querySelectorAll('video')].every((one) => one.currentTime > 0.3)")
+
+
+def of_demo(page: "Page") -> None:
+    """Ask about the first of the prompts that the page suggests, and wait until all videos play."""
+    page.locator("#examples button").first.click()
+    page.get_by_role("button", name="Rewrite and film").click()
+    page.locator("[data-state=filmed]").wait_for(timeout=600_000)
+    playing = "[...document.querySelectorAll('#answer video')].every((one) => one.currentTime > 0.3)"
+    while not page.evaluate(playing):  # the page's policy forbids what wait_for_function does
+        page.wait_for_timeout(50)

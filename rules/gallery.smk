@@ -51,3 +51,30 @@ rule screenshots:
         "Take pictures of {input}"
     shell:
         "python scripts/screenshots.py {input.gallery} {input.study} --folder {params.folder} --log {log}"
+
+
+rule demo_picture:
+    input:
+        cards=STUDY.cards(STUDY.boosters(STUDY.tracks[0])),
+        models=STUDY.manifests_of(
+            [
+                CONFIG.generators[STUDY.tracks[0]],
+                *CONFIG.judges.values(),
+            ]
+        ),
+        base=STUDY.base,
+        readers=STUDY.readers(STUDY.tracks[:1]),
+    output:
+        "docs/images/demo.png",
+    log:
+        "logs/demo_picture.log",
+    benchmark:
+        "benchmarks/demo_picture.tsv"
+    conda:
+        "../envs/demo.yaml"
+    params:
+        track=STUDY.tracks[0],
+    message:
+        "Take a picture of the demo"
+    shell:
+        "python scripts/demo_picture.py {params.track} --picture {output} --log {log}"

@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from promptavideo import cli
-from promptavideo.screenshots import Picture, of_gallery, of_study, take
+from promptavideo.screenshots import Picture, of_file, of_gallery, of_study, take
 
 parser = cli.parser(__doc__, "gallery", "study")
 parser.add_argument("--folder", type=Path, required=True, help="where the pictures go")
@@ -14,8 +14,8 @@ def main(options: Namespace) -> None:
     """Take both."""
     take(
         {
-            options.folder / "gallery.png": Picture(Path(options.gallery), (1200, 900), of_gallery),
-            options.folder / "study.png": Picture(Path(options.study), (900, 800), of_study, "#slot=1"),
+            options.folder / "gallery.png": Picture(of_file(Path(options.gallery)), (1200, 900), of_gallery),
+            options.folder / "study.png": Picture(of_file(Path(options.study), "#slot=1"), (900, 800), of_study),
         }
     )
 

@@ -308,7 +308,7 @@ def resolved(
 
 
 def test_there_is_one_environment_for_each_kind_of_work() -> None:
-    kinds = {"workflow", "generation", "open-sora", "judges", "vbench", "booster", "browser", "report"}
+    kinds = {"workflow", "generation", "open-sora", "judges", "vbench", "booster", "browser", "demo", "report"}
     assert set(FILES) == kinds
 
 
@@ -330,7 +330,7 @@ def test_its_pip_lines_resolve_and_are_complete(name: str, resolved: dict[str, F
     )
 
 
-@pytest.mark.parametrize("name", sorted({"generation", "judges", "booster"} & set(FILES)))
+@pytest.mark.parametrize("name", sorted({"generation", "judges", "booster", "demo"} & set(FILES)))
 def test_torch_is_the_cuda_build(name: str) -> None:
     assert "nvidia-cudnn-cu13" in env(name).pins
     assert "torch" in env(name).pins

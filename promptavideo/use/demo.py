@@ -111,7 +111,7 @@ def blocks(desk: Desk) -> "Blocks":
         asked = gradio.CheckboxGroup(names, value=names[-1:], label="Boosters")
         button = gradio.Button("Rewrite and film", variant="primary")
         if examples := desk.examples():
-            gradio.Examples(examples, prompt, label="Prompts that no booster was trained on")
+            gradio.Examples(examples, prompt, label="Prompts that no booster was trained on", elem_id="examples")
         shown = gradio.HTML(elem_id="answer", js_on_load=_asset("player.js") + _asset("demo.js"), padding=False)
 
         def answer(*given: Any) -> Iterator[tuple[str, Any]]:
@@ -145,6 +145,7 @@ def answers(
         text = prompts.one(prompt)
         if not names:
             raise InputError("choose a booster")
+        names = sorted(names, key=lambda one: [*desk.offered, one].index(one))  # a page gives them as they were clicked
         if not 0 <= drawn <= MOST_SEED:
             raise InputError(f"the seed must be from 0 to {MOST_SEED}")
         boosted = desk.write(text, names, drawn)

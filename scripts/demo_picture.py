@@ -1,0 +1,30 @@
+"""Take the picture of the demo that the README opens with: its last booster, asked about a held-out prompt."""
+
+import socket
+from argparse import Namespace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from promptavideo import cli
+from promptavideo.screenshots import Picture, of_demo, take
+from promptavideo.use import demo
+from promptavideo.use.desk import Desk, boosters
+
+parser = cli.parser(__doc__, "track")
+parser.add_argument("--picture", type=Path, required=True)
+
+
+def main(options: Namespace) -> None:
+    """Serve the page as long as it takes."""
+    study = cli.study(options)
+    with TemporaryDirectory() as folder, socket.socket() as free:
+        free.bind((demo.HOST, 0))
+        port = free.getsockname()[1]
+        free.close()
+        page = demo.start(Desk(study, options.track, boosters(study), Path(folder).resolve()), port)
+        take({options.picture: Picture(f"http://{demo.HOST}:{port}/", (1200, 1060), of_demo)})
+        page.close(verbose=False)
+
+
+if __name__ == "__main__":
+    cli.run(parser.parse_args(), main)
