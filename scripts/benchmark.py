@@ -60,7 +60,7 @@ def main(options: Namespace) -> None:
         *_training_dtypes(config),
         *_student(both, options.card_prompts),
         *_sampling(config, prompts[: options.prompts]),
-        *_boosting(config, prompts, options.boosted),
+        *_boosting(prompts, options.boosted),
         *_scoring(prompts[: options.videos]),
     ]
     width = max(len(name) for name, *_ in rows)
@@ -204,31 +204,21 @@ def _sampling(config: Config, prompts: list[str]) -> list[Row]:
     ]
 
 
-def _boosting(config: Config, prompts: list[str], count: int) -> list[Row]:
-    """Prompts a second that a booster rewrites: a file of them, against a loop of calls of one row.
+def _boosting(prompts: list[str], count: int) -> list[Row]:
+    """Prompts a second that the shipped booster rewrites: a file of them, against a loop of calls of one row.
 
     And the seconds from the start of the command to the first text: in the shape of the run's calls, which gives the
     text of its tables, and in a call of one row.
     """
-    from promptavideo.use import record
     from promptavideo.use.boost import Boost
-    from promptavideo.use.source import find
+    from promptavideo.use.source import SHIPPED, find
 
-    base, instruction = Path("resources/models", config.booster.base), Path(config.booster.instruction)
-    with TemporaryDirectory() as place:
-        folder = Path(place)
-        for file in base.iterdir():
-            (folder / file.name).symlink_to(file.resolve())
-        kept = record.Record(name="base", instruction="$prompt", sampling=config.booster.sampling, seed=config.seed)
-        record.write(kept, {}, folder)
-        source = find(place, instruction)
-        lines = list(islice(cycle(prompts), count))
-        whole, single = Boost(source), Boost(source, rows=1)
-        many = _rate(lambda: [*whole.stream(lines)])
-        few = _rate(lambda: [single.write([line]) for line in lines[:SINGLE_CALLS]])
-        command = [sys.executable, "-m", "promptavideo", "boost", prompts[0], "--quiet"]
-        command += ["--booster", place, "--instruction", str(instruction)]
-        exact, fast = (_seconds([*command, *more]) for more in ([], ["--fast"]))
+    source, lines = find(str(SHIPPED)), list(islice(cycle(prompts), count))
+    whole, single = Boost(source), Boost(source, rows=1)
+    many = _rate(lambda: [*whole.stream(lines)])
+    few = _rate(lambda: [single.write([line]) for line in lines[:SINGLE_CALLS]])
+    command = [sys.executable, "-m", "promptavideo", "boost", prompts[0], "--quiet", "--booster", str(SHIPPED)]
+    exact, fast = (_seconds([*command, *more]) for more in ([], ["--fast"]))
     return [
         ("boosting, a loop of calls of one row", few, "p/s", 1.0),
         (f"boosting, a file of {count} prompts", many, "p/s", many / few),
