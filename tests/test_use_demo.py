@@ -227,6 +227,13 @@ def test_other_hosts_are_refused_and_every_answer_has_the_policy(client: httpx.C
     assert client.get("/", headers={"host": "localhost:7860"}).status_code == 200
 
 
+def test_pages_of_other_sites_send_nothing_and_nothing_is_uploaded(client: httpx.Client) -> None:
+    files = {"files": ("a.txt", b"some bytes")}
+    refused = client.post("/gradio_api/upload", files=files, headers={"sec-fetch-site": "cross-site"})
+    assert refused.status_code == 403 and "another site" in refused.text
+    assert client.post("/gradio_api/upload", files=files).status_code == 413
+
+
 def test_files_of_others_are_not_served(client: httpx.Client, run: Path) -> None:
     for path in (run / "config.yaml", Path("/etc/passwd"), run / "store"):
         assert client.get(f"/gradio_api/file={path}").status_code in (403, 404)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import workspaces
 import yaml
 from makers import ROOT, shas, workspace
 from tiny_pipelines import LTX_SAMPLING, WAN_SAMPLING, tiny_ltx, tiny_wan
@@ -48,11 +49,7 @@ def probed(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which the whole workflow ran once, undisturbed."""
-    folder = workspace(tmp_path_factory.mktemp("finished") / "run")
-    run = probed(folder, "--cores", "2")
-    assert run.returncode == 0, run.stderr[-3000:]
-    (folder / "stderr.txt").write_text(run.stderr)
-    return folder
+    return workspaces.finished(tmp_path_factory, "finished")
 
 
 def test_the_run_ends_in_tables_figures_and_report(finished: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import workspaces
 import yaml
-from makers import ROOT, workspace
+from makers import ROOT
 
 from promptavideo.comparisons.convergence import ConvergenceTable
 from promptavideo.store import read_manifest
@@ -46,8 +47,8 @@ def jobs(said: str) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which both targets were made."""
-    folder = workspace(tmp_path_factory.mktemp("convergence") / "run")
+    """A workspace in which both targets were made, after the run of smoke.yaml."""
+    folder = workspaces.finished(tmp_path_factory, "convergence")
     snakemake(folder, "--cores", "2", "convergence", "examples")
     return folder
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import workspaces
 import yaml
-from makers import ROOT, shas, workspace
+from makers import ROOT, shas
 from workspaces import snakemake, would_run
 
 from promptavideo.provenance import origin
@@ -22,7 +23,6 @@ SMALL: dict[str, Any] = {
     # The default miniature's weights: these tests have no others.
     "models": {TEACHER: {"weights": "resources/miniature"}},
     "generators": {TEACHER: {"sampling": {"num_inference_steps": 2}}},
-    "evolution": {"rounds": 1},
     "refiners": {"boosted": {"booster": "mini-t2v/sft"}},
     "evaluation": {"refiners_of": {TEACHER: ["original", "boosted", "fixed", "icl"]}},
 }
@@ -32,8 +32,8 @@ TABLE = "results/tables/negative_prompts.csv"
 
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which the study has run."""
-    folder = workspace(tmp_path_factory.mktemp("negatives") / "run")
+    """A workspace in which the study has run, after the run of smoke.yaml."""
+    folder = workspaces.finished(tmp_path_factory, "negatives")
     for name, settings in zip(LAYERS, (OVERLAY, SMALL), strict=True):
         (folder / name).write_text(yaml.safe_dump(settings))
     run = snakemake(folder, "negative_prompts", layers=LAYERS)

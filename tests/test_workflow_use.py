@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from makers import ROOT, workspace
-from workspaces import snakemake
+import workspaces
+from makers import ROOT
 
 pytestmark = pytest.mark.workflow
 
@@ -19,10 +19,7 @@ DPO_2 = "results/mini-t2v/evaluation/heldout/dpo-2"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which the last booster has written, filmed and scored the held-out set."""
-    folder = workspace(tmp_path_factory.mktemp("use") / "run")
-    done = snakemake(folder, f"{DPO_2}/rewards/scores.parquet")
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder
+    return workspaces.finished(tmp_path_factory, "use")
 
 
 def boost(folder: Path, *arguments: str) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import workspaces
 import yaml
-from makers import workspace
 from workspaces import snakemake
 
 from promptavideo.rating import plan as plans
@@ -29,7 +29,7 @@ SMALL = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with the study's page, and no vote."""
-    made = workspace(tmp_path_factory.mktemp("study") / "run")
+    made = workspaces.finished(tmp_path_factory, "study")
     (made / "small.yaml").write_text(yaml.safe_dump(SMALL))
     run(made, "study")
     return made

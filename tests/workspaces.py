@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:
+    import pytest
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,6 +24,34 @@ Jobs = dict[str, int]
 """Numbers of jobs by rule."""
 Keys = tuple[str, ...]
 """The place of a value in a configuration."""
+
+
+def finished(factory: "pytest.TempPathFactory", name: str) -> Path:
+    """A workspace of its own in which the whole run of smoke.yaml is finished, which began with a probe.
+
+    It is a copy of one that all workers of a test session share: who needs it first makes it. What that run said is in
+    its `stderr.txt`.
+
+    Args:
+        factory: The session's.
+        name: Of the folder around it.
+    """
+    from filelock import FileLock
+    from makers import workspace
+
+    base = factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    shared.mkdir(exist_ok=True)
+    with FileLock(shared / "lock"):
+        if not (shared / "run/stderr.txt").exists():
+            shutil.rmtree(shared / "run", ignore_errors=True)
+            workspace(shared / "run")
+            planning = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["planning"]
+            (shared / "run/reference.yaml").write_text(yaml.safe_dump({"planning": planning}))
+            run = snakemake(shared / "run", "--quiet", "rules", layers=("reference.yaml",))
+            assert run.returncode == 0, run.stderr[-3000:]
+            (shared / "run/stderr.txt").write_text(run.stderr)
+    return Path(shutil.copytree(shared / "run", factory.mktemp(name) / "run", symlinks=True))
 
 
 def arguments_of(arguments: tuple[str, ...], layers: tuple[str, ...]) -> list[str]:
@@ -32,7 +63,7 @@ def snakemake(folder: Path, *arguments: str, layers: tuple[str, ...] = ()) -> su
     """Snakemake at smoke scale, with further files of settings over it."""
     command = ["snakemake", *arguments_of(arguments, layers)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200)
 
 
 def seem_finished(folder: Path, layers: tuple[str, ...] = ()) -> None:

@@ -81,6 +81,7 @@ def start(desk: Desk, port: int) -> "Blocks":
             quiet=True,
             show_error=False,
             allowed_paths=[str(desk.folder)],
+            max_file_size=1,  # byte: nothing is uploaded
             footer_links=[],
             theme=gradio.themes.Base(font=list(FONT), font_mono=list(MONO)),
             css=_asset("demo.css"),
@@ -178,7 +179,7 @@ def middleware() -> list[Any]:
 
 
 class Guarded:
-    """Adds the page's policy to every answer, and refuses requests that name another host than this machine."""
+    """Adds the page's policy to every answer; refuses other hosts' names, and what pages of other sites send."""
 
     def __init__(self, app: Any) -> None:
         from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -187,6 +188,13 @@ class Guarded:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """An ASGI application."""
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
+            origin = dict(scope["headers"]).get(b"sec-fetch-site", b"none")
+            if origin not in (b"none", b"same-origin"):
+                from starlette.responses import PlainTextResponse
+
+                await PlainTextResponse("a page of another site may send nothing here", 403)(scope, receive, send)
+                return
 
         async def guarded(message: Any) -> None:
             if message["type"] == "http.response.start":
