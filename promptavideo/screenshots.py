@@ -94,8 +94,18 @@ def of_study(page: "Page") -> None:
 def of_demo(page: "Page") -> None:
     """Ask about the first of the prompts that the page suggests, and wait until all videos play."""
     page.locator("#examples button").first.click()
+    _until(page, "document.querySelector('textarea').value !== ''")
     page.get_by_role("button", name="Rewrite and film").click()
-    page.locator("[data-state=filmed]").wait_for(timeout=600_000)
-    playing = "[...document.querySelectorAll('#answer video')].every((one) => one.currentTime > 0.3)"
-    while not page.evaluate(playing):  # the page's policy forbids what wait_for_function does
+    page.locator("[data-state=filmed], #answer [role=alert]").wait_for(timeout=300_000)
+    _until(page, "[...document.querySelectorAll('#answer video')].every((one) => one.currentTime > 0.3)")
+    if not page.locator("[data-state=filmed]").count():
+        raise InputError(f"the demo says: {page.locator('#answer').inner_text()}")
+
+
+def _until(page: "Page", condition: str) -> None:
+    """Wait for half a minute, at most; the demo's policy forbids what playwright's own waiting takes."""
+    for _ in range(600):
+        if page.evaluate(condition):
+            return
         page.wait_for_timeout(50)
+    raise InputError(f"{page.url}: half a minute went by without {condition}")

@@ -22,8 +22,10 @@ def main(options: Namespace) -> None:
         port = free.getsockname()[1]
         free.close()
         page = demo.start(Desk(study, options.track, boosters(study), Path(folder).resolve()), port)
-        take({options.picture: Picture(f"http://{demo.HOST}:{port}/", (1200, 1060), of_demo)})
-        page.close(verbose=False)
+        try:
+            take({options.picture: Picture(f"http://{demo.HOST}:{port}/", (1200, 1100), of_demo)})
+        finally:
+            page.close(verbose=False)
 
 
 if __name__ == "__main__":
