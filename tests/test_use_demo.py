@@ -178,12 +178,14 @@ def test_boosters_are_loaded_once_and_the_oldest_makes_room(
 
     monkeypatch.setattr("promptavideo.use.desk.Boost", counted)
     desk = desk_of(run, tmp_path, loaded=2)
+    desk.warm()
+    assert loads == NAMES[1:]
     for name in (*NAMES, *NAMES):
         desk.write(PROMPT, [name], 1)
-    assert loads == NAMES
+    assert loads == NAMES[::-1]
     desk.write(PROMPT, ["mini-t2v/dpo-1"], 1)
     desk.write(PROMPT, NAMES[1:], 1)
-    assert loads == [*NAMES, "mini-t2v/dpo-1"], "the one that was asked last stays"
+    assert loads == [*NAMES[::-1], "mini-t2v/dpo-1"], "the one that was asked last stays"
     with pytest.raises(UsageError, match="there is no booster 'x'"):
         desk.write(PROMPT, ["x"], 1)
 

@@ -128,6 +128,10 @@ class Desk:
                 return [clean(prompt) for prompt in prompts[:count]]
         return []
 
+    def warm(self) -> None:
+        """Load the booster that a page asks first, the last one; errors as of `write`."""
+        self._booster([*self.offered][-1])
+
     def write(self, prompt: str, names: Sequence[str], seed: int) -> Boosted:
         """One text of each booster.
 
