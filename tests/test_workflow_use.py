@@ -46,6 +46,5 @@ def test_it_shows_the_videos_and_scores_of_the_tables(run: Path, tmp_path: Path)
     (variant,) = said["variants"]
     assert (variant["text"], said["seed"]) == (row["refined"], row["seed"])
     assert variant["scores"] == {name: row[name] for name in variant["scores"]} and len(variant["scores"]) == 7
-    filmed = {*(run / "store/mini-t2v/videos").rglob("*.mp4")} - {*videos}
-    assert len(filmed) == (said["original"]["text"] != variant["text"]), "the original prompt alone was not filmed yet"
+    assert {*(run / "store/mini-t2v/videos").rglob("*.mp4")} == {*videos}, "the run has filmed both"
     assert (tmp_path / "look/side-by-side.mp4").stat().st_size > 0
