@@ -33,7 +33,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = free.getsockname()[1]
     said = (run / "demo.log").open("w")
     command = [sys.executable, "-m", "promptavideo.use.main", "demo", "--port", str(port)]
-    served = subprocess.Popen(command, cwd=run, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=said)
+    served = subprocess.Popen(
+        command, cwd=run, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=said,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a test run in the background ignores it
+    )  # fmt: skip
     page = f"http://127.0.0.1:{port}/"
     try:
         wait_for(page, served, run / "demo.log")
@@ -68,7 +71,7 @@ def test_a_prompt_is_rewritten_and_both_videos_play_together(
     seen = watched(page)
     page.goto(address)
     page.get_by_label("Prompt").fill(PROMPT)
-    page.get_by_label("mini-t2v/sft").check()
+    page.get_by_role("checkbox", name="mini-t2v/sft").check()
     page.get_by_role("button", name="Rewrite and film").click()
     filmed(page)
     columns = page.locator("[data-column]")
@@ -128,7 +131,7 @@ def test_bad_input_is_said_and_what_is_typed_stays_text(address: str, page_facto
     ).inner_text().replace("\u202e", "").replace("\u202c", "")
     page.wait_for_timeout(500)
     assert page.title() == "Prompt-A-Video" and page.locator("#answer img, #answer script").count() == 0
-    page.get_by_label("mini-t2v/dpo-2").uncheck()
+    page.get_by_role("checkbox", name="mini-t2v/dpo-2").uncheck()
     button.click()
     expect(page.locator("#answer [role=alert]")).to_have_text("choose a booster", timeout=30_000)
     seen.check()
