@@ -21,7 +21,7 @@ def main(options: Namespace) -> None:
         free.bind((demo.HOST, 0))
         port = free.getsockname()[1]
         free.close()
-        page = demo.start(Desk(study, options.track, boosters(study), Path(folder).resolve()), port)
+        page = demo.start(Desk(study, options.track, boosters(study, options.track), Path(folder).resolve()), port)
         try:
             take({options.picture: Picture(f"http://{demo.HOST}:{port}/", (1200, 1100), of_demo)})
         finally:

@@ -5,6 +5,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -49,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def desk_of(run: Path, folder: Path, generator: str = "mini-t2v", loaded: int = 3) -> Desk:
     study = workspace.study_in(run)
-    return Desk(study, generator, boosters(study), folder, loaded)
+    return Desk(study, generator, boosters(study, generator), folder, loaded)
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +65,21 @@ def asked(desk: Desk, prompt: str, names: list[str], seed: float | None = 3, loc
 
 def test_the_boosters_of_a_run_are_offered_and_others_where_a_user_names_them(run: Path) -> None:
     study = workspace.study_in(run)
-    assert [*boosters(study)] == ["mini-t2v/sft", "mini-t2v/dpo-1", "mini-t2v/dpo-2"]
-    named = boosters(study, [str(run / "results/mini-t2v/boosters/dpo-1")])
+    assert [*boosters(study, "mini-t2v")] == ["mini-t2v/sft", "mini-t2v/dpo-1", "mini-t2v/dpo-2"]
+    named = boosters(study, "mini-t2v", [str(run / "results/mini-t2v/boosters/dpo-1")])
     assert [*named] == ["mini-t2v/dpo-1"] and named["mini-t2v/dpo-1"]().name == "mini-t2v/dpo-1"
     with pytest.raises(InputError, match="--booster no/such"):
-        boosters(study, ["no/such"])
+        boosters(study, "mini-t2v", ["no/such"])
+
+
+def test_boosters_of_another_generator_come_before_its_own(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = workspace.study_in(run)
+    theirs = [SimpleNamespace(known_as=f"real-footage/{name}", tracks=["real-footage"]) for name in ("sft", "dpo-1")]
+    own = {"mini-t2v": source.trained(study, "mini-t2v"), "real-footage": theirs}
+    monkeypatch.setattr("promptavideo.use.source.trained", lambda _, track: own[track])
+    ours = ["mini-t2v/sft", "mini-t2v/dpo-1", "mini-t2v/dpo-2"]
+    assert [*boosters(study, "mini-t2v")] == ["real-footage/sft", "real-footage/dpo-1", *ours]
+    assert [*boosters(study, "real-footage")] == [*ours, "real-footage/sft", "real-footage/dpo-1"]
 
 
 def test_each_booster_has_a_column_beside_the_original_prompt(desk: Desk, run: Path) -> None:

@@ -53,7 +53,7 @@ def serve(study: Study, generator: str, given: Sequence[str], port: int) -> None
     """
     with tempfile.TemporaryDirectory(prefix="promptavideo-demo-") as folder:
         _gradio()
-        desk = Desk(study, generator, boosters(study, given), Path(folder).resolve())
+        desk = Desk(study, generator, boosters(study, generator, given), Path(folder).resolve())
         desk.warm()
         started = start(desk, port)
         log.info("open http://%s:%d in a browser; Ctrl-C ends it", HOST, port)

@@ -64,11 +64,12 @@ class Answer:
     """Why there are no scores, or an empty text."""
 
 
-def boosters(study: Study, given: Sequence[str] = ()) -> dict[str, Open]:
-    """The boosters that a demo offers, by the name that it shows.
+def boosters(study: Study, generator: str, given: Sequence[str] = ()) -> dict[str, Open]:
+    """The boosters that a demo offers, by the name that it shows; the last one is asked first.
 
     Args:
         study: The run.
+        generator: Name of the one that films: boosters that learned from it come last.
         given: Those that a user named, as `source.find` takes them; when there are none, all that the run has trained
             or else the one that comes with a checkout.
 
@@ -77,7 +78,8 @@ def boosters(study: Study, given: Sequence[str] = ()) -> dict[str, Open]:
     """
     if given:
         return {one.name: lambda one=one: one for one in map(source.find, given)}  # type: ignore[misc]
-    trained = [one for track in study.tracks for one in source.trained(study, track)]
+    found = {one.known_as: one for track in study.tracks for one in source.trained(study, track)}
+    trained = sorted(found.values(), key=lambda one: generator in one.tracks)
     if trained:
         return {one.known_as: lambda one=one: source.of_run(study, one) for one in trained}  # type: ignore[misc]
     shipped = source.find(None)
