@@ -87,6 +87,14 @@ def lacking(pins: Sequence[str], python: str, platform: Platform) -> list[str]:
     left = [pin for pin in pins if pin.split("==")[0] not in SOURCE_ONLY]
     found = []
     while left and (said := _ask(left, python, platform)) is not None:
+        # pip compares the Python that a wheel wants with its own, once it has chosen the wheel for the one in question.
+        if other := re.search(r"Package '(\S+)' requires a different Python", said):
+            pin = next(one for one in left if one.split("==")[0] == other[1])
+            left.remove(pin)
+            said = _ask([pin], python, platform, "--ignore-requires-python")
+            if said is None:
+                continue
+            left.append(pin)
         named = re.search(r"(?:No matching distribution found for|Cannot install) (\S+==\S+)", said)
         if re.search(r"Retrying|ConnectionError|timed out", said) or named is None or named[1] not in left:
             raise InputError(f"the package index could not be asked for Python {python}, {platform.name}:\n{said}")
@@ -115,11 +123,11 @@ def as_table(answers: Iterable[Answer]) -> str:
     return "\n".join(lines)
 
 
-def _ask(pins: Sequence[str], python: str, platform: Platform) -> str | None:
+def _ask(pins: Sequence[str], python: str, platform: Platform, *options: str) -> str | None:
     """What pip complains of, if it does."""
     with TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--only-binary", ":all:"]
         command += ["--python-version", python, "--implementation", "cp", "--target", folder, "--quiet"]
         command += [part for tag in platform.tags for part in ("--platform", tag)]
-        run = subprocess.run([*command, *pins], capture_output=True, text=True)
+        run = subprocess.run([*command, *options, *pins], capture_output=True, text=True)
     return run.stderr if run.returncode else None

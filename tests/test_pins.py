@@ -27,6 +27,12 @@ def test_a_pin_without_a_wheel_is_named_and_the_others_are_still_asked() -> None
     assert lacking(["decord==0.6.0"], "3.12", ARM) == lacking(["decord==0.6.0"], "3.12", MAC) == ["decord==0.6.0"]
 
 
+def test_a_pin_that_the_python_of_this_check_could_not_have_is_asked_for_the_one_in_question() -> None:
+    pins = ["idna==3.20", "audioop-lts==0.2.2", "six==99"]  # the second wants Python 3.13
+    assert lacking(pins, "3.13", LINUX) == ["six==99"]
+    assert lacking(pins, "3.12", LINUX) == ["audioop-lts==0.2.2", "six==99"]
+
+
 def test_what_is_missing_fails_the_command(tmp_path: Path) -> None:
     (tmp_path / "pins.txt").write_text("# a comment\nidna==3.20\nnumpy==1.26.4\n")
     command = [sys.executable, str(ROOT / "scripts/check_pins.py"), "--root", str(tmp_path), "pins.txt", "--python"]
