@@ -1,6 +1,7 @@
 """Pages made of this project's templates."""
 
 import json
+from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,6 +18,11 @@ def page(template: str, **values: object) -> str:
         keep_trailing_newline=True,
     )
     return environment.get_template(template).render(**values)
+
+
+def asset(name: str) -> str:
+    """A script or style sheet of the project's pages."""
+    return (files("promptavideo") / "templates" / name).read_text(encoding="utf-8")
 
 
 def embedded(content: Any) -> str:

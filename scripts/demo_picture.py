@@ -1,6 +1,5 @@
 """Take the picture of the demo that the README opens with: its last booster, asked about a held-out prompt."""
 
-import socket
 from argparse import Namespace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,13 +16,10 @@ parser.add_argument("--picture", type=Path, required=True)
 def main(options: Namespace) -> None:
     """Serve the page as long as it takes."""
     study = cli.study(options)
-    with TemporaryDirectory() as folder, socket.socket() as free:
-        free.bind((demo.HOST, 0))
-        port = free.getsockname()[1]
-        free.close()
-        page = demo.start(Desk(study, options.track, boosters(study, options.track), Path(folder).resolve()), port)
+    with TemporaryDirectory() as folder:
+        page = demo.start(Desk(study, options.track, boosters(study, options.track), Path(folder).resolve()))
         try:
-            take({options.picture: Picture(f"http://{demo.HOST}:{port}/", (1200, 1100), of_demo)})
+            take({options.picture: Picture(str(page.local_url), (1200, 1100), of_demo)})
         finally:
             page.close(verbose=False)
 

@@ -224,10 +224,8 @@ def test_a_checkout_in_which_no_run_was_started_has_its_own_configuration(
 
 @pytest.fixture(scope="module")
 def client(desk: Desk) -> Iterator[httpx.Client]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    page = demo.start(desk, port)
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as opened:
+    page = demo.start(desk)
+    with httpx.Client(base_url=page.local_url) as opened:
         yield opened
     page.close(verbose=False)
 

@@ -1,11 +1,10 @@
 """The gallery's page: one HTML file with its data, scripts and a style sheet beside it, and no request to anywhere."""
 
-from importlib.resources import files
 from pathlib import Path
 
 from promptavideo.files import write_text
 from promptavideo.gallery.collect import Json
-from promptavideo.pages import embedded, page
+from promptavideo.pages import asset, embedded, page
 
 BESIDE = ("player.js", "gallery.js", "gallery.css")
 """What lies beside the page, so that its policy can forbid scripts within it."""
@@ -20,6 +19,6 @@ def write(folder: Path, content: Json, notes: list[str]) -> None:
         notes: Sentences on the numbers, shown at the top.
     """
     for name in BESIDE:
-        write_text(folder / name, (files("promptavideo") / "templates" / name).read_text(encoding="utf-8"))
+        write_text(folder / name, asset(name))
     html = page("gallery.html.j2", data=embedded(content), notes=notes)
     write_text(folder / "index.html", html)

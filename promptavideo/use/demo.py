@@ -5,13 +5,12 @@ import os
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from promptavideo.errors import InputError, PromptAVideoError, first_line
-from promptavideo.pages import page
+from promptavideo.pages import asset, page
 from promptavideo.study import Study
 from promptavideo.use import prompts
 from promptavideo.use.desk import Answer, Desk, boosters
@@ -60,19 +59,21 @@ def serve(study: Study, generator: str, given: Sequence[str], port: int) -> None
         started.block_thread()
 
 
-def start(desk: Desk, port: int) -> "Blocks":
+def start(desk: Desk, port: int | None = None) -> "Blocks":
     """Serve the page in threads of its own.
 
     Args:
         desk: What answers; its folder is served too.
-        port: Of 127.0.0.1.
+        port: Of 127.0.0.1; any that is free when absent.
 
     Returns:
-        The page; its `close` ends it.
+        The page; `local_url` is its address, and `close` ends it.
 
     Raises:
         InputError: The port is taken, or gradio is not installed.
     """
+    from starlette.middleware import Middleware
+
     gradio, made = _gradio(), blocks(desk)
     try:
         made.launch(
@@ -85,8 +86,8 @@ def start(desk: Desk, port: int) -> "Blocks":
             max_file_size=1,  # byte: nothing is uploaded
             footer_links=[],
             theme=gradio.themes.Base(font=list(FONT), font_mono=list(MONO)),
-            css=_asset("demo.css"),
-            app_kwargs={"middleware": middleware()},
+            css=asset("demo.css"),
+            app_kwargs={"middleware": [Middleware(Guarded)]},
             prevent_thread_lock=True,
         )
     except OSError as error:
@@ -114,7 +115,7 @@ def blocks(desk: Desk) -> "Blocks":
         button = gradio.Button("Rewrite and film", variant="primary")
         if examples := desk.examples():
             gradio.Examples(examples, prompt, label="Prompts that no booster was trained on", elem_id="examples")
-        shown = gradio.HTML(elem_id="answer", js_on_load=_asset("player.js") + _asset("demo.js"), padding=False)
+        shown = gradio.HTML(elem_id="answer", js_on_load=asset("player.js") + asset("demo.js"), padding=False)
 
         def answer(*given: Any) -> Iterator[tuple[str, Any]]:
             yield from answers(desk, *given)
@@ -172,13 +173,6 @@ def _gradio() -> Any:
     return gradio
 
 
-def middleware() -> list[Any]:
-    """What every request and answer goes through."""
-    from starlette.middleware import Middleware
-
-    return [Middleware(Guarded)]
-
-
 class Guarded:
     """Adds the page's policy to every answer; refuses other hosts' names, and what pages of other sites send."""
 
@@ -212,7 +206,3 @@ def _html(answer: Answer) -> str:
 def _address(path: Path) -> str:
     """Where the page finds a file of the desk's folder."""
     return f"gradio_api/file={quote(str(path))}"
-
-
-def _asset(name: str) -> str:
-    return (files("promptavideo") / "templates" / name).read_text(encoding="utf-8")

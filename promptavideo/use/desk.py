@@ -12,15 +12,12 @@ from promptavideo.tables import Columns
 from promptavideo.text import clean
 from promptavideo.use import source
 from promptavideo.use.boost import Boost, Boosted, Variant
-from promptavideo.use.film import Look, Shown, Studio, spoken
+from promptavideo.use.film import SIZE, Look, Shown, Studio, spoken
 from promptavideo.video import Filmed
-from promptavideo.viewing import VIEWED, Size, write_copy
+from promptavideo.viewing import VIEWED, write_copy
 
 Open = Callable[[], source.Source]
 """Finds a booster on disk."""
-
-SIZE = Size(256, 1920)
-"""Of the copies that a page shows."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from contextlib import chdir
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from promptavideo.study import Study
 from promptavideo.use import workspace
 from promptavideo.use.boost import Boosted, Variant
 from promptavideo.video import Filmed
+from promptavideo.viewing import VIEWED, Size, fitted, write_copy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,12 @@ SCORES = "scores.json"
 
 GAP = 8
 """Pixels between two videos side by side."""
+
+SIZE = Size(256, 1920)
+"""Of the copies that people look at."""
+
+Said = tuple[dict[str, float] | None, float | None, dict[str, float]]
+"""Raw rewards, their weighted sum, and metrics on which nobody trained."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +98,7 @@ def spoken(study: Study, generator: str) -> bool:
 
 def unjudged(study: Study, generator: str) -> str:
     """Why what a generator films has no scores by the rewards of a run; empty if it has."""
-    if spoken(study, generator):
-        return ""
-    strangers = [name for name, judge in study.judging(REWARDS, generator).items() if judge.MINIATURE]
+    strangers = _strangers(study, generator, REWARDS)
     if not strangers:
         return ""
     return (
@@ -141,12 +146,12 @@ class Studio:
             self._store.folder = self._store.folder.resolve()
             self._films = entry.load(generator, [_model(study, one) for one in entry.models], self._store.work)
             groups = [] if self.unjudged else [REWARDS, *_held_out(study, generator)]
-            entries = {name: study.judging(name, generator) for name in groups}
-            for judge in [one for group in entries.values() for one in group.values()]:
+            entries = {name: judge for group in groups for name, judge in study.judging(group, generator).items()}
+            for judge in entries.values():
                 for model in judge.models:
                     _model(study, model)
-            models = (study.root / study.layout.models).resolve()
-            self._judges = {name: load_judges(group, models) for name, group in entries.items()}
+            self._judges = load_judges(entries, (study.root / study.layout.models).resolve())
+            self._metrics = [metric for group in groups for metric in study.metrics(group, generator)]
 
     def look(self, boosted: Boosted, seed: int) -> Look:
         """Film the original prompt and every variant with one seed, and judge them by the original prompt.
@@ -169,42 +174,29 @@ class Studio:
         prompts = [boosted.prompt] * len(shots)
         with chdir(self.study.root):
             videos = online.film(prompts, shots, self._films, self._store)
-            tables = {
-                name: online.judge(
-                    prompts, shots, self._films, judges, self.study.metrics(name, self.generator), self._store
-                )
-                for name, judges in self._judges.items()
-            }
-        if self.unjudged:
-            log.warning("%s", self.unjudged)
+            if self.unjudged:
+                log.warning("%s", self.unjudged)
+                said: list[Said] = [(None, None, {})] * len(shots)
+            else:
+                table = online.judge(prompts, shots, self._films, self._judges, self._metrics, self._store)
+                said = self._scores(table)
         variants = (Variant(boosted.prompt), *boosted.variants)
-        shown = [
-            Shown(variant, video, *self._scores(tables, place))
-            for place, (variant, video) in enumerate(zip(variants, videos, strict=True))
-        ]
+        shown = [Shown(one, video, *scores) for one, video, scores in zip(variants, videos, said, strict=True)]
         return Look(self.generator, self.medium, boosted, of_video, shown[0], tuple(shown[1:]), self.unjudged)
 
-    def _scores(
-        self, tables: "Mapping[str, pd.DataFrame]", place: int
-    ) -> tuple[dict[str, float] | None, float | None, dict[str, float]]:
-        """The raw rewards of one text, their weighted sum and what held-out judges say."""
+    def _scores(self, table: "pd.DataFrame") -> list[Said]:
+        """Of each row: the raw rewards, their weighted sum and what held-out judges say."""
         from promptavideo.totals import Scale, total
 
-        if self.unjudged:
-            return None, None, {}
-        rewards, objective = tables[REWARDS].iloc[[place]].copy(), self.study.objective(self.generator)
-        held_out = {
-            str(metric): float(table[metric].iloc[place])
-            for name, table in tables.items()
-            if name != REWARDS
-            for metric in table
-        }
-        raw = {metric.name: float(rewards[metric.name].iloc[0]) for metric in objective}
+        objective = self.study.objective(self.generator)
+        names = [metric.name for metric in objective]
+        rewards, held_out = table[names].to_dict("records"), table.drop(columns=names).to_dict("records")
         for metric in objective:
-            rewards[metric.five] = rewards[metric.name] * metric.to_five
+            table[metric.five] = table[metric.name] * metric.to_five
         rule = self.study.config.preference
         scale: Scale = "raw" if rule.rule == "authors" else "five"
-        return raw, float(total(rewards, objective, rule.chosen.weights, scale).iloc[0]), held_out
+        totals = [float(one) for one in total(table, objective, rule.chosen.weights, scale)]
+        return list(zip(map(_named, rewards), totals, map(_named, held_out), strict=True))
 
 
 def folder_name(look: Look) -> str:
@@ -226,20 +218,19 @@ def write(look: Look, folder: Path) -> Path:
 
     from promptavideo.files import write_text
     from promptavideo.store import read_file
-    from promptavideo.viewing import VIEWED, Size, fitted, write_copy
 
-    size, suffix = Size(256, 1920), VIEWED[look.medium]
+    suffix = VIEWED[look.medium]
     clips = {
         "original": read_file(look.original.video, look.medium),
         "refined": read_file(look.refined[look.best].video, look.medium),
     }
     for name, clip in clips.items():
-        write_copy(clip, look.medium, folder / f"{name}{suffix}", size)
-    left, right = (fitted(clip.frames, size) for clip in clips.values())
+        write_copy(clip, look.medium, folder / f"{name}{suffix}", SIZE)
+    left, right = (fitted(clip.frames, SIZE) for clip in clips.values())
     frames = min(len(left), len(right))
     gap = np.full((frames, left.shape[1], GAP, 3), 255, np.uint8)
     both = replace(clips["original"], frames=np.concatenate([left[:frames], gap, right[:frames]], axis=2))
-    write_copy(both, look.medium, folder / f"side-by-side{suffix}", Size(256, 2 * size.most + GAP))
+    write_copy(both, look.medium, folder / f"side-by-side{suffix}", Size(SIZE.least, 2 * SIZE.most + GAP))
     write_text(folder / SCORES, json.dumps(as_record(look), indent=2, ensure_ascii=False) + "\n")
     return folder
 
@@ -302,13 +293,24 @@ def _held_out(study: Study, generator: str) -> list[str]:
             for judge in entries
             for one in judge.models
         )
-        understood = spoken(study, generator) or not any(judge.MINIATURE for judge in entries)
-        if study.looks_at_videos(name, generator) and understood:
+        if study.looks_at_videos(name, generator) and not _strangers(study, generator, name):
             if there:
                 found.append(name)
             else:
                 log.info("%s does not look at the videos, since its model was not fetched", name)
     return found
+
+
+def _named(row: Mapping[Hashable, float]) -> dict[str, float]:
+    """A row of metrics, as JSON can hold it."""
+    return {str(name): float(value) for name, value in row.items()}
+
+
+def _strangers(study: Study, generator: str, judges: str) -> list[str]:
+    """The judges of a group that do not understand what a generator films."""
+    if spoken(study, generator):
+        return []
+    return [name for name, judge in study.judging(judges, generator).items() if judge.MINIATURE]
 
 
 def _entry(study: Study, generator: str) -> "GeneratorEntry":

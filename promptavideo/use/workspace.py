@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
@@ -22,15 +22,12 @@ CONFIG = "config.yaml"
 
 def around(place: Path) -> Path | None:
     """The folder of the run that a place is in: the nearest one above it that keeps a run's configuration."""
-    inside = place.resolve()
-    return next((one for one in (inside, *inside.parents) if _kept(one)), None)
+    return _nearest(place, lambda folder: _kept(folder) is not None)
 
 
 def checkout(place: Path) -> Path | None:
     """The checkout of this repository that a place is in: runs can be started there."""
-    inside = place.resolve()
-    files = (CONFIG, "Snakefile")
-    return next((one for one in (inside, *inside.parents) if all((one / file).is_file() for file in files)), None)
+    return _nearest(place, lambda folder: (folder / CONFIG).is_file() and (folder / "Snakefile").is_file())
 
 
 def study_in(root: Path) -> Study:
@@ -79,6 +76,12 @@ def cache() -> Path:
     """The folder of models that belong to no run."""
     given = os.environ.get("XDG_CACHE_HOME")
     return Path(given) / "promptavideo" if given else Path.home() / ".cache/promptavideo"
+
+
+def _nearest(place: Path, fits: Callable[[Path], bool]) -> Path | None:
+    """The nearest folder that fits, of a place and those above it."""
+    inside = place.resolve()
+    return next(filter(fits, (inside, *inside.parents)), None)
 
 
 def _kept(root: Path) -> Path | None:

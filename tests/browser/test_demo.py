@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ import pytest
 from browsing import until, watched
 from playwright.sync_api import Page, expect
 from use_boosters import finished_run
+
+from studies import free_port
 
 PROMPT = "a red ball moving left on a blue background"
 HOSTILE = (
@@ -29,8 +30,7 @@ PLAYING = "() => [...document.querySelectorAll('#answer video')].length === {} &
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of the command's page, in a finished run with random boosters."""
     run = finished_run(tmp_path_factory.mktemp("demo") / "run")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     said = (run / "demo.log").open("w")
     command = [sys.executable, "-m", "promptavideo.use.main", "demo", "--port", str(port)]
     served = subprocess.Popen(
